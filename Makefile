@@ -1,0 +1,54 @@
+# Needs git, make and Python 3.11 or newer. Each target sets up .venv by itself, once.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+TYPING := $(wildcard tests/typing/*.py)
+
+# Pyright would otherwise ask the network for a newer version.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint proof bench lock clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
+
+demo: $(READY) ## see an agent survive a crash
+	@$(BIN)/holdfast demo
+
+test: $(READY) ## the tests (under 3 minutes)
+	@$(BIN)/pytest -q -n 2 tests
+
+lint: $(READY) ## style, types and layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy src $(TYPING)
+	@$(if $(TYPING),$(BIN)/pyright $(TYPING))
+	@$(BIN)/lint-imports --no-logo
+
+proof: $(READY) ## the long proofs: crash sweeps, kill storms, planted bugs
+	@$(BIN)/pytest -q -n 2 -m proof tests
+
+bench: $(READY) ## the benchmarks (PEERS=1: beside other libraries)
+	@$(BIN)/python -m bench $(if $(PEERS),--peers)
+
+lock: ## resolve requirements/dev.lock anew
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip -qq --disable-pip-version-check install --upgrade uv
+	@.venv-lock/bin/uv --quiet pip compile pyproject.toml --extra anthropic --extra test --group dev \
+		--universal --python-version 3.11 --upgrade --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+		--output-file requirements/dev.lock
+
+clean: ## remove .venv, caches and build results
+	@rm -rf .venv .venv-lock build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements/dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("holdfast needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	@echo 'Setting up .venv (once; about a minute) ...'
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes --requirement requirements/dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,141 @@
+"""The guard at the door of a run: which messages may be stored at all.
+
+`accept` is pure and runs inside the transaction of `Journal.post`. What cannot count any more (the run ended, the
+question is closed or past its time, the answer is none of the options, the key names another run) is refused with
+the reason and stores nothing. `subject` makes "the first valid answer wins" true without reading the mail: a store
+keeps at most one message of a run with a given subject.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from holdfast.core.events import meta
+from holdfast.core.heads import Head, OpenQuestion, Status
+
+
+class MessageKind(StrEnum):
+    """What somebody may tell a run."""
+
+    START = "start"
+    ANSWER = "answer"
+    CANCEL = "cancel"
+    RESUME = "resume"
+
+
+DOUBT_OPTIONS = ("it_happened", "it_did_not", "tell_the_agent", "abort")
+"""A person's four answers to a step in doubt (DESIGN §4)."""
+
+
+class Message(NamedTuple):
+    """One message to a run. `meta` is JSON that the core reads, `body` a value in the codec's bytes."""
+
+    kind: MessageKind
+    meta: str
+    body: bytes | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """`meta`, parsed."""
+        return json.loads(self.meta) if self.meta else {}
+
+
+def start(*, agent: str, key: str, input_digest: str, limits: list[int | None] | None, body: bytes) -> Message:
+    """Begin the run, or go on with it."""
+    return Message(MessageKind.START, meta(agent=agent, key=key, input_digest=input_digest, limits=limits), body)
+
+
+def answer(question: str, *, choice: str | None, by: str, body: bytes | None) -> Message:
+    """Answer a question: `choice` is the option taken, `body` the value given."""
+    return Message(MessageKind.ANSWER, meta(question=question, choice=choice, by=by), body)
+
+
+def cancel(*, by: str, why: str = "") -> Message:
+    """End the run; an effect in flight finishes first."""
+    return Message(MessageKind.CANCEL, meta(by=by, why=why))
+
+
+def resume(*, by: str, raised: list[int] | None = None) -> Message:
+    """Reopen an ended run, unblock a blocked one, or raise the caps of any (`raised` as in `Charge`)."""
+    return Message(MessageKind.RESUME, meta(by=by, raised=raised))
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What became of a message."""
+
+    is_stored: bool
+    refused: str = ""
+    """Why it cannot count; empty when it was stored, or had been stored before."""
+    subject: str | None = None
+    head: Head | None = None
+    """The head to create, for the start of a new run."""
+
+
+def accept(head: Head | None, run_id: str, message: Message, now: float) -> Posted:
+    """Whether `message` may be stored for the run with this head at this time of the store's clock."""
+    facts = message.facts
+    if message.kind is MessageKind.START:
+        return _accept_start(head, run_id, facts, now)
+    if head is None:
+        return Posted(False, f"There is no run {run_id} in this store. Look with `holdfast ls`.")
+    match message.kind:
+        case MessageKind.ANSWER:
+            return _accept_answer(head, facts, now)
+        case MessageKind.CANCEL:
+            if head.status.is_end:
+                return Posted(False, f"Run {head.run_id} has already ended: {head.status}. Nothing to cancel.")
+            return Posted(True)
+        case MessageKind.RESUME:
+            return _accept_resume(head, facts)
+
+
+def _accept_start(head: Head | None, run_id: str, facts: dict[str, Any], now: float) -> Posted:
+    if head is None:
+        new = Head(
+            run_id=run_id,
+            key=facts["key"],
+            agent=facts["agent"],
+            input_digest=facts["input_digest"],
+            status=Status.READY,
+            created_at=now,
+            updated_at=now,
+            wake_at=now,
+        )
+        return Posted(True, subject="start", head=new)
+    if (head.agent, head.input_digest) == (facts["agent"], facts["input_digest"]):
+        return Posted(False)
+    return Posted(
+        False,
+        f"Key {head.key!r} names run {head.run_id}, started with agent {head.agent!r} and input digest "
+        f"{head.input_digest}; this start has agent {facts['agent']!r} and input digest {facts['input_digest']}. "
+        "Nothing was started. Use another key for other work, or the same agent and input to go on.",
+    )
+
+
+def _accept_answer(head: Head, facts: dict[str, Any], now: float) -> Posted:
+    wanted = facts["question"]
+    found = next((question for question in head.questions if question.id == wanted), None)
+    if found is None:
+        return Posted(False, f"Question {wanted} of run {head.run_id} is not open. See `holdfast show {head.run_id}`.")
+    if found.expires_at is not None and now >= found.expires_at:
+        return Posted(False, f"Question {wanted} expired {now - found.expires_at:.0f} s ago; its default was taken.")
+    refused = _unfit_choice(found, facts.get("choice"))
+    return Posted(not refused, refused, subject=f"answer:{wanted}")
+
+
+def _unfit_choice(question: OpenQuestion, choice: str | None) -> str:
+    if question.options and choice not in question.options:
+        return f"{choice!r} is no answer to {question.id}. Choose one of: {', '.join(question.options)}."
+    return ""
+
+
+def _accept_resume(head: Head, facts: dict[str, Any]) -> Posted:
+    if head.status in (Status.SUCCEEDED, Status.CANCELLED):
+        return Posted(False, f"Run {head.run_id} has {head.status}; there is nothing to resume.")
+    if head.status in (Status.READY, Status.RUNNING) and facts.get("raised") is None:
+        return Posted(False, f"Run {head.run_id} is {head.status} already; there is nothing to resume.")
+    return Posted(True)

@@ -1,0 +1,45 @@
+"""Names that must come out equal on every worker and after every crash: run ids and idempotency keys.
+
+Both are keyed hashes of what they name, so they hold no time, no chance and nothing that a model minted.
+The hash key is the store's own; without it nobody can guess a run id from a key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+
+from holdfast.core.events import Address
+
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def _keyed(hash_key: bytes, *parts: str | int) -> bytes:
+    """Parts are framed as JSON, so no two different lists share a text."""
+    text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
+    return hmac.new(hash_key, text.encode("ascii"), hashlib.sha256).digest()
+
+
+def _base32(data: bytes, length: int) -> str:
+    number = int.from_bytes(data, "big")
+    digits = []
+    for _ in range(length):
+        number, rest = divmod(number, 32)
+        digits.append(_CROCKFORD[rest])
+    return "".join(digits)
+
+
+def run_id(hash_key: bytes, tenant: str, key: str) -> str:
+    """The id of the run that `key` names: the same key goes on, never reruns."""
+    return "run_" + _base32(_keyed(hash_key, "run", tenant, key), 16)
+
+
+def question_id(hash_key: bytes, run: str, address: Address, nth: int) -> str:
+    """The id of the `nth` question asked at this address."""
+    return "q_" + _base32(_keyed(hash_key, "question", run, *address, nth), 10)
+
+
+def idempotency_key(hash_key: bytes, tenant: str, run: str, address: Address, logical: int) -> str:
+    """What a receiver sees on every technical retry of one logical attempt."""
+    return "hf_" + _keyed(hash_key, "effect", tenant, run, *address, logical).hex()[:40]

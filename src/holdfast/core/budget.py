@@ -1,0 +1,125 @@
+"""Budgets: what a run may use, what it has used, and what it has reserved.
+
+Before a call its worst case is *reserved*; a reservation that does not fit is refused and the call is not sent.
+With the outcome the reservation is *settled* to what was used; a settlement is never refused, also over the cap
+(then it is written with `BudgetWarned`). A reservation whose call was interrupted stays charged. A `read` writes
+nothing before it runs; one of them is covered by the *allowance*: a takeover charges one tool call, for the read
+that may have been under way.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from holdfast.core.events import Charge
+from holdfast.errors import PolicyInvalid
+
+USD_NANO = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Caps of one run. None means "no cap of this sort"; at least one must be set."""
+
+    tool_calls: int | None = None
+    model_calls: int | None = None
+    tokens: int | None = None
+    """Input and output together, as the provider counts them, cached ones included."""
+    usd: float | Decimal | None = None
+    """US dollars."""
+
+    def __post_init__(self) -> None:
+        for name in ("tool_calls", "model_calls", "tokens"):
+            _check_limit(name, getattr(self, name), whole=True)
+        _check_limit("usd", self.usd, whole=False)
+        if all(getattr(self, name) is None for name in ("tool_calls", "model_calls", "tokens", "usd")):
+            raise PolicyInvalid("Budget() without any cap bounds nothing. Set tool_calls, model_calls, tokens or usd.")
+
+    def limits(self) -> Limits:
+        """The caps as whole numbers."""
+        nano = None if self.usd is None else int(Decimal(str(self.usd)) * USD_NANO)
+        return Limits(self.tool_calls, self.model_calls, self.tokens, nano)
+
+
+def _check_limit(name: str, value: Any, *, whole: bool) -> None:
+    if value is None:
+        return
+    kinds = (int,) if whole else (int, float, Decimal)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value) or value < 0:
+        raise PolicyInvalid(f"Budget({name}={value!r}) must be a finite number, not negative{', whole' * whole}.")
+
+
+class Limits(NamedTuple):
+    """Caps in the same parts as `Charge`; None means no cap."""
+
+    tool_calls: int | None = None
+    model_calls: int | None = None
+    tokens: int | None = None
+    usd_nano: int | None = None
+
+    def raised(self, by: Charge) -> Limits:
+        """The caps after an operator's raise; a part without a cap stays so."""
+        return Limits(*(None if cap is None else cap + more for cap, more in zip(self, by, strict=True)))
+
+
+DEFAULT_LIMITS = Limits(tool_calls=1_000, model_calls=200, tokens=2_000_000)
+"""For a run without a stated budget, which says so at its start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Why something does not fit: the first part over its cap."""
+
+    name: str
+    limit: int
+    used: int
+    """Spent and reserved, without what was asked for."""
+    asked: int
+
+    def __str__(self) -> str:
+        limit, used, asked = (_shown(self.name, amount) for amount in (self.limit, self.used, self.asked))
+        return f"{self.name.removesuffix('_nano')}: {used} used and reserved, {asked} asked for, cap {limit}"
+
+
+def _shown(name: str, amount: int) -> str:
+    return f"${amount / USD_NANO:.4f}" if name == "usd_nano" else str(amount)
+
+
+def first_excess(limits: Limits, used: Charge, asked: Charge) -> Excess | None:
+    """None when `asked` fits on top of `used` (spent and reserved together)."""
+    for name, cap, have, more in zip(Limits._fields, limits, used, asked, strict=True):
+        if cap is not None and more > 0 and have + more > cap:
+            return Excess(name, cap, have, more)
+    return None
+
+
+def overshoot(limits: Limits, spent: Charge) -> Excess | None:
+    """The first part of what was really spent that is over its cap."""
+    for name, cap, have in zip(Limits._fields, limits, spent, strict=True):
+        if cap is not None and have > cap:
+            return Excess(name, cap, have, 0)
+    return None
+
+
+class Price(NamedTuple):
+    """US dollars per million tokens of one model."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal
+    cache_write: Decimal
+
+    def usd_nano(self, *, input: int, output: int, cache_read: int = 0, cache_write: int = 0) -> int:
+        """What these tokens cost in 10⁻⁹ USD, rounded up."""
+        usd_per_million = (
+            self.input * input + self.output * output + self.cache_read * cache_read + self.cache_write * cache_write
+        )
+        return math.ceil(usd_per_million * 1000)
+
+    def worst_usd_nano(self, *, input: int, output: int) -> int:
+        """The most that so many input and output tokens can cost, cached or not."""
+        dearest = max(self.input, self.cache_read, self.cache_write)
+        return math.ceil((dearest * input + self.output * output) * 1000)

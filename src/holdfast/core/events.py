@@ -1,0 +1,156 @@
+"""The events of a run: the one log that everything else reads.
+
+A run is a list of events. Each is an envelope of plain columns, which `state.fold` reads, and two payloads:
+`meta`, a small JSON text of facts that the core understands (named below), and `body`, a value of the user's
+in the codec's bytes, which the core never opens.
+
+================  ====================================================  =====================================
+kind              meta                                                  body
+================  ====================================================  =====================================
+RunStarted        agent, key, seed, limits, code                        the input
+RunResumed        why (takeover, resume, unblocked), by, reopened
+StepIntended      first_at, until (sleep), key                          the arguments
+StepSucceeded     by (verify, person), usage, model, lost               the result
+StepFailed        a failure (see `failure`)                             the error's arguments, or the response
+StepAbandoned     -
+AttemptFailed     a failure, retry_at, because                          the response, if there was one
+QuestionAsked     id, about, text, options, to, expires_at, default     what it shows
+QuestionClosed    id, outcome (answered, expired, withdrawn), by        the answer
+BudgetChanged     limits, by
+BudgetWarned      name, limit, spent, overshoot
+NoteWritten       text
+DriftFound        rule, recorded, asked
+RunSuspended      why, until, difference
+RunEnded          outcome, failure, cause, why                          the result
+================  ====================================================  =====================================
+
+Invariants
+1. Events of a run are numbered 1, 2, 3 … by their place in the log; the number is not stored twice.
+2. `charge` on StepIntended is a reservation; on an outcome, AttemptFailed or RunResumed it is what was used.
+3. An event is never changed. A correction is another event.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Kind(StrEnum):
+    """What happened, in the past tense."""
+
+    RUN_STARTED = "RunStarted"
+    RUN_RESUMED = "RunResumed"
+    STEP_INTENDED = "StepIntended"
+    STEP_SUCCEEDED = "StepSucceeded"
+    STEP_FAILED = "StepFailed"
+    STEP_ABANDONED = "StepAbandoned"
+    ATTEMPT_FAILED = "AttemptFailed"
+    QUESTION_ASKED = "QuestionAsked"
+    QUESTION_CLOSED = "QuestionClosed"
+    BUDGET_CHANGED = "BudgetChanged"
+    BUDGET_WARNED = "BudgetWarned"
+    NOTE_WRITTEN = "NoteWritten"
+    DRIFT_FOUND = "DriftFound"
+    RUN_SUSPENDED = "RunSuspended"
+    RUN_ENDED = "RunEnded"
+
+
+class StepKind(StrEnum):
+    """What sort of step it is: how it waits and who performs it."""
+
+    TOOL = "tool"
+    MODEL = "model"
+    QUESTION = "question"
+    SLEEP = "sleep"
+    VERIFY = "verify"
+    """The driver's own: asking whether an effect in doubt has happened. The agent cannot ask for it."""
+
+
+class Effect(StrEnum):
+    """What a step does to the world; decides what a crash in the middle of it means (DESIGN §4)."""
+
+    READ = "read"
+    IDEMPOTENT = "idempotent"
+    ONCE = "once"
+
+    @property
+    def is_write(self) -> bool:
+        """Whether an intent is written before it begins."""
+        return self is not Effect.READ
+
+    @property
+    def strength(self) -> int:
+        """0, 1, 2: a step may only contain plain calls of its own strength or less."""
+        return ("read", "idempotent", "once").index(self.value)
+
+
+class Address(NamedTuple):
+    """How a step is found again: the n-th call of `name` with these arguments in this scope."""
+
+    scope: str
+    """Path of the enclosing composites and children; empty at the root."""
+    name: str
+    digest: str
+    """Digest of the canonical arguments; empty for a question or a sleep, which are found by name alone."""
+    n: int
+
+    def __str__(self) -> str:
+        path = f"{self.scope}/{self.name}" if self.scope else self.name
+        return f"{path}#{self.n}" if self.n else path
+
+
+class Charge(NamedTuple):
+    """What is spent, reserved or allowed. All counts are whole numbers, so sums are exact."""
+
+    tool_calls: int = 0
+    model_calls: int = 0
+    tokens: int = 0
+    usd_nano: int = 0
+    """10⁻⁹ US dollars."""
+
+    def plus(self, other: Charge) -> Charge:
+        """The sum, part by part."""
+        a, b, c, d = self
+        e, f, g, h = other
+        return Charge(a + e, b + f, c + g, d + h)
+
+    def minus(self, other: Charge) -> Charge:
+        """The difference, part by part."""
+        a, b, c, d = self
+        e, f, g, h = other
+        return Charge(a - e, b - f, c - g, d - h)
+
+
+NOTHING = Charge()
+ONE_TOOL_CALL = Charge(tool_calls=1)
+
+
+class Event(NamedTuple):
+    """One fact about a run."""
+
+    kind: Kind
+    at: float
+    """Seconds since the epoch, UTC, by the store's clock."""
+    address: Address | None = None
+    step: StepKind | None = None
+    effect: Effect | None = None
+    logical: int = 0
+    """Logical attempt, from 1: one decision to try; it carries the idempotency key."""
+    attempt: int = 0
+    """Technical attempt within the logical one, from 1."""
+    charge: Charge = NOTHING
+    meta: str = ""
+    body: bytes | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """`meta`, parsed."""
+        return json.loads(self.meta) if self.meta else {}
+
+
+def meta(**facts: Any) -> str:
+    """The JSON text of `facts`, without those that are None; keys in order, so equal facts are equal bytes."""
+    kept = {name: value for name, value in facts.items() if value is not None}
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if kept else ""

@@ -1,0 +1,106 @@
+"""A run's head: the few facts about it that are looked up without reading its log.
+
+Computed here and only here, from the folded state; the store keeps it as it is and never works it out by itself.
+`facts`/`from_facts` are its form in the store; columns that a store wants to index are fields of the same name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from holdfast.core.events import NOTHING, Charge
+
+
+class Status(StrEnum):
+    """Where a run is. The last four are ends."""
+
+    READY = "ready"
+    """Accepted; no worker has begun it."""
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    """Nothing to do until a message or a time; `why` says what for."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    """By a limit or an operator; `resume` goes on."""
+    CANCELLED = "cancelled"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing more happens unless somebody reopens the run."""
+        return self in _ENDS
+
+
+_ENDS = frozenset({Status.SUCCEEDED, Status.FAILED, Status.STOPPED, Status.CANCELLED})
+
+
+class Why(StrEnum):
+    """What a suspended run waits for."""
+
+    QUESTION = "question"
+    SLEEP = "sleep"
+    IN_DOUBT = "in_doubt"
+    DRIFT = "drift"
+    """Blocked: what the code asks for is not what was recorded."""
+    HOLD = "hold"
+    """Blocked on a model call."""
+    SHUTDOWN = "shutdown"
+    """The worker was told to stop; due at once elsewhere."""
+    RETRY = "retry"
+    """A retry's wait is longer than the process stays."""
+
+
+BLOCKED = frozenset({Why.IN_DOUBT, Why.DRIFT, Why.HOLD})
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestion:
+    """What an answer is checked against before it is stored."""
+
+    id: str
+    about: str
+    """`ask`, or `in_doubt` for a step whose effect may have happened."""
+    text: str
+    options: tuple[str, ...] = ()
+    """Empty: any text."""
+    to: str = ""
+    asked_at: float = 0.0
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The indexed facts of one run."""
+
+    run_id: str
+    key: str
+    agent: str
+    input_digest: str
+    status: Status
+    created_at: float
+    updated_at: float
+    why: str = ""
+    """For a suspended run a `Why`; for an end, one line of text."""
+    wake_at: float | None = None
+    """Due from then on; None when only mail can wake it."""
+    spent: Charge = NOTHING
+    reserved: Charge = NOTHING
+    questions: tuple[OpenQuestion, ...] = field(default=())
+
+    def facts(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self) | {"spent": list(self.spent), "reserved": list(self.reserved)}
+
+    @staticmethod
+    def from_facts(facts: dict[str, Any]) -> Head:
+        """The head that `facts` describe; names it does not know are ignored."""
+        known = {name: facts[name] for name in Head.__dataclass_fields__ if name in facts}
+        known["status"] = Status(known["status"])
+        known["spent"] = Charge(*known.get("spent", ()))
+        known["reserved"] = Charge(*known.get("reserved", ()))
+        known["questions"] = tuple(
+            OpenQuestion(**(item | {"options": tuple(item.get("options", ()))})) for item in known.get("questions", ())
+        )
+        return Head(**known)

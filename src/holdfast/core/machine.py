@@ -1,0 +1,307 @@
+"""The replay machine: what a step that the agent asks for may do now. Pure; it returns decisions, others perform.
+
+The agent function is run again from its start; each step it asks for is answered from the log, in the order in
+which outcomes were recorded. The rules are those of DESIGN §4, by their numbers there:
+
+1. *Address.* A step is found by (scope, name, digest of its arguments, n). A call takes the lowest n that nobody
+   was answered for and nobody waits for: so a call after one whose caller gave up is that step again.
+2. *Order.* A recorded outcome is handed out when it is next among all recorded outcomes; `rest_order` may go on
+   without the ones that nobody asked for. An outcome that was passed over is handed out at once when asked for.
+3. *No record at the address.* A `read` or sleep is new and runs; it never gets another argument's answer. A new
+   effect or question waits until every recorded one was asked for, a model call until every recorded model call
+   of its scope was; at rest they are blocked, and the difference names both sides.
+4. *Nothing new while the past is unexplained*, which is the same wait; an agent that returns or raises before all
+   recorded effects, questions and model calls were asked for is blocked too (`unexplained`).
+6. *An abandoned call* does not complete on replay: the next equal call takes its outcome. Its step counts as asked
+   for in rules 2 and 4.
+
+The machine never reads a clock, never touches the journal and holds no outcome of its own: `State` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from holdfast.core.events import Address, Effect, Event, StepKind
+from holdfast.core.state import Slot, State
+
+
+class Call(NamedTuple):
+    """What the agent asks for."""
+
+    scope: str
+    name: str
+    digest: str
+    step: StepKind
+    effect: Effect
+    shown: str = ""
+    """The arguments, as a person reads them in a difference."""
+
+
+class Ask:
+    """One call that waits for its answer."""
+
+    __slots__ = ("address", "call", "is_answered", "is_void")
+
+    def __init__(self, call: Call, address: Address) -> None:
+        self.call = call
+        self.address = address
+        self.is_void = False
+        """It was abandoned when it was first made, so on replay it does not complete (rule 6)."""
+        self.is_answered = False
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Answer the call with this recorded outcome."""
+
+    outcome: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Perform the step. `recovered` is what the log knows of it, when it was begun before."""
+
+    address: Address
+    recovered: Slot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The code and the record do not match: both sides, for a person."""
+
+    is_hold: bool
+    """Blocked on a model call."""
+    asked: str
+    recorded: tuple[str, ...]
+
+    def __str__(self) -> str:
+        listed = ", ".join(self.recorded) or "nothing"
+        return f"the code asked for {self.asked}; the record has, and nobody asked for: {listed}"
+
+
+Command = Use | Execute
+
+
+class _Live:
+    """What this process knows about one step beyond the log."""
+
+    __slots__ = ("address", "ask", "asks", "is_performed")
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.ask: Ask | None = None
+        """The call that took this n: it waits, or was answered. None when its caller gave up."""
+        self.asks = 0
+        self.is_performed = False
+        """Somebody here performs it, so a further call joins instead of beginning it again."""
+
+
+class Machine:
+    """Answers the calls of one run against its state. `ready` gives what became possible since."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._groups: dict[tuple[str, str, str], list[_Live]] = {}
+        self._lives: dict[Address, _Live] = {}
+        self._next = 0
+        self._queued: dict[Address, Ask] = {}
+        self._held: list[Ask] = []
+        self._unused = {a: slot for a, slot in state.slots.items() if not slot.abandoned}
+        self._unused_writes = {a for a, slot in self._unused.items() if _is_write(slot.step, slot.effect)}
+        self._unused_models: dict[str, set[Address]] = {}
+        for address, slot in self._unused.items():
+            if slot.step is StepKind.MODEL:
+                self._unused_models.setdefault(address.scope, set()).add(address)
+
+    # --- what the driver reports -------------------------------------------------------------------------------
+
+    def ask(self, call: Call) -> tuple[Ask, Command | None]:
+        """Take a call in. None: it waits; see `ready`."""
+        live = self._place(call)
+        ask = live.ask = Ask(call, live.address)
+        live.asks += 1
+        return ask, self._decide(ask, live)
+
+    def performing(self, address: Address, *, is_performed: bool) -> None:
+        """The driver has begun, or has stopped, to perform this step."""
+        self._lives[address].is_performed = is_performed
+
+    def recorded(self, address: Address) -> tuple[Ask, Use] | None:
+        """An outcome of this step was appended by this process: the waiting call gets it at once."""
+        live = self._lives[address]
+        live.is_performed = False
+        ask, outcome = live.ask, self.state.slots[address].outcome
+        if ask is None or ask.is_void or ask.is_answered or outcome is None:
+            return None
+        ask.is_answered = True
+        return ask, Use(outcome)
+
+    def gave_up(self, ask: Ask) -> bool:
+        """The caller no longer waits. True when that is news and belongs into the log (rule 6)."""
+        live = self._lives[ask.address]
+        if live.ask is not ask:
+            return False
+        live.ask = None
+        self._queued.pop(ask.address, None)
+        if ask in self._held:
+            self._held.remove(ask)
+        return not ask.is_void
+
+    def ready(self) -> Iterator[tuple[Ask, Command]]:
+        """Calls that need not wait any longer, in order; each is given once."""
+        while True:
+            found = self._next_in_order() or self._next_new()
+            if found is None:
+                return
+            yield found
+
+    # --- at rest, and at the end -------------------------------------------------------------------------------
+
+    def rest_order(self) -> tuple[Ask, Use, list[Address]] | None:
+        """After a silence: the earliest recorded outcome that was asked for, and those passed over for it."""
+        for place in range(self._next, len(self.state.order)):
+            slot = self.state.order[place]
+            ask = self._queued.get(slot.address)
+            if ask is not None and slot.outcome is not None:
+                skipped = [s.address for s in self.state.order[self._next : place] if s.address in self._unused]
+                self._next = place
+                return ask, self._hand_out(ask, slot.outcome), skipped
+        return None
+
+    def rest_block(self) -> Block | None:
+        """After a long silence: why the calls that are held may not go on, if there are any."""
+        if not self._held:
+            return None
+        call = self._held[0].call
+        is_hold = call.step is StepKind.MODEL
+        unused = self._unused_models.get(call.scope, set()) if is_hold else self._unused_writes
+        return Block(is_hold, describe(call), tuple(self._describe(address) for address in sorted(unused)))
+
+    def rest_void(self) -> tuple[Ask, Use] | None:
+        """After a long silence: a call that was abandoned then and is not now; give it its outcome after all."""
+        for live in self._lives.values():
+            ask, slot = live.ask, self.state.slots.get(live.address)
+            if ask is not None and ask.is_void and not ask.is_answered and slot is not None and slot.outcome:
+                return ask, self._hand_out(ask, slot.outcome)
+        return None
+
+    def unexplained(self, how: str) -> Block | None:
+        """The agent returned or raised (`how`): recorded effects, questions or model calls it never asked for."""
+        models = {address for addresses in self._unused_models.values() for address in addresses}
+        left = sorted(self._unused_writes | models)
+        if not left:
+            return None
+        return Block(not self._unused_writes, how, tuple(self._describe(address) for address in left))
+
+    def unused_reads(self) -> list[Address]:
+        """Recorded reads that nobody asked for; drift, but harmless."""
+        return sorted(a for a, slot in self._unused.items() if slot.step is StepKind.TOOL and not slot.effect.is_write)
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether recorded outcomes are still to be handed out."""
+        self._advance()
+        return self._next < len(self.state.order)
+
+    # --- rules -------------------------------------------------------------------------------------------------
+
+    def _place(self, call: Call) -> _Live:
+        """Rule 1: the lowest n that nobody was answered for and nobody waits for."""
+        group = self._groups.setdefault((call.scope, call.name, call.digest), [])
+        for live in group:
+            if live.ask is None:
+                return live
+        live = _Live(Address(call.scope, call.name, call.digest, len(group)))
+        group.append(live)
+        self._lives[live.address] = live
+        return live
+
+    def _decide(self, ask: Ask, live: _Live) -> Command | None:
+        slot = self.state.slots.get(ask.address)
+        if slot is None:
+            return self._decide_new(ask, live)
+        self._mark_used(ask.address, slot)
+        ask.is_void = live.asks <= slot.abandoned
+        if slot.outcome is None:
+            return None if live.is_performed or ask.is_answered else Execute(ask.address, slot)
+        if ask.is_void:
+            return None
+        self._advance()
+        if slot.order <= self._next:
+            return self._hand_out(ask, slot.outcome)
+        self._queued[ask.address] = ask
+        return None
+
+    def _decide_new(self, ask: Ask, live: _Live) -> Command | None:
+        if live.is_performed:
+            return None
+        if self._is_explained(ask.call):
+            return Execute(ask.address)
+        self._held.append(ask)
+        return None
+
+    def _is_explained(self, call: Call) -> bool:
+        """Rules 3 and 4: whether a new step of this sort may begin."""
+        if call.step is StepKind.MODEL:
+            return not self._unused_models.get(call.scope)
+        return not (self._unused_writes and _is_write(call.step, call.effect))
+
+    def _mark_used(self, address: Address, slot: Slot) -> None:
+        if self._unused.pop(address, None) is None:
+            return
+        self._unused_writes.discard(address)
+        if slot.step is StepKind.MODEL:
+            self._unused_models[address.scope].discard(address)
+
+    def _hand_out(self, ask: Ask, outcome: Event) -> Use:
+        self._queued.pop(ask.address, None)
+        ask.is_answered = True
+        return Use(outcome)
+
+    def _advance(self) -> None:
+        """Rule 2: pass over what was answered already and what its caller abandoned."""
+        order, lives = self.state.order, self._lives
+        while self._next < len(order):
+            slot = order[self._next]
+            live = lives.get(slot.address)
+            if slot.address in self._queued:
+                return
+            is_done = live is not None and live.ask is not None and live.ask.is_answered
+            if not is_done and not slot.abandoned:
+                return
+            self._next += 1
+
+    def _next_in_order(self) -> tuple[Ask, Command] | None:
+        self._advance()
+        if self._next >= len(self.state.order):
+            return None
+        slot = self.state.order[self._next]
+        ask = self._queued.get(slot.address)
+        if ask is None or slot.outcome is None:
+            return None
+        return ask, self._hand_out(ask, slot.outcome)
+
+    def _next_new(self) -> tuple[Ask, Command] | None:
+        for ask in self._held:
+            if self._is_explained(ask.call):
+                self._held.remove(ask)
+                return ask, Execute(ask.address)
+        return None
+
+    def _describe(self, address: Address) -> str:
+        slot = self.state.slots[address]
+        sort = slot.effect if slot.step is StepKind.TOOL else slot.step
+        return f"{sort} {address} ({address.digest[:8]})"
+
+
+def describe(call: Call) -> str:
+    """A call as a person reads it."""
+    sort = call.effect if call.step is StepKind.TOOL else call.step
+    return f"{sort} {call.name}({call.shown})"
+
+
+def _is_write(step: StepKind, effect: Effect) -> bool:
+    return step is StepKind.QUESTION or (step is StepKind.TOOL and effect.is_write)

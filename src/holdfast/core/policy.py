@@ -1,0 +1,156 @@
+"""Retry, as decisions: after a failed attempt, and after a crash in the middle of one.
+
+Waits grow exponentially with *full jitter*: uniform in [0, min(wait_max, wait·2ⁿ)] (M. Brooker, "Exponential
+Backoff and Jitter", AWS Architecture Blog, 2015). A provider's Retry-After is a floor under that. Attempts and
+total time are always bounded; a policy without a bound is refused when it is made.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from holdfast.core.events import Effect
+from holdfast.core.failure import Failure
+from holdfast.errors import PolicyInvalid
+
+Duration = float | int | str | timedelta
+"""Seconds, "250ms", "20s", "30m", "2h", "7d", or a timedelta."""
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+RECOVERIES_MIN = 3
+"""A step interrupted by crashes is begun again until its attempts, and at least this many, are used up."""
+
+
+def seconds(duration: Any, what: str = "duration") -> float:
+    """`duration` in seconds; `PolicyInvalid` when it is no finite number ≥ 0 with a known unit."""
+    if isinstance(duration, timedelta):
+        return seconds(duration.total_seconds(), what)
+    if isinstance(duration, str):
+        text = duration.strip()
+        unit = next((u for u in ("ms", "s", "m", "h", "d") if text.endswith(u)), "")
+        number = text[: -len(unit)] if unit else text
+        try:
+            value = float(number) * _UNITS.get(unit, 1.0)
+        except ValueError:
+            raise PolicyInvalid(
+                f'{what} {duration!r} is not understood. Write seconds, or "250ms", "20s", "30m", "2h", "7d".'
+            ) from None
+    elif isinstance(duration, (int, float)) and not isinstance(duration, bool):
+        value = float(duration)
+    else:
+        raise PolicyInvalid(f'{what} {duration!r} is no duration. Write seconds, or "20s", "30m".')
+    if not math.isfinite(value) or value < 0:
+        raise PolicyInvalid(f"{what} {duration!r} must be finite and not negative.")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often and how fast a step is tried again. Applies to one logical attempt."""
+
+    attempts: int = 3
+    """Tries in all, 1 to 100; 1 means no retry."""
+    wait: Duration = 0.5
+    """Upper end of the first wait; doubles with each attempt."""
+    wait_max: Duration = 30.0
+    """No wait is drawn from above this; Retry-After may still ask for more."""
+    total: Duration = 120.0
+    """From the first attempt on: a retry that would begin later is not made."""
+
+    def __post_init__(self) -> None:
+        attempts: Any = self.attempts
+        if not isinstance(attempts, int) or isinstance(attempts, bool) or not 1 <= attempts <= 100:
+            raise PolicyInvalid(
+                f"Retry(attempts={attempts!r}) has no usable bound. holdfast never retries without one: "
+                "give a whole number from 1 (no retry) to 100."
+            )
+        for name in ("wait", "wait_max", "total"):
+            seconds(getattr(self, name), f"Retry({name}=…)")
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try again after `wait_s`, under the same idempotency key."""
+
+    wait_s: float
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The failure is the step's outcome."""
+
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """Nobody knows whether the effect happened: `verify`, else a person."""
+
+    because: str
+
+
+def backoff_s(retry: Retry, attempt: int, draw: float) -> float:
+    """The wait after attempt number `attempt` (from 1), with `draw` in [0, 1)."""
+    ceiling = min(seconds(retry.wait_max), seconds(retry.wait) * 2.0 ** min(attempt - 1, 60))
+    return draw * ceiling
+
+
+def after_failure(
+    effect: Effect,
+    failure: Failure,
+    retry: Retry,
+    *,
+    attempt: int,
+    elapsed_s: float,
+    window_s: float,
+    draw: float,
+) -> Again | GiveUp | InDoubt:
+    """What follows a failed attempt. `elapsed_s` counts from the step's first attempt."""
+    if failure.is_definite:
+        return _retry_or(GiveUp, failure, retry, attempt, elapsed_s, draw)
+    if effect is Effect.ONCE:
+        return InDoubt(f"{failure.error} after the effect was begun; a `once` effect is never repeated on a guess")
+    if elapsed_s >= window_s:
+        return InDoubt(f"the key is older than its dedup window of {window_s:g} s")
+    return _retry_or(InDoubt, failure, retry, attempt, elapsed_s, draw)
+
+
+def _retry_or(
+    end: type[GiveUp] | type[InDoubt],
+    failure: Failure,
+    retry: Retry,
+    attempt: int,
+    elapsed_s: float,
+    draw: float,
+) -> Again | GiveUp | InDoubt:
+    if end is GiveUp and not failure.kind.is_retryable:
+        return end(f"{failure.kind}: {failure.because}")
+    if attempt >= retry.attempts:
+        return end(f"attempt {attempt} of {retry.attempts} failed: {failure.because}")
+    wait_s = max(backoff_s(retry, attempt, draw), failure.retry_after_s or 0.0)
+    total_s = seconds(retry.total)
+    if elapsed_s + wait_s > total_s:
+        return end(f"the next attempt would begin after {elapsed_s + wait_s:.1f} s; total={total_s:g} s")
+    floor = f", not before Retry-After {failure.retry_after_s:g} s" if failure.retry_after_s else ""
+    return Again(wait_s, f"{failure.because}; attempt {attempt} of {retry.attempts}{floor}")
+
+
+def after_crash(
+    effect: Effect, retry: Retry, *, attempt: int, age_s: float, window_s: float
+) -> Again | GiveUp | InDoubt:
+    """What follows when a process died between a step's intent and its outcome (W1–W3).
+
+    `age_s` counts from the first intent. Begun again means: as the next attempt, under the same key.
+    """
+    if effect is Effect.ONCE:
+        return InDoubt("the process ended between the intent and the outcome")
+    if effect is Effect.IDEMPOTENT and age_s >= window_s:
+        return InDoubt(f"the key is {age_s:.0f} s old, its dedup window is {window_s:g} s")
+    if attempt >= max(retry.attempts, RECOVERIES_MIN):
+        because = f"interrupted {attempt} times"
+        return InDoubt(because) if effect is Effect.IDEMPOTENT else GiveUp(because)
+    return Again(0.0, "the process ended before the outcome was written")

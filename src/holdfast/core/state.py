@@ -1,0 +1,332 @@
+"""The state of a run: a fold over its events, and nothing else.
+
+`State.apply` reads envelopes only; bodies stay bytes. The live run and every reader (show, doctor, tests) build
+their picture with the same code, so they cannot disagree.
+
+Invariants
+1. `fold(a + b)` equals `fold(a)` followed by `apply` of each event of `b`.
+2. A step has at most one outcome at a time; reopening it (RunResumed) is the only way to take one back.
+3. `spent + reserved` never falls, except by the unused part of a reservation at its settlement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from holdfast.core.budget import DEFAULT_LIMITS, Limits
+from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind
+from holdfast.core.heads import Head, OpenQuestion, Status
+
+
+class Slot:
+    """What the log says about one step."""
+
+    __slots__ = (
+        "abandoned",
+        "address",
+        "attempt",
+        "begun_at",
+        "doubt",
+        "effect",
+        "failures",
+        "intent",
+        "is_in_flight",
+        "logical",
+        "order",
+        "outcome",
+        "reservation",
+        "retry_at",
+        "served",
+        "step",
+        "verdicts",
+    )
+
+    def __init__(self, address: Address, step: StepKind, effect: Effect) -> None:
+        self.address = address
+        self.step = step
+        self.effect = effect
+        self.logical = 1
+        self.attempt = 0
+        self.begun_at: float | None = None
+        """When the first intent of this logical attempt was written; its key's age counts from here."""
+        self.intent: Event | None = None
+        """StepIntended or QuestionAsked, the latest."""
+        self.is_in_flight = False
+        """An attempt was begun and the log does not say how it ended."""
+        self.reservation = NOTHING
+        self.outcome: Event | None = None
+        self.order = -1
+        """Place of the outcome among all outcomes."""
+        self.abandoned = 0
+        """How many of its calls were given up by their caller."""
+        self.retry_at: float | None = None
+        self.failures: list[Event] = []
+        self.verdicts: list[Event] = []
+        """What `verify` said since the attempt now in doubt was begun."""
+        self.doubt: Event | None = None
+        """The question that asks a person, while it is open."""
+        self.served = ""
+        """Who gave the outcome: the step itself, `verify` or `person`."""
+
+
+class State:
+    """Everything that the log says about one run."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.run_id = ""
+        self.key = ""
+        self.agent = ""
+        self.code = ""
+        self.input_digest = ""
+        self.input: bytes | None = None
+        self.seed = ""
+        self.created_at = 0.0
+        self.updated_at = 0.0
+        self.status = Status.READY
+        self.why = ""
+        self.wake_at: float | None = None
+        self.limits: Limits = DEFAULT_LIMITS
+        self.spent: Charge = NOTHING
+        self.reserved: Charge = NOTHING
+        self.slots: dict[Address, Slot] = {}
+        self.order: list[Slot] = []
+        """Steps in the order in which their outcomes were recorded."""
+        self.questions: dict[str, OpenQuestion] = {}
+        self.question_slots: dict[str, Slot] = {}
+        self.notes: list[str] = []
+        self.drifts: list[Event] = []
+        self.suspension: Event | None = None
+        self.end: Event | None = None
+        self.resumes: list[Event] = []
+
+    def apply(self, event: Event) -> None:
+        """Take one more event in."""
+        self.count += 1
+        self.updated_at = event.at
+        kind = event.kind
+        if self.status is Status.SUSPENDED and kind in _WAKING:
+            self._go_on(event)
+        match kind:
+            case Kind.STEP_INTENDED:
+                self._intended(event)
+            case Kind.STEP_SUCCEEDED | Kind.STEP_FAILED:
+                self._outcome(event)
+            case Kind.ATTEMPT_FAILED:
+                self._attempt_failed(event)
+            case Kind.STEP_ABANDONED:
+                self._slot(event).abandoned += 1
+            case Kind.QUESTION_ASKED:
+                self._asked(event)
+            case Kind.QUESTION_CLOSED:
+                self._closed(event)
+            case Kind.RUN_STARTED:
+                self._started(event)
+            case Kind.RUN_RESUMED:
+                self._resumed(event)
+            case Kind.BUDGET_CHANGED:
+                self.limits = Limits(*event.facts["limits"])
+            case Kind.NOTE_WRITTEN:
+                self.notes.append(event.facts["text"])
+            case Kind.DRIFT_FOUND:
+                self.drifts.append(event)
+            case Kind.RUN_SUSPENDED:
+                self._suspended(event)
+            case Kind.RUN_ENDED:
+                self._ended(event)
+            case Kind.BUDGET_WARNED:
+                pass
+
+    def _slot(self, event: Event) -> Slot:
+        address = event.address
+        assert address is not None
+        slot = self.slots.get(address)
+        if slot is None:
+            slot = self.slots[address] = Slot(address, event.step or StepKind.TOOL, event.effect or Effect.READ)
+        return slot
+
+    def _settle(self, slot: Slot, used: Charge) -> None:
+        if slot.reservation is not NOTHING:
+            self.reserved = self.reserved.minus(slot.reservation)
+            slot.reservation = NOTHING
+        if used is not NOTHING:
+            self.spent = self.spent.plus(used)
+
+    def _intended(self, event: Event) -> None:
+        slot = self._slot(event)
+        if slot.is_in_flight:  # the attempt before this one was interrupted: what it reserved stays charged
+            self._settle(slot, slot.reservation)
+        slot.logical, slot.attempt = event.logical, event.attempt
+        if slot.begun_at is None:
+            slot.begun_at = event.at
+        slot.intent = event
+        slot.is_in_flight = True
+        slot.retry_at = None
+        slot.verdicts = []
+        slot.reservation = event.charge
+        self.reserved = self.reserved.plus(event.charge)
+
+    def _outcome(self, event: Event) -> None:
+        slot = self._slot(event)
+        if event.step is StepKind.VERIFY:
+            slot.verdicts.append(event)
+            self.spent = self.spent.plus(event.charge)
+            return
+        self._settle(slot, event.charge)
+        slot.logical, slot.attempt = event.logical, event.attempt
+        slot.is_in_flight = False
+        slot.retry_at = None
+        self._conclude(slot, event)
+        if event.meta:
+            slot.served = event.facts.get("by", "")
+
+    def _conclude(self, slot: Slot, event: Event) -> None:
+        slot.outcome = event
+        slot.order = len(self.order)
+        self.order.append(slot)
+
+    def _attempt_failed(self, event: Event) -> None:
+        slot = self._slot(event)
+        self._settle(slot, event.charge)
+        slot.logical, slot.attempt = event.logical, event.attempt
+        if slot.begun_at is None:
+            slot.begun_at = event.at
+        facts = event.facts
+        slot.is_in_flight = not facts.get("is_definite", True) and slot.effect.is_write
+        slot.retry_at = facts.get("retry_at")
+        slot.failures.append(event)
+
+    def _asked(self, event: Event) -> None:
+        slot = self._slot(event)
+        facts = event.facts
+        question = OpenQuestion(
+            id=facts["id"],
+            about=facts["about"],
+            text=facts["text"],
+            options=tuple(facts.get("options", ())),
+            to=facts.get("to", ""),
+            asked_at=event.at,
+            expires_at=facts.get("expires_at"),
+        )
+        self.questions[question.id] = question
+        self.question_slots[question.id] = slot
+        if question.about == "in_doubt":
+            slot.doubt = event
+        else:
+            slot.intent = event
+
+    def _closed(self, event: Event) -> None:
+        facts = event.facts
+        question = self.questions.pop(facts["id"])
+        slot = self.question_slots[question.id]
+        if question.about == "in_doubt":
+            slot.doubt = None
+            slot.verdicts.append(event)
+        else:
+            self._conclude(slot, event)
+
+    def _started(self, event: Event) -> None:
+        facts = event.facts
+        self.run_id, self.key, self.agent = facts["run"], facts["key"], facts["agent"]
+        self.code, self.seed = facts.get("code", ""), facts["seed"]
+        self.input_digest, self.input = facts["input_digest"], event.body
+        self.created_at = facts.get("created_at", event.at)
+        if facts.get("limits") is not None:
+            self.limits = Limits(*facts["limits"])
+        self._go_on(event)
+
+    def _resumed(self, event: Event) -> None:
+        self.spent = self.spent.plus(event.charge)
+        self.end = None
+        self.resumes.append(event)
+        for parts in event.facts.get("reopened", ()):
+            self._reopen(self.slots[Address(*parts)])
+        self._go_on(event)
+
+    def _reopen(self, slot: Slot) -> None:
+        slot.outcome = None
+        slot.logical += 1
+        slot.attempt = 0
+        slot.begun_at = None
+        slot.intent = None
+        slot.verdicts = []
+        self.order.remove(slot)
+        slot.order = -1
+        for place, other in enumerate(self.order):
+            other.order = place
+
+    def _go_on(self, event: Event) -> None:
+        self.status, self.why, self.wake_at = Status.RUNNING, "", event.at
+        self.suspension = None
+
+    def _suspended(self, event: Event) -> None:
+        facts = event.facts
+        self.status, self.why, self.wake_at = Status.SUSPENDED, facts["why"], facts.get("until")
+        self.suspension = event
+
+    def _ended(self, event: Event) -> None:
+        facts = event.facts
+        self.status, self.why, self.wake_at = Status(facts["outcome"]), facts.get("why", ""), None
+        self.questions.clear()
+        self.end = event
+
+    @property
+    def used(self) -> Charge:
+        """Spent and reserved together: what a new reservation is checked against."""
+        return self.spent.plus(self.reserved)
+
+    def head(self) -> Head:
+        """The facts that the store indexes."""
+        return Head(
+            run_id=self.run_id,
+            key=self.key,
+            agent=self.agent,
+            input_digest=self.input_digest,
+            status=self.status,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            why=self.why,
+            wake_at=self.wake_at,
+            spent=self.spent,
+            reserved=self.reserved,
+            questions=tuple(self.questions.values()),
+        )
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, State) and _plain(self) == _plain(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_WAKING = frozenset(
+    {
+        Kind.STEP_INTENDED,
+        Kind.STEP_SUCCEEDED,
+        Kind.STEP_FAILED,
+        Kind.ATTEMPT_FAILED,
+        Kind.QUESTION_ASKED,
+        Kind.QUESTION_CLOSED,
+    }
+)
+
+
+def _plain(thing: Any) -> Any:
+    """`thing` as comparable data."""
+    if isinstance(thing, State):
+        return {name: _plain(value) for name, value in vars(thing).items() if name != "question_slots"}
+    if isinstance(thing, Slot):
+        return [_plain(getattr(thing, name)) for name in Slot.__slots__]
+    if isinstance(thing, dict):
+        return {name: _plain(value) for name, value in thing.items()}
+    if isinstance(thing, list):
+        return [_plain(value) for value in thing]
+    return thing
+
+
+def fold(events: Iterable[Event]) -> State:
+    """The state that these events, from the first on, amount to."""
+    state = State()
+    for event in events:
+        state.apply(event)
+    return state

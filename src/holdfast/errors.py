@@ -1,0 +1,137 @@
+"""Every error that holdfast raises, as one tree.
+
+    UsageError              you used it in a way that cannot work; nothing was done
+      Unencodable           a value cannot be written to the journal
+      RunContextLost        an effect was asked for outside the run that it belongs to
+      RunMismatch           the key names a run of another agent or input
+      PolicyInvalid         a policy, budget or declaration without a bound or a meaning
+      NotFound              no such run, question or step
+      MessageRefused        a message to a run that cannot count any more
+    RunError                this run, or this step of it, ended so
+      ToolFailed            a step failed and its error class was not declared in ``raises=``
+      Unverified            nobody could say whether an effect happened, and you asked to be told
+      RunFailed             the agent raised
+      RunStopped            a limit or an operator stopped the run; ``resume`` goes on
+        BudgetExceeded      the limit was a budget
+      RunCancelled          somebody cancelled it
+      RunWaiting            not an end: a person, a time or another process is awaited
+        RunBlocked          not an end: the code no longer matches the record, or an effect is in doubt
+    JournalError            the store is unwell, or refuses
+      LeaseLost             another worker has taken the run over
+      MailWaiting           a run may not end while it has unread mail
+      StoreForeign          the file is not a holdfast store
+      SchemaNewer           the store was written by a newer holdfast
+      JournalCorrupt        stored bytes are not what was written
+      StoreUnreachable      the store did not answer, or the outcome of a commit is unknown
+    InternalError           a bug in holdfast
+
+``NotDone`` stands outside: a tool or a ``verify`` raises it to say that an effect did **not** happen.
+Messages say what happened, what holdfast did, and what to do next. This module imports nothing.
+"""
+
+from __future__ import annotations
+
+
+class UsageError(Exception):
+    """You used holdfast in a way that cannot work; nothing was done."""
+
+
+class Unencodable(UsageError):
+    """A value cannot be written to the journal; `path` says which part of it."""
+
+    def __init__(self, what: str, path: str = "$") -> None:
+        super().__init__(f"{what} (at {path}). Nothing was written. Return or pass plain data instead.")
+        self.what = what
+        self.path = path
+
+
+class RunContextLost(UsageError):
+    """An effect or model call was asked for outside the run that it belongs to."""
+
+
+class RunMismatch(UsageError):
+    """The key names a run that was started with another agent or input."""
+
+
+class PolicyInvalid(UsageError):
+    """A policy, budget or declaration has no bound or makes no sense."""
+
+
+class NotFound(UsageError):
+    """No such run, question or step in this store."""
+
+
+class MessageRefused(UsageError):
+    """A message cannot count (run ended, question closed, answer not among the options); nothing was stored."""
+
+
+class RunError(Exception):
+    """This run, or this step of it, ended so."""
+
+
+class ToolFailed(RunError):
+    """A step failed; `str()` is the same text live and on replay."""
+
+
+class Unverified(RunError):
+    """Whether the effect happened is not known, and the agent was to be told so."""
+
+
+class RunFailed(RunError):
+    """The agent raised; the run's record says where and why."""
+
+
+class RunStopped(RunError):
+    """A limit or an operator stopped the run; its work is kept and ``resume`` goes on."""
+
+
+class BudgetExceeded(RunStopped):
+    """A call whose worst case does not fit the budget was not sent."""
+
+
+class RunCancelled(RunError):
+    """The run was cancelled."""
+
+
+class RunWaiting(RunError):
+    """Not an end: the run waits for a person, a time, or another process."""
+
+
+class RunBlocked(RunWaiting):
+    """Not an end: the code no longer matches the record, or an effect is in doubt."""
+
+
+class JournalError(Exception):
+    """The store is unwell, or refuses."""
+
+
+class LeaseLost(JournalError):
+    """Another worker has taken the run over; this one changed nothing."""
+
+
+class MailWaiting(JournalError):
+    """A run may not end while it has unread mail."""
+
+
+class StoreForeign(JournalError):
+    """The file is not a holdfast store."""
+
+
+class SchemaNewer(JournalError):
+    """The store was written by a newer holdfast."""
+
+
+class JournalCorrupt(JournalError):
+    """Stored bytes are not what was written."""
+
+
+class StoreUnreachable(JournalError):
+    """The store did not answer, or the outcome of a commit could not be read back."""
+
+
+class InternalError(Exception):
+    """A bug in holdfast; please report it with the run's record."""
+
+
+class NotDone(Exception):
+    """Raise it in a tool, or raise or return it in a ``verify``, to say: the effect did not happen."""

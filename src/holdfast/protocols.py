@@ -1,0 +1,179 @@
+"""Every seam of holdfast on one page: what an engine, a clock or an observer must offer.
+
+`Journal` is the waist. Its invariants are numbered here and in `holdfast.testing.conformance`, which checks each.
+
+J1  `post` runs `accept` and stores the message in one transaction; a refused message stores nothing.
+J2  `post` is idempotent by (run, message id): the second call changes nothing and says so.
+J3  At most one stored message of a run has a given `subject` (first valid answer wins).
+J4  A run is claimable when it is due or has unread mail, and nobody else holds it; each claim raises the epoch.
+J5  An owner is replaced at once only when it is proven dead, otherwise when its worker's lease has expired.
+J6  `append` is all or nothing per append: events, head, read mail and posts together.
+J7  An append of a stale epoch is refused with `LeaseLost` and writes nothing.
+J8  An append that ends a run with unread mail is refused with `MailWaiting` and writes nothing.
+J9  In a group each append is checked before it writes and fails alone; the others are written.
+J10 When `append` or `post` returns, what it wrote survives the death of the process and of the machine.
+J11 `events` gives back exactly what was appended, in order, without gaps.
+J12 Bytes that were changed behind the engine's back are found (`JournalCorrupt`), never handed out.
+J13 A commit whose outcome is not known is read back by key; it is never repeated blindly.
+J14 A store of a newer schema, or of somebody else, is refused before anything is written.
+J15 `release` gives a run back with a time to wake; a released run is claimable from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from holdfast.core.accept import Message, Posted
+from holdfast.core.events import Event
+from holdfast.core.heads import Head
+from holdfast.errors import JournalError
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who works: enough to prove, on the same machine, that it is dead (DESIGN §5)."""
+
+    id: str
+    boot_id: str = ""
+    """Changes with each start of the machine; empty where the system has none."""
+    pid_namespace: str = ""
+    pid: int = 0
+    started: str = ""
+    """Start time of the process as the kernel tells it; guards against a reused pid."""
+    host: str = ""
+
+
+class Lease(NamedTuple):
+    """The right to append to one run, until a later epoch exists."""
+
+    run_id: str
+    worker_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that this worker now holds."""
+
+    lease: Lease
+    head: Head
+    is_takeover: bool
+    """Whether the last owner went without a release, so that something may have been in flight."""
+
+
+class Mail(NamedTuple):
+    """A stored message: its number within the run, and when it was accepted."""
+
+    number: int
+    at: float
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A message to a run, as part of an append."""
+
+    run_id: str
+    message_id: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """What one writer wants to add to one run; all of it or nothing."""
+
+    lease: Lease
+    after: int
+    """Number of events that the writer believes the run has."""
+    events: Sequence[Event]
+    head: Head
+    """The run's facts after these events, computed by the core."""
+    mail_read: int = 0
+    """Mail up to this number is answered by these events."""
+    posts: Sequence[Post] = ()
+
+
+class Journal(Protocol):
+    """Where runs are written. Calls are synchronous, safe from any thread, and never retried blindly."""
+
+    @property
+    def hash_key(self) -> bytes:
+        """The store's own 32 random bytes; run ids and idempotency keys derive from it."""
+
+    def now(self) -> float:
+        """The store's clock, seconds since the epoch, UTC."""
+
+    def post(self, run_id: str, message_id: str, message: Message) -> Posted:
+        """Offer a message to a run; see J1–J3."""
+
+    def register(self, worker: Worker, ttl_s: float) -> None:
+        """Create or renew the worker's one lease row; it expires `ttl_s` seconds from the store's now."""
+
+    def retire(self, worker_id: str) -> None:
+        """Remove the worker's row; what it still holds may be claimed at once."""
+
+    def claim(
+        self,
+        worker_id: str,
+        *,
+        run_ids: Sequence[str] | None = None,
+        agents: Sequence[str] | None = None,
+        limit: int = 100,
+    ) -> list[Claim]:
+        """Take runs that may be taken (J4, J5), of these ids or these agents, the longest due first."""
+
+    def release(self, lease: Lease, wake_at: float | None) -> None:
+        """Give a run back; due again at `wake_at`, or only on mail when None. A stale lease changes nothing."""
+
+    def append(self, appends: Sequence[Append]) -> list[JournalError | None]:
+        """Write a group in one transaction; for each append None or why it was refused (J6–J10)."""
+
+    def events(self, run_id: str, after: int = 0) -> list[Event]:
+        """The run's events with a number above `after`, in order (J11, J12)."""
+
+    def mail(self, run_id: str) -> list[Mail]:
+        """The run's unread mail, oldest first."""
+
+    def head(self, run_id: str) -> Head | None:
+        """The run's head, None when there is no such run."""
+
+    def heads(
+        self, *, prefix: str = "", key: str | None = None, status: str | None = None, limit: int = 200
+    ) -> list[Head]:
+        """Heads by exact key, by the beginning of their id, or by status; newest first."""
+
+    def owner(self, run_id: str) -> tuple[Worker, float] | None:
+        """Who holds the run, and until when; None when nobody does."""
+
+    def facts(self) -> dict[str, Any]:
+        """What `doctor` prints: engine, version, schema, counts, problems found."""
+
+    def close(self) -> None:
+        """Close connections; a second call does nothing."""
+
+
+class Clock(Protocol):
+    """Time, chance and ids: the only place where holdfast meets them."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back on the running loop after `delay_s`; gives the function that calls it off."""
+
+    def draw(self) -> float:
+        """A random number in [0, 1)."""
+
+    def fresh_id(self) -> str:
+        """A new id that nobody else has."""
+
+
+class Observer(Protocol):
+    """Told of each event after it is written; what it raises is logged and goes no further."""
+
+    def __call__(self, run_id: str, event: Event) -> None: ...
