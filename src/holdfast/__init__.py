@@ -1,0 +1,86 @@
+"""holdfast keeps Python agents running: durable steps, bounded retries, budgets, people, records.
+
+Nothing is loaded until it is used: `import holdfast` brings in no third party and no event loop.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.core.budget import Budget as Budget
+    from holdfast.core.failure import ONE_REQUEST as ONE_REQUEST
+    from holdfast.core.policy import Retry as Retry
+    from holdfast.errors import BudgetExceeded as BudgetExceeded
+    from holdfast.errors import InternalError as InternalError
+    from holdfast.errors import JournalError as JournalError
+    from holdfast.errors import NotDone as NotDone
+    from holdfast.errors import RunContextLost as RunContextLost
+    from holdfast.errors import RunError as RunError
+    from holdfast.errors import RunWaiting as RunWaiting
+    from holdfast.errors import ToolFailed as ToolFailed
+    from holdfast.errors import Unverified as Unverified
+    from holdfast.errors import UsageError as UsageError
+    from holdfast.journal.codec import Opaque as Opaque
+    from holdfast.models.client import http_client as http_client
+    from holdfast.runtime.agent import Agent as Agent
+    from holdfast.runtime.agent import agent as agent
+    from holdfast.runtime.app import App as App
+    from holdfast.runtime.current import detached as detached
+    from holdfast.runtime.run import Answer as Answer
+    from holdfast.runtime.run import Run as Run
+    from holdfast.runtime.settings import Settings as Settings
+    from holdfast.runtime.signature import INJECTED as INJECTED
+    from holdfast.runtime.thread import Unwind as Unwind
+    from holdfast.runtime.tool import Done as Done
+    from holdfast.runtime.tool import Tool as Tool
+    from holdfast.runtime.tool import Unknown as Unknown
+    from holdfast.runtime.tool import tool as tool
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Agent": "runtime.agent",
+    "Answer": "runtime.run",
+    "App": "runtime.app",
+    "Budget": "core.budget",
+    "BudgetExceeded": "errors",
+    "Done": "runtime.tool",
+    "INJECTED": "runtime.signature",
+    "InternalError": "errors",
+    "JournalError": "errors",
+    "NotDone": "errors",
+    "ONE_REQUEST": "core.failure",
+    "Opaque": "journal.codec",
+    "Retry": "core.policy",
+    "Run": "runtime.run",
+    "RunContextLost": "errors",
+    "RunError": "errors",
+    "RunWaiting": "errors",
+    "Settings": "runtime.settings",
+    "Tool": "runtime.tool",
+    "ToolFailed": "errors",
+    "Unknown": "runtime.tool",
+    "Unverified": "errors",
+    "Unwind": "runtime.thread",
+    "UsageError": "errors",
+    "agent": "runtime.agent",
+    "detached": "runtime.current",
+    "http_client": "models.client",
+    "tool": "runtime.tool",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"holdfast.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

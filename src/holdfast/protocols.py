@@ -1,4 +1,4 @@
-"""Every seam of holdfast on one page: what an engine, a clock or an observer must offer.
+"""Every seam of holdfast on one page: what an engine and a clock must offer.
 
 `Journal` is the waist. Its invariants are numbered here and in `holdfast.testing.conformance`, which checks each.
 
@@ -171,9 +171,3 @@ class Clock(Protocol):
 
     def fresh_id(self) -> str:
         """A new id that nobody else has."""
-
-
-class Observer(Protocol):
-    """Told of each event after it is written; what it raises is logged and goes no further."""
-
-    def __call__(self, run_id: str, event: Event) -> None: ...

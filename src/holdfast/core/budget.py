@@ -48,7 +48,7 @@ def _check_limit(name: str, value: Any, *, whole: bool) -> None:
     if value is None:
         return
     kinds = (int,) if whole else (int, float, Decimal)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, kinds) or not Decimal(value).is_finite() or value < 0:
         raise PolicyInvalid(f"Budget({name}={value!r}) must be a finite number, not negative{', whole' * whole}.")
 
 
@@ -78,6 +78,14 @@ class Excess:
     used: int
     """Spent and reserved, without what was asked for."""
     asked: int
+
+    @property
+    def raise_flag(self) -> str:
+        """What to give `holdfast resume --raise` so that it fits."""
+        missing = max(1, self.used + self.asked - self.limit)
+        if self.name == "usd_nano":
+            return f"usd=+{math.ceil(missing / USD_NANO * 100) / 100:g}"
+        return f"{self.name}=+{missing}"
 
     def __str__(self) -> str:
         limit, used, asked = (_shown(self.name, amount) for amount in (self.limit, self.used, self.asked))

@@ -64,6 +64,7 @@ class StepKind(StrEnum):
     MODEL = "model"
     QUESTION = "question"
     SLEEP = "sleep"
+    NOTE = "note"
     VERIFY = "verify"
     """The driver's own: asking whether an effect in doubt has happened. The agent cannot ask for it."""
 

@@ -100,7 +100,10 @@ class Head:
         known["status"] = Status(known["status"])
         known["spent"] = Charge(*known.get("spent", ()))
         known["reserved"] = Charge(*known.get("reserved", ()))
-        known["questions"] = tuple(
-            OpenQuestion(**(item | {"options": tuple(item.get("options", ()))})) for item in known.get("questions", ())
-        )
+        known["questions"] = tuple(_question_from_facts(item) for item in known.get("questions", ()))
         return Head(**known)
+
+
+def _question_from_facts(facts: dict[str, Any]) -> OpenQuestion:
+    known = {name: facts[name] for name in OpenQuestion.__dataclass_fields__ if name in facts}
+    return OpenQuestion(**known | {"options": tuple(known.get("options", ()))})

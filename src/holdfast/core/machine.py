@@ -226,7 +226,8 @@ class Machine:
         self._mark_used(ask.address, slot)
         ask.is_void = live.asks <= slot.abandoned
         if slot.outcome is None:
-            return None if live.is_performed or ask.is_answered else Execute(ask.address, slot)
+            is_idle_void = ask.is_void and not (slot.is_in_flight and slot.effect.is_write)
+            return None if live.is_performed or is_idle_void else Execute(ask.address, slot)
         if ask.is_void:
             return None
         self._advance()

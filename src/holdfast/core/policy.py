@@ -39,7 +39,7 @@ def seconds(duration: Any, what: str = "duration") -> float:
                 f'{what} {duration!r} is not understood. Write seconds, or "250ms", "20s", "30m", "2h", "7d".'
             ) from None
     elif isinstance(duration, (int, float)) and not isinstance(duration, bool):
-        value = float(duration)
+        value = float(duration) if abs(duration) < 1e300 else math.inf
     else:
         raise PolicyInvalid(f'{what} {duration!r} is no duration. Write seconds, or "20s", "30m".')
     if not math.isfinite(value) or value < 0:
@@ -116,7 +116,10 @@ def after_failure(
         return InDoubt(f"{failure.error} after the effect was begun; a `once` effect is never repeated on a guess")
     if elapsed_s >= window_s:
         return InDoubt(f"the key is older than its dedup window of {window_s:g} s")
-    return _retry_or(InDoubt, failure, retry, attempt, elapsed_s, draw)
+    again = _retry_or(InDoubt, failure, retry, attempt, elapsed_s, draw)
+    if isinstance(again, Again) and elapsed_s + again.wait_s >= window_s:
+        return InDoubt(f"the next attempt would begin when the key's dedup window of {window_s:g} s is over")
+    return again
 
 
 def _retry_or(

@@ -129,6 +129,7 @@ class State:
                 self.limits = Limits(*event.facts["limits"])
             case Kind.NOTE_WRITTEN:
                 self.notes.append(event.facts["text"])
+                self._conclude(self._slot(event), event)
             case Kind.DRIFT_FOUND:
                 self.drifts.append(event)
             case Kind.RUN_SUSPENDED:

@@ -1,0 +1,1 @@
+"""Who does it? Drivers, workers and the objects that users hold; decisions come from `core`."""

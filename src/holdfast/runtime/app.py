@@ -1,0 +1,336 @@
+"""`App`: one store and one worker, for as long as it is open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from holdfast.core import accept
+from holdfast.core.address import run_id as id_of
+from holdfast.core.budget import USD_NANO, Budget
+from holdfast.core.events import Charge, Event, Kind
+from holdfast.core.heads import BLOCKED, Head, Status
+from holdfast.core.policy import Duration, seconds
+from holdfast.core.state import State, fold
+from holdfast.errors import (
+    BudgetExceeded,
+    JournalError,
+    MessageRefused,
+    NotFound,
+    RunBlocked,
+    RunCancelled,
+    RunFailed,
+    RunMismatch,
+    RunStopped,
+    RunWaiting,
+    UsageError,
+)
+from holdfast.journal.codec import decode, digest, encode
+from holdfast.journal.open import open_journal
+from holdfast.protocols import Clock, Journal
+from holdfast.runtime import current
+from holdfast.runtime.agent import Agent
+from holdfast.runtime.clock import SystemClock
+from holdfast.runtime.config import load_prices
+from holdfast.runtime.scribe import Scribe
+from holdfast.runtime.settings import Services, Settings
+from holdfast.runtime.thread import run_blocking
+from holdfast.runtime.worker import Worker
+
+I = TypeVar("I")  # noqa: E741 - input
+O = TypeVar("O")  # noqa: E741 - output
+
+
+class App:
+    """Keeps agents running on one store.
+
+    store: `sqlite:///holdfast.db`, a path ending in .db, or `memory:`. agents: whose due runs this app takes by
+    itself, also those that another process left behind; an agent that is passed to `start` or `run` is added.
+    config: a `holdfast.toml`; ./holdfast.toml when it exists. Open it with `async with app:`; `run_sync` opens and
+    closes it by itself.
+    """
+
+    def __init__(
+        self,
+        store: str | Journal = "sqlite:///holdfast.db",
+        *,
+        agents: Iterable[Agent[Any, Any]] = (),
+        tenant: str = "default",
+        config: str | Path | None = None,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+        serves: bool = True,
+    ) -> None:
+        self._store = store
+        self._tenant = tenant
+        self._config = config
+        self._settings = settings or Settings()
+        self._clock = clock or SystemClock()
+        self._serves = serves
+        self._agents: dict[str, Agent[Any, Any]] = {}
+        self._services: Services | None = None
+        self._worker: Worker | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        for agent in agents:
+            self._register(agent)
+
+    # --- life ------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._loop is not None:
+            raise UsageError("This App is open already. Use it, or make another one.")
+        prices = load_prices(self._config)
+        journal = self._open_journal()
+        scribe = Scribe(journal, self._clock)
+        self._services = Services(
+            journal=journal,
+            clock=self._clock,
+            scribe=scribe,
+            tenant=self._tenant,
+            settings=self._settings,
+            prices=prices,
+        )
+        self._worker = Worker(self._services, self._agents, serves=self._serves)
+        self._loop = asyncio.get_running_loop()
+        current.app_opened(self)
+        self._worker.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._worker is not None:
+                await self._worker.stop()
+        finally:
+            current.app_closed(self)
+            if self._services is not None and isinstance(self._store, str):
+                self._services.journal.close()
+            self._services = self._worker = self._loop = None
+
+    def _open_journal(self) -> Journal:
+        if isinstance(self._store, str):
+            return open_journal(self._store, clock=self._clock.now, tenant=self._tenant)
+        return self._store
+
+    @property
+    def journal(self) -> Journal:
+        """The open store."""
+        return self._open().journal
+
+    def _open(self) -> Services:
+        if self._services is None:
+            raise UsageError("This App is not open. Use it within `async with app:`, or call `run_sync`.")
+        return self._services
+
+    def _register(self, agent: Agent[Any, Any]) -> None:
+        if not isinstance(agent, Agent):
+            raise UsageError(f"{agent!r} is no agent. Decorate the function with @holdfast.agent.")
+        known = self._agents.setdefault(agent.name, agent)
+        if known is not agent:
+            raise UsageError(f"Two agents are called {agent.name!r}. Give one another name: @agent(name=…).")
+
+    # --- runs ------------------------------------------------------------------------------------------------
+
+    async def start(self, agent: Agent[I, O], input: I, *, key: str | None = None, budget: Budget | None = None) -> str:
+        """Start a run, or find the one that this key names; its id. Its record is safe when this returns."""
+        services = self._open()
+        self._register(agent)
+        name = services.clock.fresh_id() if key is None else checked_key(key)
+        body = encode(input, agent.takes)
+        limits = budget.limits() if budget is not None else agent.limits
+        message = accept.start(
+            agent=agent.name,
+            key=name,
+            input_digest=digest(body),
+            limits=None if limits is None else list(limits),
+            body=body,
+        )
+        run = id_of(services.journal.hash_key, self._tenant, name)
+        posted = services.journal.post(run, "start", message)
+        if posted.refused:
+            raise RunMismatch(posted.refused)
+        if self._worker is not None and run not in self._worker.drivers:
+            self._worker.claim([run])
+        return run
+
+    async def run(
+        self,
+        agent: Agent[I, O],
+        input: I,
+        *,
+        key: str | None = None,
+        budget: Budget | None = None,
+        wait: Duration | None = None,
+    ) -> O:
+        """Start or go on, and give the agent's result.
+
+        wait: how long to stay for a run that is suspended until a time, or that another process drives; then, and
+        at once when only a person can help, `RunWaiting` is raised and the run stays resumable. None: stay.
+        """
+        run = await self.start(agent, input, key=key, budget=budget)
+        wait_s = None if wait is None else seconds(wait, "wait")
+        state, error = await self._until_over(run, wait_s)
+        return result_of(state, agent, error)
+
+    def run_sync(
+        self,
+        agent: Agent[I, O],
+        input: I,
+        *,
+        key: str | None = None,
+        budget: Budget | None = None,
+        wait: Duration | None = None,
+    ) -> O:
+        """`run` for code without an event loop, and inside a running one (notebooks)."""
+        return self._blocking(self.run(agent, input, key=key, budget=budget, wait=wait))  # type: ignore[no-any-return]
+
+    def _blocking(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        if self._loop is not None:
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+        async def alone() -> Any:
+            serves, self._serves = self._serves, False
+            try:
+                async with self:
+                    return await coroutine
+            finally:
+                self._serves = serves
+
+        return run_blocking(alone())
+
+    async def _until_over(self, run: str, wait_s: float | None) -> tuple[State, BaseException | None]:
+        """The folded run when it has ended, with what its agent raised if that was here; otherwise `RunWaiting`."""
+        services, worker = self._open(), self._worker
+        assert worker is not None
+        give_up = None if wait_s is None else services.clock.now() + wait_s
+        error: BaseException | None = None
+        while True:
+            driver = worker.drivers.get(run)
+            if driver is None:
+                head = services.journal.head(run)
+                if head is not None and head.status.is_end:
+                    return fold(services.journal.events(run)), error
+                if head is not None:
+                    _check_wait(head, services, give_up)
+                worker.claim([run])
+            elif driver.state.status is Status.SUSPENDED and _is_too_long(driver.state.head(), give_up):
+                head = driver.state.head()
+                await driver.close()
+                await driver.finished()
+                raise waiting(head)
+            if driver is None or not driver.is_gone:
+                await worker.change_of(run, services.settings.poll_s)
+            if driver is not None and driver.is_gone:
+                error = driver.error
+                if isinstance(error, JournalError):
+                    raise error
+
+    # --- messages --------------------------------------------------------------------------------------------
+
+    async def answer(self, run: str, question: str, value: Any = None, *, by: str = "") -> None:
+        """Answer an open question; `MessageRefused` says why an answer cannot count."""
+        choice = value if isinstance(value, str) else None
+        self._post(run, accept.answer(question, choice=choice, by=by, body=encode(value)))
+        await self._deliver(run)
+
+    async def cancel(self, run: str, *, by: str = "", why: str = "") -> None:
+        """Cancel a run; an effect in flight finishes first."""
+        self._post(run, accept.cancel(by=by, why=why))
+        await self._deliver(run)
+
+    async def resume(self, run: str, *, by: str = "", budget: Charge | None = None) -> None:
+        """Reopen a failed, stopped or blocked run; `budget` is added to its caps."""
+        self._post(run, accept.resume(by=by, raised=None if budget is None else list(budget)))
+        await self._deliver(run)
+
+    def _post(self, run: str, message: accept.Message) -> None:
+        services = self._open()
+        posted = services.journal.post(run, services.clock.fresh_id(), message)
+        if posted.refused:
+            missing = services.journal.head(run) is None
+            raise (NotFound if missing else MessageRefused)(posted.refused)
+
+    async def _deliver(self, run: str) -> None:
+        worker = self._worker
+        if worker is not None:
+            driver = worker.drivers.get(run)
+            if driver is not None:
+                await worker.deliver(driver)
+            else:
+                worker.kick()
+
+
+def checked_key(key: Any) -> str:
+    """The key, when it can name a run."""
+    if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
+        raise UsageError(f"key={key!r} cannot name a run. Give 1 to 200 printable characters, such as 'ticket-4711'.")
+    return str(key)
+
+
+def _is_too_long(head: Head, give_up: float | None) -> bool:
+    return give_up is not None and (head.wake_at is None or head.wake_at > give_up)
+
+
+def _check_wait(head: Head, services: Services, give_up: float | None) -> None:
+    """Raise when this run, which is not driven here, is not to be waited for."""
+    if head.status is Status.SUSPENDED and (head.why in ("drift", "hold") or _is_too_long(head, give_up)):
+        if services.journal.mail(head.run_id):
+            return
+        raise waiting(head)
+    owner = services.journal.owner(head.run_id)
+    if owner is not None and give_up is not None and services.clock.now() >= give_up:
+        raise RunWaiting(
+            f"Run {head.run_id} is driven by another process (pid {owner[0].pid} on {owner[0].host or 'this host'}). "
+            "It was left alone. Wait for it, or look with `holdfast show`."
+        )
+
+
+def waiting(head: Head) -> RunWaiting:
+    """What to raise for a suspended run."""
+    kind = RunBlocked if head.why in BLOCKED else RunWaiting
+    asked = "; ".join(f"{q.id}: {q.text}" for q in head.questions)
+    how = {
+        "question": f"Answer with `holdfast answer {head.run_id}`: {asked}",
+        "in_doubt": f"Say what happened with `holdfast answer {head.run_id}`: {asked}",
+        "drift": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
+        "hold": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
+    }.get(head.why, "It goes on by itself when its time has come and a worker runs.")
+    return kind(f"Run {head.run_id} ({head.key}) is suspended: {head.why}. Nothing is lost. {how}")
+
+
+def result_of(state: State, agent: Agent[Any, O], error: BaseException | None = None) -> O:
+    """The agent's result out of the recorded end, or the end raised."""
+    end: Event | None = state.end
+    if end is None or end.kind is not Kind.RUN_ENDED:
+        raise RunWaiting(f"Run {state.run_id} has not ended: {state.status}.")
+    facts = end.facts
+    why = f"Run {state.run_id} ({state.key}) {state.status}: {facts.get('why', '')}"
+    match state.status:
+        case Status.SUCCEEDED:
+            result: Any = decode(end.body, agent.gives) if end.body is not None else None
+            return result  # type: ignore[no-any-return]
+        case Status.FAILED:
+            hint = "Every finished step is kept; `holdfast resume` tries the failed one again."
+            raise RunFailed(f"{why}. {hint}") from error
+        case Status.STOPPED:
+            raise (BudgetExceeded if facts.get("limit") else RunStopped)(why)
+        case _:
+            raise RunCancelled(why)
+
+
+def parse_raise(text: str) -> Charge:
+    """`usd=+1`, `tokens=+5000`: an addition to one cap."""
+    name, _, amount = text.partition("=")
+    try:
+        value = float(amount.removeprefix("+"))
+    except ValueError:
+        value = -1.0
+    parts = {"tool_calls": 1, "model_calls": 1, "tokens": 1, "usd": USD_NANO}
+    if name not in parts or value <= 0 or not value < 1e12:
+        raise UsageError(f"--raise {text!r} is not understood. Write one of {', '.join(parts)}, such as usd=+1.")
+    field = "usd_nano" if name == "usd" else name
+    return Charge(**{field: round(value * parts[name])})

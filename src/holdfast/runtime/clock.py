@@ -1,0 +1,55 @@
+"""Time, chance and ids: the only module of holdfast that meets them.
+
+Everything else takes a `Clock` (see `protocols`), so a test can own time. Random values that an agent sees are
+derived from its run's seed and are therefore equal on every replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+import uuid
+from collections.abc import Callable
+
+Random = random.Random
+
+
+class SystemClock:
+    """The machine's clock and chance."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never go back; they go on while the process is stopped."""
+        return time.monotonic()
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back on the running loop after `delay_s` seconds; gives the function that calls it off."""
+        return asyncio.get_running_loop().call_later(delay_s, callback).cancel
+
+    def draw(self) -> float:
+        """A random number in [0, 1)."""
+        return random.random()
+
+    def fresh_id(self) -> str:
+        """32 hex digits that nobody else has."""
+        return uuid.uuid4().hex
+
+
+def derived_bytes(seed: str, scope: str, nth: int) -> bytes:
+    """32 bytes that depend on nothing but their arguments."""
+    return hashlib.sha256(f"{seed}\x1f{scope}\x1f{nth}".encode()).digest()
+
+
+def derived_random(seed: str, scope: str, nth: int) -> random.Random:
+    """A generator that gives the same numbers on every replay."""
+    return random.Random(derived_bytes(seed, scope, nth))
+
+
+def derived_uuid(seed: str, scope: str, nth: int) -> uuid.UUID:
+    """A UUID (version 4 layout) that is the same on every replay."""
+    return uuid.UUID(bytes=derived_bytes(seed, scope, nth)[:16], version=4)

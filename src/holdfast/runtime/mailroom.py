@@ -1,0 +1,119 @@
+"""Reads a run's mail and turns it into events: the only way in for everybody but the run's own worker.
+
+Messages were checked by `core.accept` when they were posted. Here each becomes the event that it calls for, in
+the order of its arrival, in one append that also marks it as read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from holdfast.core.accept import MessageKind
+from holdfast.core.address import run_id
+from holdfast.core.budget import Limits
+from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Charge, Event, Kind, meta
+from holdfast.core.heads import BLOCKED, Status, Why
+from holdfast.protocols import Mail
+
+if TYPE_CHECKING:
+    from holdfast.runtime.driver import Driver
+
+
+async def open_mail(driver: Driver) -> None:
+    """Read what has arrived."""
+    record = driver.record
+    _note_takeover(driver)
+    arrived = [mail for mail in record.services.journal.mail(driver.lease.run_id) if mail.number > record.mail_seen]
+    for mail in arrived:
+        if not driver.is_cancelled:  # what comes after a cancel is read with the end, and does not count
+            _read(driver, mail)
+        record.mail_seen = mail.number
+        if not driver.is_cancelled:  # a cancel is marked as read by the end that it causes, never before
+            record.mail_read = mail.number
+    if record.has_unwritten:
+        await record.write()
+    for mail in arrived:
+        if mail.message.kind is MessageKind.ANSWER:
+            driver.wake(mail.message.facts["question"])
+
+
+async def expire(driver: Driver, question: str) -> None:
+    """Its time has come: an answer that arrived before counts, otherwise the default is taken."""
+    await open_mail(driver)
+    if question in driver.state.questions:
+        slot = driver.state.question_slots[question]
+        default = slot.intent.facts.get("default") if slot.intent is not None else None
+        facts = meta(id=question, outcome="expired")
+        _close_question(driver, question, facts, None if default is None else default.encode())
+        await driver.write()
+
+
+def _note_takeover(driver: Driver) -> None:
+    """The last owner died: one read may have been under way, so one tool call is charged (the allowance)."""
+    if driver.was_taken_over and driver.state.status is Status.RUNNING:
+        driver.was_taken_over = False
+        driver.record.add(Event(Kind.RUN_RESUMED, driver.record.now(), charge=ONE_TOOL_CALL, meta=meta(why="takeover")))
+
+
+def _read(driver: Driver, mail: Mail) -> None:
+    facts = mail.message.facts
+    match mail.message.kind:
+        case MessageKind.START:
+            _started(driver, mail, facts)
+        case MessageKind.ANSWER:
+            _answered(driver, mail, facts)
+        case MessageKind.CANCEL:
+            why = f"cancelled by {facts.get('by', 'somebody')}" + (f": {facts['why']}" if facts.get("why") else "")
+            driver.stop(Status.CANCELLED, why, {"by": facts.get("by")})
+        case MessageKind.RESUME:
+            _resumed(driver, facts)
+
+
+def _started(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
+    if driver.state.count:
+        return
+    limits = facts.get("limits") or driver.agent.limits
+    driver.record.add(
+        Event(
+            Kind.RUN_STARTED,
+            driver.record.now(),
+            meta=meta(
+                run=driver.lease.run_id,
+                agent=facts["agent"],
+                key=facts["key"],
+                input_digest=facts["input_digest"],
+                limits=None if limits is None else list(limits),
+                seed=run_id(driver.services.journal.hash_key, "seed", driver.lease.run_id),
+                code=driver.agent.code,
+                created_at=mail.at,
+            ),
+            body=mail.message.body,
+        )
+    )
+
+
+def _answered(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
+    if facts["question"] not in driver.state.questions:
+        return
+    closed = meta(id=facts["question"], outcome="answered", choice=facts.get("choice"), by=facts.get("by"))
+    _close_question(driver, facts["question"], closed, mail.message.body)
+
+
+def _close_question(driver: Driver, question: str, facts: str, body: bytes | None) -> None:
+    """Add the event that closes an open question."""
+    slot = driver.state.question_slots[question]
+    now = driver.record.now()
+    driver.record.add(Event(Kind.QUESTION_CLOSED, now, slot.address, slot.step, slot.effect, meta=facts, body=body))
+
+
+def _resumed(driver: Driver, facts: dict[str, Any]) -> None:
+    state, now = driver.state, driver.record.now()
+    if facts.get("raised"):
+        limits: Limits = state.limits.raised(Charge(*facts["raised"]))
+        driver.record.add(Event(Kind.BUDGET_CHANGED, now, meta=meta(limits=list(limits), by=facts.get("by"))))
+    is_blocked = state.status is Status.SUSPENDED and state.why in BLOCKED and state.why != Why.IN_DOUBT
+    if state.status.is_end or is_blocked:
+        reopened = state.end.facts.get("cause", []) if state.end is not None else []
+        why = "resume" if state.status.is_end else "unblocked"
+        resumed = meta(why=why, by=facts.get("by"), reopened=reopened)
+        driver.record.add(Event(Kind.RUN_RESUMED, now, charge=NOTHING, meta=resumed))

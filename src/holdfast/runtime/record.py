@@ -1,0 +1,89 @@
+"""A run's record as its one writer sees it: the folded state, and the events that are not yet committed.
+
+Invariants
+1. `state` holds every event that was added; nothing of it may leave before `write` came back.
+2. After a refusal (a lost lease, a store that does not answer) nothing more is written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.core.events import Address, Event, Kind, StepKind
+from holdfast.core.state import State
+from holdfast.errors import InternalError, JournalError, MailWaiting
+from holdfast.protocols import Append, Lease
+from holdfast.runtime.settings import Services
+
+
+class Record:
+    """The writer of one run."""
+
+    def __init__(self, services: Services, lease: Lease, state: State) -> None:
+        self.services = services
+        self.lease = lease
+        self.state = state
+        self.mail_seen = 0
+        """Mail up to this number was looked at."""
+        self.mail_read = 0
+        """Mail up to this number is answered by what is added, and marked so with the next append."""
+        self.refusal: JournalError | InternalError | None = None
+        self.is_lone = True
+        """See `scribe.Writer`; kept by the driver."""
+        self._unwritten: list[Event] = []
+        self._written = state.count
+        self._mail_written = 0
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether an append is due."""
+        return bool(self._unwritten) or self.mail_read > self._mail_written
+
+    def now(self) -> float:
+        """The time by the store's clock."""
+        return self.services.clock.now()
+
+    def add(self, event: Event) -> None:
+        """Take an event in; it is written with the next `write`."""
+        self.state.apply(event)
+        self._unwritten.append(event)
+
+    def note(self, kind: Kind, meta: str = "", *, address: Address | None = None, body: bytes | None = None) -> None:
+        """Add an event about the run."""
+        self.add(Event(kind, self.now(), address, meta=meta, body=body))
+
+    def note_step(self, kind: Kind, address: Address, step: StepKind, effect: Any, **more: Any) -> None:
+        """Add an event about a step."""
+        self.add(Event(kind, self.now(), address, step, effect, **more))
+
+    async def write(self) -> bool:
+        """Commit what was added. False when it was refused: the run is not ours any more, or has new mail."""
+        if self.refusal is None and self.has_unwritten:
+            await self.services.scribe.write(self)
+        return self.refusal is None
+
+    def take(self) -> Append | None:
+        """For the scribe: what is to be written now."""
+        if not self.has_unwritten or self.refusal is not None:
+            return None
+        return Append(self.lease, self._written, list(self._unwritten), self.state.head(), self.mail_read)
+
+    def written(self, error: JournalError | None) -> None:
+        """For the scribe: what became of it."""
+        if error is None:
+            self._written += len(self._unwritten)
+            self._mail_written = self.mail_read
+            self._unwritten.clear()
+        else:
+            self.refusal = error
+
+    def take_back_end(self) -> bool:
+        """After an end that was refused for unread mail: as if it had not been tried. False for other refusals."""
+        if not isinstance(self.refusal, MailWaiting):
+            return False
+        self.refusal = None
+        self._unwritten.clear()
+        self.state = State()
+        for event in self.services.journal.events(self.lease.run_id):
+            self.state.apply(event)
+        return True

@@ -1,0 +1,224 @@
+"""`Run`: what an agent holds. Each method is one kind of step; the rest is derived and writes nothing."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from holdfast.core.budget import USD_NANO, Limits
+from holdfast.core.events import Charge, Effect, Event, StepKind
+from holdfast.core.machine import Call
+from holdfast.core.policy import Duration, Retry, seconds
+from holdfast.errors import UsageError
+from holdfast.journal.codec import decode, digest, encode
+from holdfast.runtime import current
+from holdfast.runtime.clock import Random, derived_random, derived_uuid
+from holdfast.runtime.facts import safe
+from holdfast.runtime.signature import INJECTED, injected
+from holdfast.runtime.steps import Note, Question, Sleep
+from holdfast.runtime.tool import Definite, EffectName, Tool, make_spec, take_step
+
+if TYPE_CHECKING:
+    from holdfast.runtime.driver import Driver
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a question: three different outcomes, and the value only where there is one."""
+
+    outcome: Literal["answered", "expired", "withdrawn"]
+    value: Any = None
+    """The option taken or the text given; the default when it expired."""
+    by: str = ""
+    """Who answered; empty when nobody did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A run's budget at this moment."""
+
+    limits: Limits
+    spent: Charge
+    reserved: Charge
+
+    @property
+    def usd(self) -> float:
+        """US dollars spent."""
+        return self.spent.usd_nano / USD_NANO
+
+
+class Run:
+    """One execution of an agent, named by its key. Given to the agent; not made by users."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._counts: dict[str, int] = {}
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self._driver.lease.run_id
+
+    @property
+    def key(self) -> str:
+        """The key that the run was started with: the same key goes on, never reruns."""
+        return self._driver.state.key
+
+    @property
+    def now(self) -> float:
+        """Time of the latest event handed to the run, seconds since the epoch: the same on every replay."""
+        return self._driver.latest_at
+
+    @property
+    def replaying(self) -> bool:
+        """Whether recorded outcomes are still being handed out."""
+        return self._driver.machine.is_replaying
+
+    @property
+    def budget(self) -> Standing:
+        """Caps, spent and reserved."""
+        state = self._driver.state
+        return Standing(state.limits, state.spent, state.reserved)
+
+    def random(self) -> Random:
+        """A new generator, seeded so that replay sees the same numbers. Not for secrets."""
+        return derived_random(self._driver.state.seed, self._scope("random"), self._next("random"))
+
+    def uuid(self) -> uuid.UUID:
+        """A new UUID that replay sees again."""
+        return derived_uuid(self._driver.state.seed, self._scope("uuid"), self._next("uuid"))
+
+    async def step(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        effect: EffectName = "once",
+        input: Any = None,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        verify: Callable[..., Any] | None = None,
+        raises: tuple[type[BaseException], ...] = (),
+        definite: Definite = (),
+        window: Duration = "24h",
+        **kwargs: Any,
+    ) -> Any:
+        """Run `fn(*args, **kwargs)` as a step called `name`, and keep its outcome.
+
+        The step is found again by its name and its arguments, or by `input` where the arguments cannot be written.
+        The other options are those of `tool`; without `effect=` it is `once`. A sync `fn` runs in a thread.
+        """
+        where = self._where(name)
+        if isinstance(fn, Tool):
+            raise UsageError(f"{name}: {fn!r} is a tool already; call it, `await {fn.name}(…)`. It was not begun.")
+        spec = make_spec(
+            fn,
+            name=name,
+            effect=effect,
+            retry=retry,
+            timeout=timeout,
+            verify=verify,
+            raises=raises,
+            definite=definite,
+            window=window,
+        )
+        given = input if input is not None else [args, kwargs] if kwargs else list(args)
+        keyed = _injected(fn)
+        return await take_step(
+            spec,
+            where,
+            encode(given),
+            lambda key: lambda: fn(*args, **kwargs, **dict.fromkeys(keyed, key)),
+            None if verify is None else lambda key: verify(key, *args, **kwargs),
+        )
+
+    async def sleep(self, duration: Duration, name: str = "sleep") -> None:
+        """Wait; the time it ends is written now and kept through restarts. Never early by the store's clock."""
+        self._where(name)
+        call = Call("", name, "", StepKind.SLEEP, Effect.READ, str(duration))
+        await self._driver.step(Sleep(call, seconds(duration, "sleep")))
+
+    async def ask(
+        self,
+        text: str,
+        *,
+        options: tuple[str, ...] | list[str] = (),
+        to: str = "",
+        within: Duration | None = None,
+        default: Any = None,
+        show: Any = None,
+        name: str = "ask",
+    ) -> Answer:
+        """Ask a person and wait, for days if need be. Answered with `holdfast answer`.
+
+        options: the answers that count; any text when empty. within: after so long the question closes as
+        `expired` with `default`. show: facts that are recorded and shown beside the text.
+        """
+        self._where(name)
+        question = Question(
+            call=Call("", name, "", StepKind.QUESTION, Effect.READ, safe(text, 200)),
+            text=safe(text),
+            options=tuple(options),
+            to=to,
+            within_s=None if within is None else seconds(within, "within"),
+            default=encode(default),
+            shows=encode(show),
+        )
+        return _answer(await self._driver.step(question))
+
+    async def note(self, text: str) -> None:
+        """Write a line into the record, once: on replay it is not written again."""
+        self._where("note")
+        call = Call("", "note", digest(encode(text)), StepKind.NOTE, Effect.READ, safe(text, 200))
+        await self._driver.step(Note(call, safe(text)))
+
+    def carry(self, fn: F) -> F:
+        """`fn` bound to this run, for executors that lose the context."""
+        where = current.place() or current.Place(self._driver)
+
+        def carried(*args: Any, **kwargs: Any) -> Any:
+            with current.entered(where):
+                return fn(*args, **kwargs)
+
+        update_wrapper(carried, fn)
+        return typing.cast(F, carried)
+
+    def _where(self, name: str) -> current.Place:
+        where = current.place()
+        if where is not None and where.driver is self._driver and where.inside is not None:
+            raise UsageError(
+                f"run.{name} was asked for inside the step {where.step_name!r}. It was not begun: what a step does "
+                "is one outcome. Ask for it in the agent's own code."
+            )
+        return current.Place(self._driver)
+
+    def _next(self, name: str) -> int:
+        self._counts[name] = self._counts.get(name, 0) + 1
+        return self._counts[name]
+
+    def _scope(self, name: str) -> str:
+        return f"/{name}"
+
+
+def _answer(outcome: Event) -> Answer:
+    facts = outcome.facts
+    value = facts.get("choice")
+    if value is None and outcome.body is not None:
+        value = decode(outcome.body)
+    return Answer(facts["outcome"], value, facts.get("by", ""))
+
+
+def _injected(fn: Callable[..., Any]) -> tuple[str, ...]:
+    """Parameters for the key; looked at only where a default could be the mark, since signatures are slow."""
+    defaults = (*(getattr(fn, "__defaults__", None) or ()), *(getattr(fn, "__kwdefaults__", None) or {}).values())
+    if hasattr(fn, "__code__") and not any(value is INJECTED for value in defaults):
+        return ()
+    return injected(inspect.signature(fn))

@@ -1,0 +1,55 @@
+"""The few numbers of an app, with their defaults and units, and what all its drivers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from holdfast.core.budget import Price
+from holdfast.protocols import Clock, Journal
+
+if TYPE_CHECKING:
+    from holdfast.runtime.driver import Driver
+    from holdfast.runtime.scribe import Scribe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Times in seconds. Tests shorten them; production rarely needs to."""
+
+    quiet_s: float = 1.0
+    """Silence after which a run counts as at rest."""
+    park_s: float = 60.0
+    """How long a run that waits stays in memory; after so long a silence it is also blocked or held."""
+    close_s: float = 5.0
+    """How long the agent's code may take to unwind when its run is closed."""
+    drain_s: float = 25.0
+    """How long effects in flight may take to finish at SIGTERM."""
+    settle_s: float = 5.0
+    """Time between the two times that `verify` must say "not done"."""
+    poll_s: float = 1.0
+    """How often the store is asked for due runs and mail."""
+    lease_s: float = 30.0
+    """A worker that has not renewed its lease for so long is replaced."""
+    parked_max: int = 1_000
+    """Runs kept in memory while they wait; the oldest are closed first."""
+    verify_s: float = 30.0
+    """Time box of one `verify`."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """What one app's drivers share."""
+
+    journal: Journal
+    clock: Clock
+    scribe: Scribe
+    tenant: str
+    settings: Settings
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    escalate: str = ""
+    is_fenced: Callable[[], bool] = bool
+    """Whether this worker's lease may have run out; nothing begins then. `bool` says no."""
+    on_change: Callable[[Driver], None] = field(default=lambda driver: None)
+    """Told when a run was suspended, ended or left this process."""

@@ -1,0 +1,395 @@
+"""How one step is performed: attempts with retries, what is in doubt, sleeps and questions.
+
+Each `Performance` says how its kind of step is carried out once the machine has said `Execute`. Order is the
+promise: reserve, write the intent, begin, write the outcome, and only then tell.
+
+Invariants
+1. No attempt of a write or of a model call begins before its intent is committed.
+2. An attempt that ended unknown is never repeated for a `once` effect; `core.doubt` decides, with the record.
+3. Every attempt is charged; what an interrupted one had reserved stays charged.
+4. Waits (retry, sleep, question, doubt) are written with their time, so a crash does not shorten or restart them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from holdfast.core import doubt
+from holdfast.core.accept import DOUBT_OPTIONS
+from holdfast.core.address import question_id
+from holdfast.core.budget import overshoot
+from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Address, Charge, Event, Kind, StepKind, meta
+from holdfast.core.failure import Failure, FailureKind
+from holdfast.core.heads import Status, Why
+from holdfast.core.machine import Call, Execute, describe
+from holdfast.core.policy import Again, GiveUp, InDoubt, Retry, after_crash, after_failure
+from holdfast.core.state import Slot
+from holdfast.errors import LeaseLost
+
+if TYPE_CHECKING:
+    from holdfast.runtime.driver import Driver
+
+
+class Attempted(NamedTuple):
+    """What one attempt came to."""
+
+    body: bytes | None
+    charge: Charge
+    failure: Failure | None = None
+    facts: dict[str, Any] | None = None
+    """More for the outcome's meta."""
+    error: BaseException | None = None
+    """The live exception, for `__cause__`."""
+
+
+class Verdict(NamedTuple):
+    """What `verify` said."""
+
+    said: str
+    body: bytes | None = None
+    text: str = ""
+
+
+class Performance(Protocol):
+    """One step that the agent asks for, and how to carry it out."""
+
+    call: Call
+
+    @property
+    def is_write(self) -> bool:
+        """Performed in a task of the driver, so that its caller cannot cancel it."""
+
+    async def perform(self, driver: Driver, command: Execute) -> None:
+        """Carry the step out; its outcome is written when this returns."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempts:
+    """A tool or a model call: attempts under a policy."""
+
+    call: Call
+    args: bytes
+    retry: Retry
+    attempt: Callable[[str, int], Awaitable[Attempted]]
+    """(idempotency key, number of the attempt) → what it came to. Raises nothing but cancellation."""
+    window_s: float = float("inf")
+    reservation: Charge = ONE_TOOL_CALL
+    refusal: str = ""
+    """Why it may not be sent at all (an unknown price); the run is stopped with it."""
+    verify: Callable[[str], Awaitable[Verdict]] | None = None
+
+    @property
+    def is_write(self) -> bool:
+        """Performed apart from its caller."""
+        return self.call.effect.is_write
+
+    @property
+    def needs_intent(self) -> bool:
+        """Whether an intent is written even when no other read is under way."""
+        return self.call.effect.is_write or self.call.step is StepKind.MODEL
+
+    async def perform(self, driver: Driver, command: Execute) -> None:
+        """See `Performance`."""
+        if self.refusal:
+            driver.stop(Status.STOPPED, self.refusal)
+            await driver.never()
+        await _Attempting(driver, self, command).run()
+
+
+class _Attempting:
+    """The loop over the attempts of one step."""
+
+    def __init__(self, driver: Driver, plan: Attempts, command: Execute) -> None:
+        self.driver = driver
+        self.plan = plan
+        self.address = command.address
+        self.effect = plan.call.effect
+        slot = command.recovered
+        self.logical = slot.logical if slot else 1
+        self.number = slot.attempt if slot else 0
+        self.began_at = slot.begun_at if slot else None
+        self.recovered = slot
+
+    async def run(self) -> None:
+        if self.recovered is not None and not await self._recover(self.recovered):
+            return
+        while True:
+            attempted = await self._attempt()
+            if attempted.failure is None:
+                await self._conclude(Kind.STEP_SUCCEEDED, attempted, attempted.facts or {})
+                return
+            if not await self._failed(attempted, attempted.failure):
+                return
+
+    async def _recover(self, slot: Slot) -> bool:
+        """Go on after a crash. False when the step has an outcome now."""
+        if slot.retry_at is not None:
+            await self._wait(Why.RETRY, slot.retry_at)
+            return True
+        if not slot.is_in_flight:
+            return True
+        if slot.failures and slot.failures[-1].attempt == slot.attempt:  # it had ended unknown before the crash
+            return await self._settle()
+        decision = after_crash(
+            self.effect, self.plan.retry, attempt=slot.attempt, age_s=self._age_s(), window_s=self.plan.window_s
+        )
+        if isinstance(decision, InDoubt):
+            return await self._settle()
+        if isinstance(decision, GiveUp):
+            failure = Failure(FailureKind.INTERRUPTED, "Interrupted", decision.because, decision.because)
+            await self._conclude(Kind.STEP_FAILED, Attempted(None, slot.reservation, failure), failure.facts())
+            return False
+        return True
+
+    # --- one attempt -----------------------------------------------------------------------------------------
+
+    async def _attempt(self) -> Attempted:
+        driver, plan = self.driver, self.plan
+        if driver.is_stopping:
+            await driver.never()
+        await driver.reserve(plan.reservation)
+        self.number += 1
+        if self.began_at is None:
+            self.began_at = driver.record.now()
+        has_intent = plan.needs_intent or driver.reads_open > 0
+        if has_intent:
+            intent = self._event(Kind.STEP_INTENDED, charge=plan.reservation, body=plan.args)
+            driver.record.add(intent)
+            await driver.write()
+        if driver.services.is_fenced():
+            await driver.lost(LeaseLost("This worker's lease has run out. Nothing was begun; another worker goes on."))
+        driver.reads_open += not has_intent
+        try:
+            with driver.silence.moves(is_write=self.effect.is_write):
+                return await plan.attempt(driver.key_for(self.address, self.logical), self.number)
+        finally:
+            driver.reads_open -= not has_intent
+
+    async def _failed(self, attempted: Attempted, failure: Failure) -> bool:
+        """Decide and write what follows a failed attempt. True: make the next one."""
+        driver = self.driver
+        clock = driver.services.clock
+        decision = after_failure(
+            self.effect,
+            failure,
+            self.plan.retry,
+            attempt=self.number,
+            elapsed_s=self._age_s(),
+            window_s=self.plan.window_s,
+            draw=clock.draw(),
+        )
+        facts = failure.facts() | {"because": decision.because}
+        if isinstance(decision, GiveUp):
+            await self._conclude(Kind.STEP_FAILED, attempted, facts)
+            return False
+        retry_at = clock.now() + decision.wait_s if isinstance(decision, Again) else None
+        driver.record.add(
+            self._event(
+                Kind.ATTEMPT_FAILED,
+                charge=attempted.charge,
+                meta=meta(**facts, retry_at=retry_at),
+                body=attempted.body,
+            )
+        )
+        await driver.write()
+        if retry_at is None:
+            return await self._settle()
+        await self._wait(Why.RETRY, retry_at)
+        return True
+
+    async def _conclude(self, kind: Kind, attempted: Attempted, facts: dict[str, Any]) -> None:
+        driver = self.driver
+        if attempted.error is not None:
+            driver.live_errors[self.address] = attempted.error
+        driver.record.add(
+            self._event(kind, charge=attempted.charge, meta=meta(**facts) if facts else "", body=attempted.body)
+        )
+        excess = overshoot(driver.state.limits, driver.state.spent) if attempted.charge.usd_nano else None
+        if excess is not None:
+            warned = meta(name=excess.name, limit=excess.limit, spent=excess.used, overshoot=excess.used - excess.limit)
+            driver.record.add(Event(Kind.BUDGET_WARNED, driver.record.now(), self.address, meta=warned))
+        await driver.write()
+        driver.conclude(self.address)
+
+    def _event(self, kind: Kind, **more: Any) -> Event:
+        call = self.plan.call
+        now = self.driver.record.now()
+        return Event(kind, now, self.address, call.step, call.effect, logical=self.logical, attempt=self.number, **more)
+
+    def _age_s(self) -> float:
+        return self.driver.record.now() - self.began_at if self.began_at is not None else 0.0
+
+    async def _wait(self, why: Why, until: float) -> None:
+        with self.driver.silence.waits(self.address, why, until):
+            await self.driver.until(until)
+
+    # --- in doubt --------------------------------------------------------------------------------------------
+
+    async def _settle(self) -> bool:
+        """Find out whether the effect happened. True: it did not, and the same intent begins again."""
+        driver = self.driver
+        slot = driver.state.slots[self.address]
+        while True:
+            decision = doubt.decide(
+                slot.verdicts,
+                has_verify=self.plan.verify is not None,
+                settle_s=driver.services.settings.settle_s,
+                now=driver.record.now(),
+            )
+            match decision:
+                case doubt.AskVerify(not_before):
+                    await self._ask_verify(not_before)
+                case doubt.AskPerson(because):
+                    await self._ask_person(slot, because)
+                case doubt.Repeat():
+                    return True
+                case doubt.Conclude(by, body):
+                    await self._conclude(Kind.STEP_SUCCEEDED, Attempted(body, NOTHING), {"by": by})
+                    return False
+                case doubt.Tell(by):
+                    text = f"{describe(self.plan.call)}: whether it happened is not known ({by} could not say)"
+                    failure = Failure(FailureKind.INTERRUPTED, "Unverified", text, text, is_definite=False)
+                    await self._conclude(
+                        Kind.STEP_FAILED, Attempted(None, NOTHING, failure), failure.facts() | {"by": by}
+                    )
+                    return False
+                case doubt.Abort(by):
+                    driver.stop(Status.STOPPED, f"{by} stopped it: {describe(self.plan.call)} is in doubt")
+                    await driver.never()
+
+    async def _ask_verify(self, not_before: float) -> None:
+        driver, verify = self.driver, self.plan.verify
+        if verify is None or driver.is_stopping:
+            await driver.never()
+        await self._wait(Why.IN_DOUBT, not_before)
+        with driver.silence.moves(is_write=False):
+            verdict = await verify(driver.key_for(self.address, self.logical))
+        facts = meta(verdict=verdict.said, text=verdict.text or None)
+        event = Event(
+            Kind.STEP_SUCCEEDED,
+            driver.record.now(),
+            self.address,
+            StepKind.VERIFY,
+            self.effect,
+            self.logical,
+            self.number,
+            ONE_TOOL_CALL,
+            facts,
+            verdict.body,
+        )
+        driver.record.add(event)
+        await driver.write()
+
+    async def _ask_person(self, slot: Slot, because: str) -> None:
+        driver = self.driver
+        if slot.doubt is None:
+            driver.record.add(
+                self._event(
+                    Kind.QUESTION_ASKED,
+                    meta=meta(
+                        id=_question_id(driver, self.address),
+                        about="in_doubt",
+                        text=f"Did this happen? {describe(self.plan.call)} ({because})",
+                        options=list(DOUBT_OPTIONS),
+                        to=driver.services.escalate or None,
+                    ),
+                    body=self.plan.args,
+                )
+            )
+            await driver.write()
+        asked = slot.doubt.facts["id"] if slot.doubt is not None else ""
+        with driver.silence.waits(self.address, Why.IN_DOUBT, None):
+            await driver.answered(asked)
+
+
+def _question_id(driver: Driver, address: Address) -> str:
+    run, asked = driver.lease.run_id, driver.state.question_slots
+    return question_id(driver.services.journal.hash_key, run, address, len(asked))
+
+
+# --- sleeps and questions --------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Sleep:
+    """A durable wait: the time it ends is written when it begins, and kept."""
+
+    call: Call
+    delay_s: float
+    is_write = False
+
+    async def perform(self, driver: Driver, command: Execute) -> None:
+        """See `Performance`."""
+        slot = command.recovered
+        if slot is None or slot.intent is None:
+            until = driver.record.now() + self.delay_s
+            self._note(driver, Kind.STEP_INTENDED, command, meta(until=until))
+            await driver.write()
+        else:
+            until = slot.intent.facts["until"]
+        with driver.silence.waits(command.address, Why.SLEEP, until):
+            await driver.until(until)
+        self._note(driver, Kind.STEP_SUCCEEDED, command)
+        await driver.write()
+        driver.conclude(command.address)
+
+    def _note(self, driver: Driver, kind: Kind, command: Execute, facts: str = "") -> None:
+        call = self.call
+        driver.record.note_step(kind, command.address, call.step, call.effect, logical=1, attempt=1, meta=facts)
+
+
+@dataclass(slots=True)
+class Note:
+    """A line in the record, written once."""
+
+    call: Call
+    text: str
+    is_write = False
+
+    async def perform(self, driver: Driver, command: Execute) -> None:
+        """See `Performance`."""
+        call, facts = self.call, meta(text=self.text)
+        driver.record.note_step(Kind.NOTE_WRITTEN, command.address, call.step, call.effect, meta=facts)
+        await driver.write()
+        driver.conclude(command.address)
+
+
+@dataclass(slots=True)
+class Question:
+    """A question to a person: asked once, answered by a message, closed at its time with its default."""
+
+    call: Call
+    text: str
+    options: tuple[str, ...]
+    to: str
+    within_s: float | None
+    default: bytes | None
+    shows: bytes | None
+    is_write = False
+
+    async def perform(self, driver: Driver, command: Execute) -> None:
+        """See `Performance`."""
+        address, slot = command.address, command.recovered
+        if slot is None or slot.intent is None:
+            now = driver.record.now()
+            expires_at = None if self.within_s is None else now + self.within_s
+            facts = meta(
+                id=_question_id(driver, address),
+                about="ask",
+                text=self.text,
+                options=list(self.options) or None,
+                to=self.to or None,
+                expires_at=expires_at,
+                default=None if self.default is None else self.default.decode(),
+            )
+            call = self.call
+            driver.record.note_step(Kind.QUESTION_ASKED, address, call.step, call.effect, meta=facts, body=self.shows)
+            await driver.write()
+        intent = driver.state.slots[address].intent
+        asked = intent.facts if intent is not None else {}
+        expires_at = asked.get("expires_at")
+        with driver.silence.waits(address, Why.QUESTION, expires_at):
+            await driver.answered(asked["id"], expires_at)
+        driver.conclude(address)

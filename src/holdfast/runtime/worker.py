@@ -1,0 +1,158 @@
+"""The worker of one process: claims runs, keeps its lease alive, and brings mail to the runs it holds.
+
+Invariants
+1. A run is driven at most once in this process.
+2. The lease is renewed by a thread of its own, and only while the event loop turns; a stuck loop loses it.
+3. Nothing begins after the lease may have run out (`is_fenced`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from holdfast.core.heads import Status
+from holdfast.core.state import fold
+from holdfast.errors import JournalError
+from holdfast.journal.process import this_worker
+from holdfast.protocols import Claim
+from holdfast.runtime import mailroom
+from holdfast.runtime.agent import Agent
+from holdfast.runtime.driver import Driver
+from holdfast.runtime.settings import Services
+
+AnyAgent = Agent[object, object]
+
+
+class Worker:
+    """Drives the runs of the agents it knows."""
+
+    def __init__(self, services: Services, agents: dict[str, AnyAgent], *, serves: bool) -> None:
+        self._services = services
+        self._agents = agents
+        self._serves = serves
+        self._identity = this_worker("worker_" + services.clock.fresh_id()[:16])
+        self._ended = threading.Event()
+        self._ticked_at = self._renewed_at = services.clock.monotonic()
+        self._kick = asyncio.Event()
+        self._loop_task: asyncio.Task[None] | None = None
+        self._thread: threading.Thread | None = None
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self.drivers: dict[str, Driver] = {}
+        services.is_fenced = self._is_fenced
+        services.on_change = self._changed
+
+    @property
+    def id(self) -> str:
+        """The worker's id."""
+        return self._identity.id
+
+    # --- life ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take a lease, and begin to look for work."""
+        self._renew()
+        self._thread = threading.Thread(target=self._keep_alive, name="holdfast lease", daemon=True)
+        self._thread.start()
+        self._loop_task = asyncio.get_running_loop().create_task(self._look(), name="holdfast worker")
+
+    async def stop(self) -> None:
+        """Give every run back, resumable, and retire."""
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.wait({self._loop_task})
+        await asyncio.gather(*(driver.shut_down() for driver in list(self.drivers.values())))
+        self._ended.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+        self._services.journal.retire(self.id)
+
+    def _renew(self) -> None:
+        self._services.journal.register(self._identity, self._services.settings.lease_s)
+        self._renewed_at = self._services.clock.monotonic()
+
+    def _keep_alive(self) -> None:
+        lease_s = self._services.settings.lease_s
+        while not self._ended.wait(lease_s / 3):
+            if self._services.clock.monotonic() - self._ticked_at < lease_s * 2 / 3:
+                try:
+                    self._renew()
+                except JournalError:
+                    continue  # the lease runs out by itself; `is_fenced` then stops all beginnings
+
+    def _is_fenced(self) -> bool:
+        return self._services.clock.monotonic() - self._renewed_at >= self._services.settings.lease_s
+
+    async def _look(self) -> None:
+        while True:
+            self._ticked_at = self._services.clock.monotonic()
+            if self._serves and self._agents:
+                self.claim(None)
+            for driver in list(self.drivers.values()):
+                await self.deliver(driver)
+            await self._pause(self._services.settings.poll_s)
+
+    async def _pause(self, limit_s: float) -> None:
+        self._kick.clear()
+        call_off = self._services.clock.call_later(limit_s, self._kick.set)
+        try:
+            await self._kick.wait()
+        finally:
+            call_off()
+
+    # --- runs ------------------------------------------------------------------------------------------------
+
+    def claim(self, run_ids: list[str] | None) -> int:
+        """Take what may be taken, of these runs or of all; how many it was."""
+        agents = list(self._agents)
+        claims = self._services.journal.claim(self.id, run_ids=run_ids, agents=agents, limit=100)
+        for claim in claims:
+            self._drive(claim)
+        return len(claims)
+
+    def _drive(self, claim: Claim) -> None:
+        journal = self._services.journal
+        try:
+            state = fold(journal.events(claim.lease.run_id))
+        except JournalError:
+            journal.release(claim.lease, None)
+            raise
+        driver = Driver(self._services, claim, self._agents[claim.head.agent], state)
+        self.drivers[claim.lease.run_id] = driver
+        driver.start()
+
+    async def deliver(self, driver: Driver) -> None:
+        """Let a run read its mail now."""
+        if not driver.is_gone and not driver.is_closing:
+            await mailroom.open_mail(driver)
+
+    def kick(self) -> None:
+        """Look for work now."""
+        self._kick.set()
+
+    def _changed(self, driver: Driver) -> None:
+        run = driver.lease.run_id
+        if driver.is_gone and self.drivers.get(run) is driver:
+            del self.drivers[run]
+            self._kick.set()
+        for watcher in self._watchers.get(run, ()):
+            watcher.set()
+        self._close_oldest()
+
+    def _close_oldest(self) -> None:
+        waiting = [driver for driver in self.drivers.values() if driver.state.status is Status.SUSPENDED]
+        for driver in waiting[: max(0, len(waiting) - self._services.settings.parked_max)]:
+            driver.close_soon()
+
+    async def change_of(self, run_id: str, limit_s: float) -> None:
+        """Wait until something becomes of this run here, at most so long."""
+        event = asyncio.Event()
+        self._watchers.setdefault(run_id, set()).add(event)
+        call_off = self._services.clock.call_later(limit_s, event.set)
+        try:
+            await event.wait()
+        finally:
+            call_off()
+            self._watchers[run_id].discard(event)
+            if not self._watchers[run_id]:
+                del self._watchers[run_id]
