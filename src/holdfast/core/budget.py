@@ -84,7 +84,7 @@ class Excess:
         """What to give `holdfast resume --raise` so that it fits."""
         missing = max(1, self.used + self.asked - self.limit)
         if self.name == "usd_nano":
-            return f"usd=+{math.ceil(missing / USD_NANO * 100) / 100:g}"
+            return f"usd=+{math.ceil(missing / USD_NANO * 100) / 100:.2f}"
         return f"{self.name}=+{missing}"
 
     def __str__(self) -> str:

@@ -144,6 +144,8 @@ class Event(NamedTuple):
     charge: Charge = NOTHING
     meta: str = ""
     body: bytes | None = None
+    asked: int = 0
+    """On an outcome: how many calls the agent had made when it was recorded; replay does not hand it out before."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -152,6 +154,20 @@ class Event(NamedTuple):
 
 
 def meta(**facts: Any) -> str:
-    """The JSON text of `facts`, without those that are None; keys in order, so equal facts are equal bytes."""
+    """The JSON text of `facts`, without those that are None; keys in order, so equal facts are equal bytes.
+
+    Text that is no valid Unicode is escaped, so that whatever a user's exception says can be stored.
+    """
     kept = {name: value for name, value in facts.items() if value is not None}
-    return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if kept else ""
+    if not kept:
+        return ""
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text if _is_storable(text) else json.dumps(kept, sort_keys=True, separators=(",", ":"))
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, as in the name of a broken file
+        return False
+    return True

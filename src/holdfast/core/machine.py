@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from holdfast.core.events import Address, Effect, Event, StepKind
@@ -99,17 +100,32 @@ class _Live:
         """Somebody here performs it, so a further call joins instead of beginning it again."""
 
 
+class _Group:
+    """The calls with equal scope, name and arguments."""
+
+    __slots__ = ("free", "lives", "voids")
+
+    def __init__(self) -> None:
+        self.lives: list[_Live] = []
+        self.free: list[int] = []
+        """A heap of the n whose callers gave up; some may be taken again."""
+        self.voids: list[_Live] = []
+
+
 class Machine:
     """Answers the calls of one run against its state. `ready` gives what became possible since."""
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self._groups: dict[tuple[str, str, str], list[_Live]] = {}
+        self._groups: dict[tuple[str, str, str], _Group] = {}
         self._lives: dict[Address, _Live] = {}
         self._next = 0
+        self.asked = 0
+        """Calls made so far; goes onto each outcome that is recorded."""
         self._queued: dict[Address, Ask] = {}
         self._held: list[Ask] = []
-        self._unused = {a: slot for a, slot in state.slots.items() if not slot.abandoned}
+        self._is_news = False
+        self._unused = {a: slot for a, slot in state.slots.items() if not (slot.abandoned or slot.is_excused)}
         self._unused_writes = {a for a, slot in self._unused.items() if _is_write(slot.step, slot.effect)}
         self._unused_models: dict[str, set[Address]] = {}
         for address, slot in self._unused.items():
@@ -120,6 +136,7 @@ class Machine:
 
     def ask(self, call: Call) -> tuple[Ask, Command | None]:
         """Take a call in. None: it waits; see `ready`."""
+        self.asked += 1
         live = self._place(call)
         ask = live.ask = Ask(call, live.address)
         live.asks += 1
@@ -131,13 +148,17 @@ class Machine:
 
     def recorded(self, address: Address) -> tuple[Ask, Use] | None:
         """An outcome of this step was appended by this process: the waiting call gets it at once."""
-        live = self._lives[address]
-        live.is_performed = False
-        ask, outcome = live.ask, self.state.slots[address].outcome
-        if ask is None or ask.is_void or ask.is_answered or outcome is None:
+        live, slot = self._lives.get(address), self.state.slots[address]
+        if live is None:
             return None
-        ask.is_answered = True
-        return ask, Use(outcome)
+        live.is_performed = False
+        ask = live.ask
+        if ask is None or ask.is_void or ask.is_answered or slot.outcome is None:
+            return None
+        if not self._is_turn(slot, slot.outcome):
+            self._queued[address] = ask
+            return None
+        return ask, self._hand_out(ask, slot.outcome)
 
     def gave_up(self, ask: Ask) -> bool:
         """The caller no longer waits. True when that is news and belongs into the log (rule 6)."""
@@ -145,6 +166,7 @@ class Machine:
         if live.ask is not ask:
             return False
         live.ask = None
+        heappush(self._groups[ask.address[:3]].free, ask.address.n)
         self._queued.pop(ask.address, None)
         if ask in self._held:
             self._held.remove(ask)
@@ -168,6 +190,7 @@ class Machine:
             if ask is not None and slot.outcome is not None:
                 skipped = [s.address for s in self.state.order[self._next : place] if s.address in self._unused]
                 self._next = place
+                self.asked = max(self.asked, slot.outcome.asked)
                 return ask, self._hand_out(ask, slot.outcome), skipped
         return None
 
@@ -180,12 +203,17 @@ class Machine:
         unused = self._unused_models.get(call.scope, set()) if is_hold else self._unused_writes
         return Block(is_hold, describe(call), tuple(self._describe(address) for address in sorted(unused)))
 
-    def rest_void(self) -> tuple[Ask, Use] | None:
+    def rest_void(self) -> tuple[Ask, Command] | None:
         """After a long silence: a call that was abandoned then and is not now; give it its outcome after all."""
         for live in self._lives.values():
             ask, slot = live.ask, self.state.slots.get(live.address)
-            if ask is not None and ask.is_void and not ask.is_answered and slot is not None and slot.outcome:
+            if ask is None or not ask.is_void or ask.is_answered or slot is None:
+                continue
+            if slot.outcome is not None:
                 return ask, self._hand_out(ask, slot.outcome)
+            ask.is_void = False
+            if not live.is_performed:
+                return ask, Execute(live.address, slot)
         return None
 
     def unexplained(self, how: str) -> Block | None:
@@ -210,31 +238,44 @@ class Machine:
 
     def _place(self, call: Call) -> _Live:
         """Rule 1: the lowest n that nobody was answered for and nobody waits for."""
-        group = self._groups.setdefault((call.scope, call.name, call.digest), [])
-        for live in group:
+        group = self._groups.get(call[:3])
+        if group is None:
+            group = self._groups[call[:3]] = _Group()
+        while group.free:
+            live = group.lives[heappop(group.free)]
             if live.ask is None:
                 return live
-        live = _Live(Address(call.scope, call.name, call.digest, len(group)))
-        group.append(live)
-        self._lives[live.address] = live
+        address = Address(call.scope, call.name, call.digest, len(group.lives))
+        if group.voids and address not in self.state.slots:
+            for live in group.voids:  # a void call only waits for its caller's own timer: its step is this one again
+                if live.ask is not None and live.ask.is_void and not live.ask.is_answered:
+                    return live
+        live = self._lives[address] = _Live(address)
+        group.lives.append(live)
         return live
 
     def _decide(self, ask: Ask, live: _Live) -> Command | None:
         slot = self.state.slots.get(ask.address)
-        if slot is None:
+        if slot is None or (slot.is_only_abandoned and _is_held_sort(ask.call)):
             return self._decide_new(ask, live)
         self._mark_used(ask.address, slot)
         ask.is_void = live.asks <= slot.abandoned
+        if ask.is_void:
+            self._groups[ask.address[:3]].voids.append(live)
         if slot.outcome is None:
             is_idle_void = ask.is_void and not (slot.is_in_flight and slot.effect.is_write)
             return None if live.is_performed or is_idle_void else Execute(ask.address, slot)
         if ask.is_void:
             return None
-        self._advance()
-        if slot.order <= self._next:
+        if self._is_turn(slot, slot.outcome):
             return self._hand_out(ask, slot.outcome)
         self._queued[ask.address] = ask
         return None
+
+    def _is_turn(self, slot: Slot, outcome: Event) -> bool:
+        """Rule 2: it is next, and as many calls were made as when it was recorded; or it was passed over."""
+        self._advance()
+        return slot.order < self._next or (slot.order == self._next and self.asked >= outcome.asked)
 
     def _decide_new(self, ask: Ask, live: _Live) -> Command | None:
         if live.is_performed:
@@ -253,6 +294,7 @@ class Machine:
     def _mark_used(self, address: Address, slot: Slot) -> None:
         if self._unused.pop(address, None) is None:
             return
+        self._is_news = True
         self._unused_writes.discard(address)
         if slot.step is StepKind.MODEL:
             self._unused_models[address.scope].discard(address)
@@ -270,8 +312,8 @@ class Machine:
             live = lives.get(slot.address)
             if slot.address in self._queued:
                 return
-            is_done = live is not None and live.ask is not None and live.ask.is_answered
-            if not is_done and not slot.abandoned:
+            is_done = live is not None and (live.ask is None or live.ask.is_answered)
+            if not is_done and not slot.abandoned and not slot.is_excused:
                 return
             self._next += 1
 
@@ -281,15 +323,17 @@ class Machine:
             return None
         slot = self.state.order[self._next]
         ask = self._queued.get(slot.address)
-        if ask is None or slot.outcome is None:
+        if ask is None or slot.outcome is None or self.asked < slot.outcome.asked:
             return None
         return ask, self._hand_out(ask, slot.outcome)
 
     def _next_new(self) -> tuple[Ask, Command] | None:
-        for ask in self._held:
-            if self._is_explained(ask.call):
-                self._held.remove(ask)
-                return ask, Execute(ask.address)
+        if self._is_news:  # otherwise nothing has changed for those that are held
+            for ask in self._held:
+                if self._is_explained(ask.call):
+                    self._held.remove(ask)
+                    return ask, Execute(ask.address)
+            self._is_news = False
         return None
 
     def _describe(self, address: Address) -> str:
@@ -306,3 +350,7 @@ def describe(call: Call) -> str:
 
 def _is_write(step: StepKind, effect: Effect) -> bool:
     return step is StepKind.QUESTION or (step is StepKind.TOOL and effect.is_write)
+
+
+def _is_held_sort(call: Call) -> bool:
+    return call.step is StepKind.MODEL or _is_write(call.step, call.effect)

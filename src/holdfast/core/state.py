@@ -23,18 +23,22 @@ class Slot:
     """What the log says about one step."""
 
     __slots__ = (
-        "abandoned",
+        "abandonments",
         "address",
         "attempt",
         "begun_at",
         "doubt",
         "effect",
         "failures",
+        "first_no",
         "intent",
+        "is_excused",
         "is_in_flight",
+        "is_unknown",
         "logical",
         "order",
         "outcome",
+        "outcome_no",
         "reservation",
         "retry_at",
         "served",
@@ -58,8 +62,16 @@ class Slot:
         self.outcome: Event | None = None
         self.order = -1
         """Place of the outcome among all outcomes."""
-        self.abandoned = 0
-        """How many of its calls were given up by their caller."""
+        self.abandonments: list[int] = []
+        """Numbers of the events that say that a call of it was given up by its caller."""
+        self.first_no = 0
+        """Number of the first event about it."""
+        self.outcome_no = 0
+        """Number of the event that is its outcome."""
+        self.is_excused = False
+        """First recorded after an outcome that was reopened: the code may take another way now."""
+        self.is_unknown = False
+        """An attempt of this logical attempt ended, or was interrupted, without anybody knowing what it did."""
         self.retry_at: float | None = None
         self.failures: list[Event] = []
         self.verdicts: list[Event] = []
@@ -68,6 +80,16 @@ class Slot:
         """The question that asks a person, while it is open."""
         self.served = ""
         """Who gave the outcome: the step itself, `verify` or `person`."""
+
+    @property
+    def abandoned(self) -> int:
+        """How many of its calls were given up by their caller."""
+        return len(self.abandonments)
+
+    @property
+    def is_only_abandoned(self) -> bool:
+        """All that the log has is that a caller gave up: nothing was begun."""
+        return self.outcome is None and self.begun_at is None and self.intent is None and self.logical == 1
 
 
 class State:
@@ -116,7 +138,7 @@ class State:
             case Kind.ATTEMPT_FAILED:
                 self._attempt_failed(event)
             case Kind.STEP_ABANDONED:
-                self._slot(event).abandoned += 1
+                self._slot(event).abandonments.append(self.count)
             case Kind.QUESTION_ASKED:
                 self._asked(event)
             case Kind.QUESTION_CLOSED:
@@ -131,7 +153,7 @@ class State:
                 self.notes.append(event.facts["text"])
                 self._conclude(self._slot(event), event)
             case Kind.DRIFT_FOUND:
-                self.drifts.append(event)
+                self._drifted(event)
             case Kind.RUN_SUSPENDED:
                 self._suspended(event)
             case Kind.RUN_ENDED:
@@ -145,6 +167,7 @@ class State:
         slot = self.slots.get(address)
         if slot is None:
             slot = self.slots[address] = Slot(address, event.step or StepKind.TOOL, event.effect or Effect.READ)
+            slot.first_no = self.count
         return slot
 
     def _settle(self, slot: Slot, used: Charge) -> None:
@@ -158,6 +181,7 @@ class State:
         slot = self._slot(event)
         if slot.is_in_flight:  # the attempt before this one was interrupted: what it reserved stays charged
             self._settle(slot, slot.reservation)
+        slot.is_unknown = slot.is_in_flight and not slot.verdicts  # a verdict has cleared it up
         slot.logical, slot.attempt = event.logical, event.attempt
         if slot.begun_at is None:
             slot.begun_at = event.at
@@ -175,15 +199,19 @@ class State:
             self.spent = self.spent.plus(event.charge)
             return
         self._settle(slot, event.charge)
+        if slot.outcome is not None:
+            return
         slot.logical, slot.attempt = event.logical, event.attempt
         slot.is_in_flight = False
         slot.retry_at = None
         self._conclude(slot, event)
-        if event.meta:
+        if '"by"' in event.meta:
             slot.served = event.facts.get("by", "")
 
     def _conclude(self, slot: Slot, event: Event) -> None:
         slot.outcome = event
+        slot.outcome_no = self.count
+        slot.is_unknown = False
         slot.order = len(self.order)
         self.order.append(slot)
 
@@ -194,7 +222,8 @@ class State:
         if slot.begun_at is None:
             slot.begun_at = event.at
         facts = event.facts
-        slot.is_in_flight = not facts.get("is_definite", True) and slot.effect.is_write
+        slot.is_unknown = slot.effect.is_write and (slot.is_unknown or not facts.get("is_definite", True))
+        slot.is_in_flight = slot.is_unknown
         slot.retry_at = facts.get("retry_at")
         slot.failures.append(event)
 
@@ -241,9 +270,18 @@ class State:
         self.spent = self.spent.plus(event.charge)
         self.end = None
         self.resumes.append(event)
-        for parts in event.facts.get("reopened", ()):
-            self._reopen(self.slots[Address(*parts)])
+        reopened = [self.slots[Address(*parts)] for parts in event.facts.get("reopened", ())]
+        if reopened:
+            self._excuse(min(slot.outcome_no for slot in reopened))
+        for slot in reopened:
+            self._reopen(slot)
         self._go_on(event)
+
+    def _excuse(self, since: int) -> None:
+        """What was recorded after the outcome that is taken back may not be asked for again."""
+        for slot in self.slots.values():
+            slot.abandonments = [number for number in slot.abandonments if number < since]
+            slot.is_excused = slot.is_excused or slot.first_no > since
 
     def _reopen(self, slot: Slot) -> None:
         slot.outcome = None
@@ -251,7 +289,9 @@ class State:
         slot.attempt = 0
         slot.begun_at = None
         slot.intent = None
+        slot.is_unknown = False
         slot.verdicts = []
+        slot.served = ""
         self.order.remove(slot)
         slot.order = -1
         for place, other in enumerate(self.order):
@@ -261,6 +301,11 @@ class State:
         self.status, self.why, self.wake_at = Status.RUNNING, "", event.at
         self.suspension = None
 
+    def _drifted(self, event: Event) -> None:
+        self.drifts.append(event)
+        if event.address is not None and event.facts.get("rule") == "abandoned":
+            self.slots[event.address].abandonments.pop()
+
     def _suspended(self, event: Event) -> None:
         facts = event.facts
         self.status, self.why, self.wake_at = Status.SUSPENDED, facts["why"], facts.get("until")
@@ -269,6 +314,11 @@ class State:
     def _ended(self, event: Event) -> None:
         facts = event.facts
         self.status, self.why, self.wake_at = Status(facts["outcome"]), facts.get("why", ""), None
+        for question in self.questions:
+            slot = self.question_slots[question]
+            slot.doubt = None
+            if slot.step is StepKind.QUESTION:
+                slot.intent = None
         self.questions.clear()
         self.end = event
 

@@ -50,6 +50,7 @@ class Driver:
         self.was_taken_over = claim.is_takeover
         self.record = Record(services, claim.lease, state)
         self.machine = Machine(state)
+        self.record.asked = lambda: self.machine.asked
         self.loop = asyncio.get_running_loop()
         self.bridge = Bridge(self.loop)
         self.silence = Silence(services.clock, self._on_silence)

@@ -7,6 +7,7 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from holdfast.core.events import Address, Event, Kind, StepKind
@@ -14,6 +15,8 @@ from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, MailWaiting
 from holdfast.protocols import Append, Lease
 from holdfast.runtime.settings import Services
+
+OUTCOMES = frozenset({Kind.STEP_SUCCEEDED, Kind.STEP_FAILED, Kind.QUESTION_CLOSED, Kind.NOTE_WRITTEN})
 
 
 class Record:
@@ -30,6 +33,8 @@ class Record:
         self.refusal: JournalError | InternalError | None = None
         self.is_lone = True
         """See `scribe.Writer`; kept by the driver."""
+        self.asked: Callable[[], int] = int
+        """How many calls the agent has made; the driver's machine counts them."""
         self._unwritten: list[Event] = []
         self._written = state.count
         self._mail_written = 0
@@ -45,6 +50,8 @@ class Record:
 
     def add(self, event: Event) -> None:
         """Take an event in; it is written with the next `write`."""
+        if event.kind in OUTCOMES:
+            event = event._replace(asked=self.asked())
         self.state.apply(event)
         self._unwritten.append(event)
 

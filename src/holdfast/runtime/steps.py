@@ -13,14 +13,14 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from holdfast.core import doubt
 from holdfast.core.accept import DOUBT_OPTIONS
 from holdfast.core.address import question_id
 from holdfast.core.budget import overshoot
-from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Address, Charge, Event, Kind, StepKind, meta
+from holdfast.core.events import ONE_TOOL_CALL, Address, Charge, Effect, Event, Kind, StepKind, meta
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.heads import Status, Why
 from holdfast.core.machine import Call, Execute, describe
@@ -116,6 +116,8 @@ class _Attempting:
         if self.recovered is not None and not await self._recover(self.recovered):
             return
         while True:
+            if self._is_past_window() and not await self._settle():
+                return
             attempted = await self._attempt()
             if attempted.failure is None:
                 await self._conclude(Kind.STEP_SUCCEEDED, attempted, attempted.facts or {})
@@ -142,6 +144,12 @@ class _Attempting:
             await self._conclude(Kind.STEP_FAILED, Attempted(None, slot.reservation, failure), failure.facts())
             return False
         return True
+
+    def _is_past_window(self) -> bool:
+        """Whether the receiver may have forgotten the key of an attempt that may have arrived (P5)."""
+        slot = self.driver.state.slots.get(self.address)
+        is_unknown = slot is not None and slot.is_unknown and self.effect is Effect.IDEMPOTENT
+        return is_unknown and self._age_s() >= self.plan.window_s
 
     # --- one attempt -----------------------------------------------------------------------------------------
 
@@ -171,6 +179,9 @@ class _Attempting:
         """Decide and write what follows a failed attempt. True: make the next one."""
         driver = self.driver
         clock = driver.services.clock
+        slot = driver.state.slots.get(self.address)
+        if slot is not None and slot.is_unknown:  # a "no" of this attempt says nothing about the one before
+            failure = replace(failure, is_definite=False)
         decision = after_failure(
             self.effect,
             failure,
@@ -246,13 +257,13 @@ class _Attempting:
                 case doubt.Repeat():
                     return True
                 case doubt.Conclude(by, body):
-                    await self._conclude(Kind.STEP_SUCCEEDED, Attempted(body, NOTHING), {"by": by})
+                    await self._conclude(Kind.STEP_SUCCEEDED, Attempted(body, slot.reservation), {"by": by})
                     return False
                 case doubt.Tell(by):
                     text = f"{describe(self.plan.call)}: whether it happened is not known ({by} could not say)"
                     failure = Failure(FailureKind.INTERRUPTED, "Unverified", text, text, is_definite=False)
                     await self._conclude(
-                        Kind.STEP_FAILED, Attempted(None, NOTHING, failure), failure.facts() | {"by": by}
+                        Kind.STEP_FAILED, Attempted(None, slot.reservation, failure), failure.facts() | {"by": by}
                     )
                     return False
                 case doubt.Abort(by):
