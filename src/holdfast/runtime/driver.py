@@ -368,6 +368,11 @@ class Driver:
         else:
             self._release(None)
 
+    async def unfit(self, what: str, recorded: str, error: Exception) -> NoReturn:
+        """A recorded value does not fit the type that the code declares now: blocked (P10); does not return."""
+        self._in_background(self._block(Block(False, f"{what}: {error}", (recorded,))))
+        await self.never()
+
     # --- rest and close --------------------------------------------------------------------------------------
 
     def _on_silence(self, silence_s: float) -> None:

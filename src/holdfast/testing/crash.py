@@ -1,0 +1,249 @@
+"""The crash sweep: an agent dies before and after every journal write and every effect, and again in recovery.
+
+The scenario's own code runs in forked children of one warm process; a child really dies (SIGKILL), the next one
+really recovers from the same store. First one child runs through and reports every point that it passed; then each
+point is a trial of its own.
+
+    class Mine(Scenario):
+        def prepare(self, trial): ...            # parent: a fresh store for this trial
+        def run(self, place, journal): ...       # child: open the app on journal(...) and run to the end
+        def check(self, place, kills): ...       # parent: what is wrong now? an empty list is a pass
+
+    report = sweep(Mine(), seconds=2)
+    report.require(kills=100, windows=("intent:", "refund:sent"))
+
+It never runs two children at once, and never forks with an event loop or a thread of its own.
+
+Invariants
+1. A trial counts only when its child died by the planned kill at the planned point.
+2. A report that saw no kill in a window that was asked for fails (`require`): a sweep that kills nothing proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.core.accept import Message, Posted
+from holdfast.errors import JournalError
+from holdfast.protocols import Append, Claim, Journal, Lease
+
+
+class _Points:
+    """In a child: counts the points it passes, and dies at one of them."""
+
+    def __init__(self, die_at: int | None, pipe: int) -> None:
+        self._die_at = die_at
+        self._pipe = pipe
+        self._count = 0
+
+    def reach(self, label: str) -> None:
+        self._count += 1
+        os.write(self._pipe, label.encode() + b"\n")
+        if self._count == self._die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+_points: _Points | None = None
+
+
+def reach(label: str) -> None:
+    """A point at which a sweep may kill this process. Outside a sweep it does nothing."""
+    if _points is not None:
+        _points.reach(label)
+
+
+@contextmanager
+def effect(name: str) -> Iterator[None]:
+    """The block is an effect: points before it and after it, when its outcome is not yet written."""
+    reach(f"{name}:before")
+    yield
+    reach(f"{name}:after")
+
+
+class CrashingJournal:
+    """Any engine, with a point before and after each of its writes. Reading passes through."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def post(self, run_id: str, message_id: str, message: Message) -> Posted:
+        """See `Journal.post`."""
+        reach(f"post:before:{message.kind}")
+        posted = self._journal.post(run_id, message_id, message)
+        reach(f"post:after:{message.kind}")
+        return posted
+
+    def claim(self, worker_id: str, **which: Any) -> list[Claim]:
+        """See `Journal.claim`."""
+        reach("claim:before")
+        claims = self._journal.claim(worker_id, **which)
+        reach("claim:after")
+        return claims
+
+    def release(self, lease: Lease, wake_at: float | None) -> None:
+        """See `Journal.release`."""
+        reach("release:before")
+        self._journal.release(lease, wake_at)
+        reach("release:after")
+
+    def append(self, appends: Sequence[Append]) -> list[JournalError | None]:
+        """See `Journal.append`."""
+        what = "+".join(_named(append) for append in appends)
+        reach(f"append:before:{what}")
+        results = self._journal.append(appends)
+        reach(f"append:after:{what}")
+        return results
+
+
+def _named(append: Append) -> str:
+    """What is appended, by name: `StepIntended(refund)`."""
+    return ",".join(f"{e.kind}({e.address.name})" if e.address else str(e.kind) for e in append.events)
+
+
+class Scenario(ABC):
+    """What is swept."""
+
+    @abstractmethod
+    def prepare(self, trial: str) -> Any:
+        """In the parent: a fresh place for a trial of this name."""
+
+    @abstractmethod
+    def run(self, place: Any, journal: Callable[[Journal], Journal]) -> None:
+        """In a child: run the agent to its end on this place; pass the store's engine through `journal`."""
+
+    @abstractmethod
+    def check(self, place: Any, kills: Sequence[str]) -> list[str]:
+        """In the parent, after the run came to its end: everything that is wrong."""
+
+    def after_kill(self, place: Any, label: str) -> None:
+        """In the parent: wait until the world has taken in what the dead child had sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One store, its kills in order, and what was wrong in the end."""
+
+    name: str
+    kills: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Report:
+    """What a sweep saw."""
+
+    points: list[str]
+    """Labels of an undisturbed run, in order."""
+    trials: list[Trial] = field(default_factory=list)
+
+    @property
+    def kills(self) -> Counter[str]:
+        """How often each point was the place of a kill."""
+        return Counter(label for trial in self.trials for label in trial.kills)
+
+    @property
+    def problems(self) -> list[str]:
+        """What went wrong, with the kills that led to it."""
+        return [f"{trial.name} killed at {trial.kills}: {p}" for trial in self.trials for p in trial.problems]
+
+    def in_window(self, part: str) -> int:
+        """Kills at points whose label contains `part`."""
+        return sum(count for label, count in self.kills.items() if part in label)
+
+    def require(self, *, kills: int, windows: Iterable[str] = ()) -> None:
+        """Fail when anything went wrong, or when the sweep did not see enough to mean something."""
+        problems = self.problems
+        if problems:
+            raise AssertionError(f"{len(problems)} problems in {len(self.trials)} trials:\n" + "\n".join(problems[:20]))
+        if sum(self.kills.values()) < kills:
+            raise AssertionError(f"only {sum(self.kills.values())} kills in {len(self.trials)} trials; {kills} wanted")
+        for window in windows:
+            if not self.in_window(window):
+                raise AssertionError(f"no kill in the window {window!r}: this sweep proves nothing about it")
+
+
+def sweep(scenario: Scenario, *, every: int = 1, offset: int = 0, seconds: int = 1) -> Report:
+    """Kill at every `every`-th point from `offset` on; in each recovery kill again at up to `seconds` points of it.
+
+    With every=1 and a large `seconds` it covers each pair of points. A sweep of n points forks about
+    (n / every) · (2 + 3 · seconds) children.
+    """
+    place = scenario.prepare("through")
+    labels, end = _child(scenario, place, None)
+    report = Report(labels)
+    report.trials.append(Trial("through", (), tuple(_problems(scenario, place, (), end))))
+    for first in range(1 + offset, len(labels) + 1, every):
+        _sweep_one(scenario, report, first, seconds)
+    return report
+
+
+def _sweep_one(scenario: Scenario, report: Report, first: int, seconds: int) -> None:
+    place = scenario.prepare(f"at{first}")
+    kill = _kill(scenario, place, first)
+    labels, end = _child(scenario, place, None)
+    report.trials.append(Trial(f"at{first}", (kill,), tuple(_problems(scenario, place, (kill,), end))))
+    for second in _spread(len(labels), seconds, first):
+        name = f"at{first}then{second}"
+        place = scenario.prepare(name)
+        kills = (_kill(scenario, place, first), _kill(scenario, place, second))
+        _, end = _child(scenario, place, None)
+        report.trials.append(Trial(name, kills, tuple(_problems(scenario, place, kills, end))))
+
+
+def _spread(count: int, wanted: int, turn: int) -> list[int]:
+    """Up to `wanted` of the points 1…count, evenly spread, shifted by `turn` so that trials differ."""
+    if wanted >= count:
+        return list(range(1, count + 1))
+    return sorted({(turn + index * count // wanted) % count + 1 for index in range(wanted)})
+
+
+def _problems(scenario: Scenario, place: Any, kills: tuple[str, ...], end: int) -> list[str]:
+    if end != 0:
+        return [f"the last child ended with {end}, not 0"]
+    return scenario.check(place, kills)
+
+
+def _kill(scenario: Scenario, place: Any, at: int) -> str:
+    labels, end = _child(scenario, place, at)
+    if end != -signal.SIGKILL or len(labels) != at:
+        raise AssertionError(f"the kill at point {at} was not reached: {len(labels)} points passed, end {end}")
+    scenario.after_kill(place, labels[-1])
+    return labels[-1]
+
+
+def _child(scenario: Scenario, place: Any, die_at: int | None) -> tuple[list[str], int]:
+    """Run in a forked child; the labels that it passed, and its exit code (negative: the signal that killed it)."""
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        os._exit(_live(scenario, place, _Points(die_at, writing)))
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        labels = pipe.read().decode().splitlines()
+    return labels, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _live(scenario: Scenario, place: Any, points: _Points) -> int:
+    global _points
+    _points = points
+    try:
+        scenario.run(place, lambda journal: CrashingJournal(journal))  # type: ignore[arg-type,return-value]
+    except BaseException:  # the top of a child: the parent must see a code, never a second test run
+        traceback.print_exc()
+        return 1
+    return 0
