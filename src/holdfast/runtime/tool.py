@@ -238,8 +238,8 @@ async def take_step(
     if outcome.kind is Kind.STEP_SUCCEEDED:
         try:
             return decode(outcome.body, spec.returns) if outcome.body is not None else None
-        except (Unencodable, ValueError) as error:  # ValueError: pydantic's word for "not of the declared type"
-            await driver.unfit(f"{spec.name} -> {spec.returns}", f"{spec.name}: a result of another shape", error)
+        except (Unencodable, ValueError) as unfit:  # ValueError: pydantic's word for "not of the declared type"
+            await driver.unfit(f"{spec.name} -> {spec.returns}", f"{spec.name}: a result of another shape", unfit)
     error = rebuilt(outcome, spec.name, spec.raises)
     raise error from (driver.live_errors.get(outcome.address) if outcome.address is not None else None)
 

@@ -16,7 +16,7 @@ It never runs two children at once, and never forks with an event loop or a thre
 
 Invariants
 1. A trial counts only when its child died by the planned kill at the planned point.
-2. A report that saw no kill in a window that was asked for fails (`require`): a sweep that kills nothing proves nothing.
+2. A report without a kill in a window that was asked for fails (`require`): killing nothing proves nothing.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Scenario(ABC):
     def check(self, place: Any, kills: Sequence[str]) -> list[str]:
         """In the parent, after the run came to its end: everything that is wrong."""
 
-    def after_kill(self, place: Any, label: str) -> None:
+    def after_kill(self, place: Any, label: str) -> None:  # noqa: B027 - few scenarios need it
         """In the parent: wait until the world has taken in what the dead child had sent."""
 
 
