@@ -54,6 +54,15 @@ def test_an_effect_is_answered_with_its_number_and_kept_with_all_it_carried(shar
     assert effect.first and effect.seq == 1 and effect.at > 1_600_000_000 and len(effect.args_digest) == 64
 
 
+def test_a_name_may_have_slashes(shared: Ledger) -> None:
+    """Else a sweep could not put its trials apart by a prefix, and would need a ledger for each."""
+    assert send(shared.url, "t17/refund", {"order": 1}, key="a/b")[1]["id"] == "t17/refund-1"
+    assert send(shared.url, "t18/refund", {"order": 1})[1]["id"] == "t18/refund-1"
+    assert ask(shared.url, "GET", "/effects/t17/refund/a%2Fb")[1]["args"] == {"order": 1}
+    assert ask(shared.url, "GET", "/effects/t18/refund/a%2Fb")[0] == 404
+    assert shared.count("t17/refund") == 1
+
+
 def test_the_digest_ignores_the_order_of_fields(shared: Ledger) -> None:
     """Else a repeated effect would look like two different ones and a double charge would go unseen."""
     send(shared.url, "order", {"a": 1, "b": 2})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from holdfast.core.events import Effect
 
@@ -85,7 +85,7 @@ class Failure:
         return Failure(**{"text": "", "repr": "", **known})
 
 
-ONE_REQUEST = "one_request"
+ONE_REQUEST: Final = "one_request"
 """For `definite=`: the tool's body sends one HTTP request, so that request's status says what happened."""
 
 _PERMANENT_ERRORS = frozenset(

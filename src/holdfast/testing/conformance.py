@@ -436,6 +436,19 @@ class JournalConformance:
         assert [mail.number for mail in store.journal.mail("r1")] == [3]
         assert [mail.message for mail in store.journal.mail("child")] == [start_of("child")]
 
+    def test_j6_what_was_read_stays_read(self, store: Store) -> None:
+        """J6. Without it an answer would be acted upon twice."""
+        claim = store.hold()
+        assert store.write(claim, mail_read=1) is None and store.write(claim, mail_read=0) is None
+        assert store.journal.mail("r1") == []
+
+    def test_j6_a_post_to_the_run_itself_is_mail(self, store: Store) -> None:
+        """J6. Without it a run could end over a message that it wrote to itself."""
+        claim = store.hold()
+        assert store.write(claim, posts=[Post("r1", "m1", accept.cancel(by="r1"))]) is None
+        assert isinstance(store.write(claim, mail_read=1, status=Status.SUCCEEDED, wake_at=None), MailWaiting)
+        assert [mail.number for mail in store.journal.mail("r1")] == [2]
+
     def test_j6_a_refused_append_leaves_nothing(self, store: Store) -> None:
         """J6. Without it a worker that lost its run could still start children or swallow mail."""
         claim = store.hold()
@@ -651,6 +664,14 @@ class JournalConformance:
         store.time += 5
         [claim] = store.journal.claim("w1")
         assert not claim.is_takeover
+
+    def test_j15_nor_does_an_older_lease_of_the_same_worker(self, store: Store) -> None:
+        """J15. Without it a late release would give away what its worker has just taken again."""
+        old = store.hold(worker_id="w1")
+        store.journal.release(old.lease, store.time)
+        store.hold(worker_id="w1")
+        store.journal.release(old.lease, store.time)
+        assert store.journal.owner("r1") is not None and store.claim("w1") == []
 
     def test_j15_a_stale_lease_releases_nothing(self, store: Store) -> None:
         """J15. Without it the old owner could give away what the new one holds."""

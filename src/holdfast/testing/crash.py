@@ -115,6 +115,9 @@ def _named(append: Append) -> str:
 class Scenario(ABC):
     """What is swept."""
 
+    limit_s: int = 60
+    """A child that takes longer is ended, and its trial has failed."""
+
     @abstractmethod
     def prepare(self, trial: str) -> Any:
         """In the parent: a fresh place for a trial of this name."""
@@ -174,17 +177,21 @@ class Report:
                 raise AssertionError(f"no kill in the window {window!r}: this sweep proves nothing about it")
 
 
-def sweep(scenario: Scenario, *, every: int = 1, offset: int = 0, seconds: int = 1) -> Report:
+def sweep(
+    scenario: Scenario, *, every: int = 1, offset: int = 0, seconds: int = 1, stops_early: bool = False
+) -> Report:
     """Kill at every `every`-th point from `offset` on; in each recovery kill again at up to `seconds` points of it.
 
     With every=1 and a large `seconds` it covers each pair of points. A sweep of n points forks about
-    (n / every) · (2 + 3 · seconds) children.
+    (n / every) · (2 + 3 · seconds) children. `stops_early`: at the first problem.
     """
     place = scenario.prepare("through")
     labels, end = _child(scenario, place, None)
     report = Report(labels)
     report.trials.append(Trial("through", (), tuple(_problems(scenario, place, (), end))))
     for first in range(1 + offset, len(labels) + 1, every):
+        if stops_early and report.problems:
+            break
         _sweep_one(scenario, report, first, seconds)
     return report
 
@@ -241,6 +248,7 @@ def _child(scenario: Scenario, place: Any, die_at: int | None) -> tuple[list[str
 def _live(scenario: Scenario, place: Any, points: _Points) -> int:
     global _points
     _points = points
+    signal.alarm(scenario.limit_s)
     try:
         scenario.run(place, lambda journal: CrashingJournal(journal))  # type: ignore[arg-type,return-value]
     except BaseException:  # the top of a child: the parent must see a code, never a second test run

@@ -85,7 +85,7 @@ class Ledger:
 
     @property
     def url(self) -> str:
-        """Where effects are sent: POST `{url}/effects/{name}`."""
+        """Where effects are sent: POST `{url}/effects/{name}`; a name may have slashes, such as `trial-17/refund`."""
         if not self._url:
             raise RuntimeError("This ledger is not running. Use `with Ledger() as ledger:` or `Ledger.start()`.")
         return self._url
@@ -173,12 +173,12 @@ class _Book:
 
     def _route(self, call: Call) -> Answer | None:
         match (call.method, *call.segments()):
-            case ("POST", "effects", name):
-                return self._receive(name, call)
+            case ("POST", "effects", *name) if name:
+                return self._receive("/".join(name), call)
             case ("GET", "effects"):
                 return Answer(200, {"effects": [asdict(e) for e in self._select(**call.query)]})
-            case ("GET", "effects", name, key):
-                found = self._select(name, key)
+            case ("GET", "effects", *name, key) if name:
+                found = self._select("/".join(name), key)
                 return Answer(200, asdict(found[0])) if found else Answer(404, {"error": "no such effect"})
             case ("GET", "wait"):
                 return self._wait(**call.query)
