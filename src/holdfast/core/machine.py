@@ -4,7 +4,8 @@ The agent function is run again from its start; each step it asks for is answere
 which outcomes were recorded. The rules are those of DESIGN §4, by their numbers there:
 
 1. *Address.* A step is found by (scope, name, digest of its arguments, n). A call takes the lowest n that nobody
-   was answered for and nobody waits for: so a call after one whose caller gave up is that step again.
+   was answered for and nobody waits for: so a call after one whose caller gave up is that step again. A sleep is
+   not: it has no outcome to lose, and a deadline that began with an earlier call would be over too early (P9).
 2. *Order.* A recorded outcome is handed out when it is next among all recorded outcomes; `rest_order` may go on
    without the ones that nobody asked for. An outcome that was passed over is handed out at once when asked for.
 3. *No record at the address.* A `read` or sleep is new and runs; it never gets another argument's answer. A new
@@ -241,12 +242,13 @@ class Machine:
         group = self._groups.get(call[:3])
         if group is None:
             group = self._groups[call[:3]] = _Group()
-        while group.free:
+        is_new = call.step is StepKind.SLEEP
+        while group.free and not is_new:
             live = group.lives[heappop(group.free)]
             if live.ask is None:
                 return live
         address = Address(call.scope, call.name, call.digest, len(group.lives))
-        if group.voids and address not in self.state.slots:
+        if group.voids and address not in self.state.slots and not is_new:
             for live in group.voids:  # a void call only waits for its caller's own timer: its step is this one again
                 if live.ask is not None and live.ask.is_void and not live.ask.is_answered:
                     return live

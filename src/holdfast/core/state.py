@@ -275,6 +275,9 @@ class State:
             self._excuse(min(slot.outcome_no for slot in reopened))
         for slot in reopened:
             self._reopen(slot)
+        for slot in self.slots.values():
+            if slot.is_in_flight and slot.verdicts and slot.verdicts[-1].facts.get("choice") == "abort":
+                slot.verdicts = []  # it was the answer to that stop; resumed, the question is open again
         self._go_on(event)
 
     def _excuse(self, since: int) -> None:
@@ -284,14 +287,15 @@ class State:
             slot.is_excused = slot.is_excused or slot.first_no > since
 
     def _reopen(self, slot: Slot) -> None:
-        slot.outcome = None
-        slot.logical += 1
-        slot.attempt = 0
-        slot.begun_at = None
-        slot.intent = None
-        slot.is_unknown = False
+        outcome, slot.outcome = slot.outcome, None
         slot.verdicts = []
         slot.served = ""
+        slot.is_unknown = slot.is_in_flight = outcome is not None and not outcome.facts.get("is_definite", True)
+        if not slot.is_unknown:  # otherwise it may have happened: no new key, it is in doubt again
+            slot.logical += 1
+            slot.attempt = 0
+            slot.begun_at = None
+            slot.intent = None
         self.order.remove(slot)
         slot.order = -1
         for place, other in enumerate(self.order):

@@ -150,7 +150,7 @@ class App:
             body=body,
         )
         run = id_of(services.journal.hash_key, self._tenant, name)
-        posted = services.journal.post(run, "start", message)
+        posted = services.journal.post(run, f"start {agent.name} {digest(body)}", message)
         if posted.refused:
             raise RunMismatch(posted.refused)
         if self._worker is not None and run not in self._worker.drivers:
@@ -217,7 +217,7 @@ class App:
                 if head is not None:
                     _check_wait(head, services, give_up)
                 worker.claim([run])
-            elif driver.state.status is Status.SUSPENDED and _is_too_long(driver.state.head(), give_up):
+            elif driver.is_waiting and _is_too_long(driver.state.head(), give_up):
                 head = driver.state.head()
                 await driver.close()
                 await driver.finished()
@@ -231,10 +231,14 @@ class App:
 
     # --- messages --------------------------------------------------------------------------------------------
 
-    async def answer(self, run: str, question: str, value: Any = None, *, by: str = "") -> None:
-        """Answer an open question; `MessageRefused` says why an answer cannot count."""
+    async def answer(self, run: str, question: str, value: Any = None, *, by: str = "", result: Any = None) -> None:
+        """Answer an open question; `MessageRefused` says why an answer cannot count.
+
+        result: with "it_happened" for a step in doubt, what the tool would have returned.
+        """
         choice = value if isinstance(value, str) else None
-        self._post(run, accept.answer(question, choice=choice, by=by, body=encode(value)))
+        body = encode(value) if choice not in accept.DOUBT_OPTIONS else None if result is None else encode(result)
+        self._post(run, accept.answer(question, choice=choice, by=by, body=body))
         await self._deliver(run)
 
     async def cancel(self, run: str, *, by: str = "", why: str = "") -> None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
     from holdfast.runtime.steps import Performance
 
+_Answer = asyncio.Future[Use | Execute]
+
 REFUSALS_MAX = 1_000
 """A task that goes on asking while its run closes is left waiting after so many refusals."""
 
@@ -58,15 +60,21 @@ class Driver:
         """Time of the latest event handed to the run: what `run.now` tells."""
         self.reads_open = 0
         """Reads under way without an intent; the allowance covers one."""
+        self.has_rested = False
+        """Whether it came to rest here: before that, "suspended" only tells how the last owner left it."""
         self.is_closing = False
         self.is_gone = False
         self.error: BaseException | None = None
         """What the agent raised, or why the run was lost."""
         self.live_errors: dict[Address, BaseException] = {}
         """What tools raised in this process, for `__cause__`."""
-        self._waiting: dict[Ask, asyncio.Future[Use | Execute]] = {}
+        self._waiting: dict[Ask, _Answer] = {}
+        self._alike: dict[tuple[str, ...], dict[Ask, _Answer]] = {}
+        """The same, by what is asked for."""
         self._questions: dict[str, asyncio.Future[None]] = {}
         self._writes: set[asyncio.Task[Any]] = set()
+        self._callers: set[asyncio.Task[Any]] = set()
+        """The agent's tasks that perform a step of theirs."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stop: tuple[Status, str, dict[str, Any]] | None = None
         self._root: asyncio.Task[Any] | None = None
@@ -81,6 +89,11 @@ class Driver:
     def state(self) -> State:
         """What the log says."""
         return self.record.state
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the run came to rest here and waits for a message or a time."""
+        return self.has_rested and self.state.status is Status.SUSPENDED
 
     # --- life ------------------------------------------------------------------------------------------------
 
@@ -139,8 +152,12 @@ class Driver:
     def _leave(self) -> None:
         self._set_active(False)
         self.silence.stop()
-        for task in (*self._tasks, *self._writes):
+        self.is_closing = True
+        for task in (*self._tasks, *self._writes, *self._callers):
             task.cancel()
+        for future in self._waiting.values():  # of tasks and threads that outlive their agent
+            future.cancel()
+        self.bridge.unwind()
         if self._root is not None and self._root.done() and not self._root.cancelled():
             self._root.exception()  # seen, so that the loop does not report it again
         self.is_gone = True
@@ -163,41 +180,57 @@ class Driver:
         """Ask for a step; comes back with its outcome, when it has one and it is its turn."""
         if self.is_closing:
             await self._refuse()
+        what = performance.call[:3]
+        self._see_cancelled(self._alike.get(what, {}))
         ask, command = self.machine.ask(performance.call)
         if isinstance(command, Use) and not self._waiting and not self.record.has_unwritten:
             return self._handed_out(command)
-        future: asyncio.Future[Use | Execute] = self.loop.create_future()
-        self._waiting[ask] = future
+        future: _Answer = self.loop.create_future()
+        alike = self._alike.setdefault(what, {})
+        self._waiting[ask] = alike[ask] = future
         self._count_callers()
         if command is not None:
             future.set_result(command)
         try:
-            return await self._answer(ask, future, performance)
+            return await self._answer(ask, future, performance, alike)
         except asyncio.CancelledError:
-            if not self._was_closed() and self.machine.gave_up(ask):
-                call = performance.call
-                self.record.note_step(Kind.STEP_ABANDONED, ask.address, call.step, call.effect)
+            self._gave_up(ask)
             raise
         finally:
             self._waiting.pop(ask, None)
+            del alike[ask]
+            if not alike:
+                del self._alike[what]
             self._count_callers()
 
-    def _was_closed(self) -> bool:
-        """Whether a cancellation is ours rather than the caller's own."""
-        return self.is_closing
+    def _see_cancelled(self, alike: dict[Ask, _Answer]) -> None:
+        """Callers of the same that were cancelled and have not run since: they gave up before this call."""
+        for ask, future in alike.items():
+            if future.cancelled():
+                self._gave_up(ask)
+
+    def _gave_up(self, ask: Ask) -> None:
+        """A caller no longer waits. It is recorded, unless it was us who cancelled it."""
+        if not self.is_closing and self.machine.gave_up(ask):
+            call = ask.call
+            self.record.note_step(Kind.STEP_ABANDONED, ask.address, call.step, call.effect)
 
     def _count_callers(self) -> None:
         self.silence.callers = len(self._waiting)
         self.record.is_lone = len(self._waiting) <= 1
 
-    async def _answer(self, ask: Ask, future: asyncio.Future[Use | Execute], performance: Performance) -> Event:
+    async def _answer(
+        self, ask: Ask, future: _Answer, performance: Performance, alike: dict[Ask, _Answer]
+    ) -> Event:
         self._pump()
         self.silence.touch()
         command = await future
         while isinstance(command, Execute):
+            if self.is_closing:
+                await self._refuse()
             if self._stop is not None or self._is_shutting_down:
                 await self.never()
-            future = self._waiting[ask] = self.loop.create_future()
+            future = self._waiting[ask] = alike[ask] = self.loop.create_future()
             self._set_active(True)
             self.machine.performing(command.address, is_performed=True)
             if performance.is_write:
@@ -213,9 +246,13 @@ class Driver:
 
     async def _here(self, performance: Performance, command: Execute) -> None:
         """Perform in the caller's task: cancelled with it."""
+        caller = asyncio.current_task()
+        assert caller is not None
+        self._callers.add(caller)
         try:
             await performance.perform(self, command)
         finally:
+            self._callers.discard(caller)
             self.machine.performing(command.address, is_performed=False)
 
     def _apart(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -346,6 +383,7 @@ class Driver:
             await self._write_end(meta(outcome=outcome, why=why, **facts), None)
 
     async def _write_end(self, facts: str, body: bytes | None) -> None:
+        self.is_closing = True  # a task that outlives its agent begins nothing any more
         while True:
             self.record.mail_read = self.record.mail_seen
             self.record.note(Kind.RUN_ENDED, facts, body=body)
@@ -359,14 +397,16 @@ class Driver:
 
     async def _block(self, block: Block) -> None:
         """Suspend: the code and the record do not match; both sides are kept for a person."""
+        is_over = self._root is None or self._root.done()
+        self.is_closing = self.is_closing or is_over
         why = Why.HOLD if block.is_hold else Why.DRIFT
         difference = {"asked": block.asked, "recorded": list(block.recorded)}
         self.record.note(Kind.RUN_SUSPENDED, meta(why=why, difference=difference))
         await self.record.write()
-        if self._root is not None and not self._root.done():
-            await self.close()
-        else:
+        if is_over:
             self._release(None)
+        else:
+            await self.close()
 
     async def unfit(self, what: str, recorded: str, error: Exception) -> NoReturn:
         """A recorded value does not fit the type that the code declares now: blocked (P10); does not return."""
@@ -406,10 +446,12 @@ class Driver:
     async def _suspend(self) -> None:
         """Write why the run waits, when it waits on us and that is news."""
         found = self.silence.reason()
-        if found is None or (self.state.why, self.state.wake_at) == found:
+        if found is None:
             return
-        self.record.note(Kind.RUN_SUSPENDED, meta(why=found[0], until=found[1]))
+        if (self.state.why, self.state.wake_at) != found:
+            self.record.note(Kind.RUN_SUSPENDED, meta(why=found[0], until=found[1]))
         await self.write()
+        self.has_rested = True
         self._set_active(False)
         self.services.on_change(self)
 

@@ -12,6 +12,7 @@ Invariants
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -172,8 +173,19 @@ class _Attempting:
         try:
             with driver.silence.moves(is_write=self.effect.is_write):
                 return await plan.attempt(driver.key_for(self.address, self.logical), self.number)
+        except asyncio.CancelledError:
+            if not driver.is_closing:
+                self._note_given_up()
+            raise
         finally:
             driver.reads_open -= not has_intent
+
+    def _note_given_up(self) -> None:
+        """Its caller no longer waits, so the attempt was cut short: what was sent was sent, and stays charged."""
+        text = "its caller no longer waited"
+        failure = Failure(FailureKind.INTERRUPTED, "CancelledError", text, text, because=text)
+        facts = meta(**failure.facts())
+        self.driver.record.add(self._event(Kind.ATTEMPT_FAILED, charge=self.plan.reservation, meta=facts))
 
     async def _failed(self, attempted: Attempted, failure: Failure) -> bool:
         """Decide and write what follows a failed attempt. True: make the next one."""
@@ -267,7 +279,7 @@ class _Attempting:
                     )
                     return False
                 case doubt.Abort(by):
-                    driver.stop(Status.STOPPED, f"{by} stopped it: {describe(self.plan.call)} is in doubt")
+                    driver.stop(Status.STOPPED, f"{by} stopped it: {describe(self.plan.call)} is in doubt", {"by": by})
                     await driver.never()
 
     async def _ask_verify(self, not_before: float) -> None:

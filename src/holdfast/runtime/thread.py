@@ -30,8 +30,8 @@ async def in_thread(name: str, fn: Callable[[], Any]) -> Any:
             return
         if error is None:
             done.set_result(result)
-        elif isinstance(error, StopIteration):
-            done.set_exception(RuntimeError("a sync tool raised StopIteration"))
+        elif isinstance(error, (StopIteration, GeneratorExit)):  # neither can pass through a future
+            done.set_exception(RuntimeError(f"a sync tool raised {type(error).__name__}: {error}"))
         else:
             done.set_exception(error)
 

@@ -249,19 +249,26 @@ async def attempted(spec: Spec, call: Callable[[], Any], inside: current.Place |
     try:
         with current.entered(inside):
             result = await _called(spec, call)
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        return _failed(spec, error)
     except Unwind:
         raise asyncio.CancelledError("the run is closing") from None
-    except Exception as error:  # the user's step: whatever it raises is a fact about it
+    except BaseException as error:  # the user's step: whatever it raises is a fact about it
+        if _is_not_its_own(spec, error):
+            raise
         return _failed(spec, error)
     try:
         return Attempted(encode(result, spec.returns), ONE_TOOL_CALL)
     except (Unencodable, ValueError) as error:  # ValueError: pydantic's word for "not of the declared type"
         return _lost(spec, result, error)
+
+
+def _is_not_its_own(spec: Spec, error: BaseException) -> bool:
+    """Whether it was sent to the step from outside: our cancelling, or a signal to the whole process."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    if isinstance(error, (SystemExit, GeneratorExit)):
+        return spec.is_async  # in a thread of its own a tool may well call `sys.exit`
+    return isinstance(error, KeyboardInterrupt)
 
 
 async def _called(spec: Spec, call: Callable[[], Any]) -> Any:
@@ -311,7 +318,9 @@ async def verified(spec: Spec, ask: Callable[[], Any], limit_s: float) -> Verdic
                     said = await in_thread(f"verify {spec.name}", ask)
     except NotDone as no:
         return Verdict(SAID_NOT_DONE, text=safe(str(no)))
-    except Exception as error:  # the user's step: a verify that fails cannot tell
+    except BaseException as error:  # the user's step: a verify that fails cannot tell
+        if _is_not_its_own(spec, error):
+            raise
         return Verdict(SAID_UNKNOWN, text=safe(f"{type(error).__name__}: {error}"))
     return _verdict(spec, said)
 

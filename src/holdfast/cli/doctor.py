@@ -1,0 +1,91 @@
+"""`holdfast doctor`: versions, the store's facts, and what is wrong. Exit code 7 when the store is unwell."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from holdfast import __version__
+from holdfast.cli import option
+from holdfast.cli.exit import Exit
+from holdfast.cli.output import SCHEMA, document, paint, text
+from holdfast.cli.store import address, opened
+from holdfast.errors import JournalError, NotFound
+
+
+@click.command()
+@option.store
+@option.json
+def doctor(store: str | None, is_json: bool) -> int:
+    """Versions, the store's health, and what is wrong with it."""
+    facts, problems = _store(store)
+    engine = str(facts["sqlite"]) if facts else _probe(problems)
+    found: dict[str, Any] = {
+        "schema": SCHEMA,
+        "versions": _versions(engine),
+        "url": address(store),
+        "store": facts,
+        "problems": problems,
+    }
+    if is_json:
+        document(found)
+    else:
+        _print(found)
+    return Exit.STORE if found["problems"] else Exit.DONE
+
+
+def _versions(engine: str) -> dict[str, str]:
+    return {
+        "holdfast": __version__,
+        "python": platform.python_version(),
+        "sqlite": engine,
+        "apsw": version("apsw"),
+        "platform": platform.platform(),
+    }
+
+
+def _store(given: str | None) -> tuple[dict[str, Any] | None, list[str]]:
+    """The store's facts, None where there is no store yet or it cannot be read, and its problems."""
+    try:
+        with opened(given) as journal:
+            facts = journal.facts()
+    except NotFound:
+        return None, []
+    except JournalError as error:
+        return None, [f"{type(error).__name__}: {error}"]
+    problems = list(facts.pop("problems", ()))
+    integrity = facts.get("integrity", "ok")
+    return facts, problems if integrity == "ok" else [f"damaged: {integrity}", *problems]
+
+
+def _probe(problems: list[str]) -> str:
+    """The engine's version, without a store that could tell it: from one that is made for this and removed."""
+    from holdfast.journal.open import open_journal  # loads the engine
+    from holdfast.runtime.clock import SystemClock  # loads asyncio
+
+    try:
+        with TemporaryDirectory(prefix="holdfast-doctor-") as directory:
+            journal = open_journal(f"{directory}/probe.db", clock=SystemClock().now)
+            try:
+                return str(journal.facts()["sqlite"])
+            finally:
+                journal.close()
+    except (OSError, JournalError) as error:
+        problems.append(f"No store can be made in the directory for temporary files: {error}")
+        return "unknown"
+
+
+def _print(found: dict[str, Any]) -> None:
+    lines = [text(f"{name:<10} {value}") for name, value in found["versions"].items()]
+    if found["store"] is None and not found["problems"]:
+        lines.append(text(f"{'store':<10} no store yet at {found['url']}; `holdfast run` makes one"))
+    for name, value in (found["store"] or {"url": found["url"]}).items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{count} {status}" for status, count in value.items()) or "none"
+        lines.append(text(f"{name:<10} {value}"))
+    lines += [text(f"problem    {problem}", "red") for problem in found["problems"]]
+    paint(*lines, text("Unwell: see above." if found["problems"] else "All is well.", "bold"))

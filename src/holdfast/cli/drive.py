@@ -1,0 +1,226 @@
+"""Drives one run in the foreground: what `holdfast run` and `holdfast resume … FILE.py:AGENT` have in common.
+
+While the user's code runs, what it prints goes to stderr: stdout holds the result and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from holdfast.cli import source
+from holdfast.cli.answer import how_to_answer
+from holdfast.cli.exit import Exit, code_of
+from holdfast.cli.interrupt import Interrupt
+from holdfast.cli.output import SCHEMA, data, document, report, say
+from holdfast.core.budget import DEFAULT_LIMITS, Budget
+from holdfast.core.heads import Status, Why
+from holdfast.core.state import State, fold
+from holdfast.errors import (
+    BudgetExceeded,
+    InternalError,
+    JournalError,
+    RunError,
+    RunMismatch,
+    RunStopped,
+    RunWaiting,
+    UsageError,
+)
+from holdfast.journal.codec import decode
+from holdfast.protocols import Journal
+from holdfast.runtime.agent import Agent
+from holdfast.runtime.app import App, checked_key
+from holdfast.views.show import plain, question, show
+from holdfast.views.text import safe_json
+from holdfast.views.verdict import moment
+
+_TELL_AFTER_S = 2.0
+"""A question is told when the run stays parked with it; sooner, the command's end tells it."""
+_LOOK_S = 1.0
+_INPUT_SHOWN_MAX = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be driven, and how to go on with it in words."""
+
+    agent: Agent[Any, Any]
+    file: Path
+    input: Any
+    key: str
+    store: str
+    config: str | None
+    budget: Budget | None
+    wait: str | None
+    again: str
+    """The command that goes on with this run."""
+    reopen: str
+    """The command that reopens it after a failure or a limit."""
+    is_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """What became of it."""
+
+    picture: dict[str, Any]
+    error: RunError | None
+    now: float
+
+
+def drive(order: Order) -> int:
+    """Drive the run until it ends, waits for longer than we stay, or a signal comes; the exit code."""
+    interrupt = Interrupt()
+    try:
+        with redirect_stdout(sys.stderr):
+            driven = asyncio.run(_drive(order, interrupt))
+    except asyncio.CancelledError:
+        if interrupt.number is None:
+            raise InternalError("The command was cancelled, but not by a signal.") from None
+        say(f"Run {order.key!r} is resumable: {order.again}")
+        return interrupt.exit_code
+    return _succeeded(order, driven) if driven.error is None else _ended(order, driven, driven.error)
+
+
+async def _drive(order: Order, interrupt: Interrupt) -> Driven:
+    task = asyncio.current_task()
+    assert task is not None
+    app = App(order.store, agents=[order.agent], config=order.config, serves=False)
+    key = checked_key(order.key)
+    with interrupt.listening(task):
+        async with app:
+            before = app.journal.heads(key=key, limit=1)
+            state = fold(app.journal.events(before[0].run_id)) if before else None
+            run_id = await _start(order, app, state)
+            _announce(order, app.journal, run_id, state)
+            watcher = asyncio.create_task(_tell_questions(app.journal, run_id))
+            error = None
+            try:
+                await app.run(order.agent, order.input, key=key, budget=order.budget, wait=order.wait)
+            except RunError as ended:
+                error = ended
+            finally:
+                watcher.cancel()
+            interrupt.is_over = True
+            head = app.journal.head(run_id)
+            assert head is not None
+            return Driven(show(head, app.journal.events(run_id)), error, app.journal.now())
+
+
+async def _start(order: Order, app: App, state: State | None) -> str:
+    try:
+        return await app.start(order.agent, order.input, key=order.key, budget=order.budget)
+    except RunMismatch as mismatch:
+        recorded = state.input if state is not None else None
+        if recorded is None:
+            raise
+        shown = [safe_json(plain(value), indent=None)[:_INPUT_SHOWN_MAX] for value in (decode(recorded), order.input)]
+        raise RunMismatch(f"{mismatch} Recorded input: {shown[0]} This input: {shown[1]}") from mismatch
+
+
+def _announce(order: Order, journal: Journal, run_id: str, state: State | None) -> None:
+    name = f"{run_id} ({order.key})"
+    if state is None or not state.count:
+        say(f"{name} begins." if state is None else f"{name} was accepted before and begins now.")
+        if order.budget is None and order.agent.budget is None:
+            caps = DEFAULT_LIMITS._asdict().items()
+            say("No budget was stated; these caps hold: " + ", ".join(f"{part} {cap}" for part, cap in caps if cap))
+        return
+    if order.budget is not None:
+        say("--budget counts at the start of a run only; its caps stay. Raise them: holdfast resume --raise …")
+    steps = list(state.slots.values())
+    has_mail = bool(journal.mail(run_id))
+    if state.status.is_end and not has_mail:
+        say(f"{name} has ended already; this is its record.")
+    elif state.status is Status.SUSPENDED and not has_mail and (state.wake_at or inf) > journal.now():
+        say(f"{name} is suspended after step {len(steps)}.")
+    elif steps:
+        say(f"{name} resumes after step {len(steps)} `{steps[-1].address.name}`; what is recorded is not done again.")
+    else:
+        say(f"{name} resumes before its first step.")
+
+
+async def _tell_questions(journal: Journal, run_id: str) -> None:
+    """While the run is parked with questions, tell how to answer them from elsewhere."""
+    told: set[str] = set()
+    await asyncio.sleep(_TELL_AFTER_S)
+    while True:
+        try:
+            head = journal.head(run_id)
+        except JournalError:
+            return  # the run itself meets it too, and tells it better
+        for asked in head.questions if head is not None else ():
+            if asked.id not in told:
+                told.add(asked.id)
+                for line in how_to_answer(question(asked), run_id, journal.now()):
+                    say(line)
+        await asyncio.sleep(_LOOK_S)
+
+
+# --- the end ---------------------------------------------------------------------------------------------------
+
+
+def _succeeded(order: Order, driven: Driven) -> int:
+    run = driven.picture["run"]
+    usage = run["usage"]
+    say(
+        f"{run['id']} ({run['key']}) succeeded: {len(driven.picture['steps'])} steps, "
+        f"{usage['tool_calls']} tool calls, {usage['model_calls']} model calls, ${usage['usd']:.4f}."
+    )
+    if order.is_json:
+        document({"schema": SCHEMA, "run": run, "result": run["result"]})
+    else:
+        result = run["result"]
+        data(result if isinstance(result, str) else safe_json(result, indent=None))
+    return Exit.DONE
+
+
+def _ended(order: Order, driven: Driven, error: RunError) -> int:
+    picture = driven.picture
+    code = _code(error, picture["run"])
+    name = f"{picture['run']['id']} ({order.key})"
+    lines = [f"Run {name} waits for a person. Nothing is lost."] if picture["questions"] else [str(error)]
+    place = source.where(error.__cause__, order.file) if error.__cause__ is not None else ""
+    if place:
+        lines.append(f"raised at {place}")
+    for asked in picture["questions"]:
+        lines += how_to_answer(asked, picture["run"]["id"], driven.now)
+    until = (picture["suspended"] or {}).get("until")
+    if until is not None:
+        lines.append(f"It is due at {moment(until)}.")
+    if isinstance(error, RunWaiting):
+        lines.append(f"Go on with: {order.again}")
+    elif code in (Exit.FAILED, Exit.BUDGET):
+        lines.append(f"Go on with: {order.reopen}{' --raise PART=+MORE' if code is Exit.BUDGET else ''}")
+    report(lines, type(error).__name__, code, is_json=order.is_json, run=picture["run"])
+    return code
+
+
+def _code(error: RunError, run: dict[str, Any]) -> Exit:
+    code = code_of(error)
+    if code is Exit.LATER and run["why"] == Why.QUESTION:
+        return Exit.PERSON
+    if isinstance(error, RunStopped) and not isinstance(error, BudgetExceeded) and run["by"]:
+        return Exit.CANCELLED  # somebody aborted it when they were asked
+    return code
+
+
+def budget_of(parts: tuple[str, ...]) -> Budget | None:
+    """The caps that `--budget usd=1.5 --budget tokens=5000` state; None without any."""
+    caps: dict[str, Any] = {}
+    for part in parts:
+        name, _, amount = part.partition("=")
+        if name not in ("tool_calls", "model_calls", "tokens", "usd") or name in caps:
+            raise UsageError(
+                f"--budget {part!r} is not understood. Write tool_calls, model_calls, tokens or usd, once."
+            )
+        try:
+            caps[name] = float(amount) if name == "usd" else int(amount)
+        except ValueError:
+            raise UsageError(f"--budget {part!r}: {amount!r} is no {'amount' if name == 'usd' else 'count'}.") from None
+    return Budget(**caps) if caps else None

@@ -1,0 +1,140 @@
+"""`holdfast resume`: reopens a failed, stopped or blocked run, raises its caps, and drives it when told the file."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.cli import option
+from holdfast.cli.output import SCHEMA, document, say
+from holdfast.cli.store import address, find, opened, post, who_goes_on
+from holdfast.core.heads import Why
+from holdfast.errors import RunMismatch, UsageError
+
+if TYPE_CHECKING:
+    from holdfast.core.events import Charge
+    from holdfast.core.heads import Head
+    from holdfast.protocols import Journal
+    from holdfast.runtime.agent import Agent
+
+
+@click.command()
+@option.run
+@click.argument("target", metavar="[FILE.py:AGENT]", required=False)
+@click.option("--raise", "raises", multiple=True, metavar="PART=+MORE", help="usd=+1, tokens=+5000; may be repeated.")
+@option.by
+@option.store
+@option.wait
+@click.option("--config", metavar="FILE", help="holdfast.toml to use; the one in this directory when left out.")
+@option.json
+def resume(
+    run: str,
+    target: str | None,
+    raises: tuple[str, ...],
+    by: str | None,
+    store: str | None,
+    wait: str,
+    config: str | None,
+    is_json: bool,
+) -> int:
+    """Reopen a failed, stopped or blocked run: exactly what failed is tried again.
+
+    With FILE.py:AGENT it is driven here, as by `holdfast run`; without, the next worker or `holdfast run` does it.
+    """
+    raised, stay, url = _sum(raises), option.wait_of(wait), address(store, config)
+    agent = _loaded(target)
+    with opened(url) as journal:
+        head = find(journal, run)
+        given = None if agent is None else _recorded(journal, head, agent)
+        if agent is None or raised is not None or _is_shut(head):
+            _post(journal, head, raised, option.name_of(by), has_agent=agent is not None)
+        told = who_goes_on(journal, head.run_id)
+    if agent is None or target is None:
+        say(f"{head.run_id} ({head.key}) is to go on. {told}")
+        if is_json:
+            document({"schema": SCHEMA, "run": {"id": head.run_id, "key": head.key}})
+        return 0
+    from holdfast.cli import source  # these load the runtime
+    from holdfast.cli.drive import Order, drive
+
+    again = shlex.join(["holdfast", "resume", head.key, target, *option.given(store=store, config=config)])
+    order = Order(
+        agent=agent,
+        file=source.path_of(target),
+        input=given,
+        key=head.key,
+        store=url,
+        config=config,
+        budget=None,
+        wait=stay,
+        again=again,
+        reopen=again,
+        is_json=is_json,
+    )
+    return drive(order)
+
+
+def _loaded(target: str | None) -> Agent[Any, Any] | None:
+    """The agent, when the run is to be driven here."""
+    if target is None:
+        return None
+    from holdfast.cli import source  # loads the runtime
+
+    with redirect_stdout(sys.stderr):
+        return source.load(target)
+
+
+def _sum(raises: tuple[str, ...]) -> Charge | None:
+    """All `--raise` together."""
+    from holdfast.core.events import NOTHING
+    from holdfast.runtime.app import parse_raise  # loads asyncio
+
+    total = NOTHING
+    for text in raises:
+        total = total.plus(parse_raise(text))
+    return total if raises else None
+
+
+def _is_shut(head: Head) -> bool:
+    """Whether the run goes on only after a message: it has ended, or is blocked by its code."""
+    return head.status.is_end or head.why in (Why.DRIFT, Why.HOLD)
+
+
+def _post(journal: Journal, head: Head, raised: Charge | None, by: str, *, has_agent: bool) -> None:
+    from holdfast.core import accept
+
+    if head.questions and raised is None and not has_agent:
+        raise UsageError(
+            f"Run {head.run_id} ({head.key}) waits for an answer, not for a resume. Nothing was changed. "
+            f"See `holdfast answer {head.run_id}`."
+        )
+    post(journal, head.run_id, accept.resume(by=by, raised=None if raised is None else list(raised)))
+
+
+def _recorded(journal: Journal, head: Head, agent: Agent[Any, Any]) -> Any:
+    """The input that the run was started with, as this agent takes it."""
+    from holdfast.core.accept import MessageKind
+    from holdfast.core.state import fold
+    from holdfast.journal.codec import decode
+
+    if agent.name != head.agent:
+        raise RunMismatch(
+            f"Run {head.run_id} ({head.key}) belongs to agent {head.agent!r}, not to {agent.name!r}. "
+            "Nothing was changed."
+        )
+    body = fold(journal.events(head.run_id)).input
+    if body is None:  # accepted, and begun by nobody: its input is still in its mail
+        bodies = (m.message.body for m in journal.mail(head.run_id) if m.message.kind is MessageKind.START)
+        body = next(bodies, None)
+    if body is None:
+        return None
+    try:
+        return decode(body, agent.takes)
+    except ValueError as wrong:  # pydantic's word for "not of that type"
+        raise UsageError(
+            f"The recorded input of {head.run_id} no longer fits the agent's annotation: {wrong}. Nothing was changed."
+        ) from wrong

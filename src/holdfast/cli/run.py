@@ -1,0 +1,65 @@
+"""`holdfast run FILE.py:AGENT INPUT --key K`: starts a run, or goes on with it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import redirect_stdout
+
+import click
+
+from holdfast.cli import option
+
+_INPUT_MAX = 200
+
+
+@click.command()
+@click.argument("target", metavar="FILE.py:AGENT")
+@click.argument("input", metavar="INPUT")
+@click.option("--key", required=True, metavar="K", help="Names the run: the same key goes on, never reruns.")
+@option.store
+@option.wait
+@click.option("--config", metavar="FILE", help="holdfast.toml to use; the one in this directory when left out.")
+@click.option("--budget", multiple=True, metavar="PART=CAP", help="usd=1.5, tokens=5000, tool_calls=, model_calls=.")
+@option.json
+def run(
+    target: str,
+    input: str,
+    key: str,
+    store: str | None,
+    wait: str,
+    config: str | None,
+    budget: tuple[str, ...],
+    is_json: bool,
+) -> int:
+    """Start a run, or go on with it; prints its result.
+
+    INPUT is read by the agent's annotation; @FILE reads a file, - stdin. What the agent prints goes to stderr.
+    """
+    from holdfast.cli import input as given  # these load asyncio and the runtime
+    from holdfast.cli import source
+    from holdfast.cli.drive import Order, budget_of, drive
+    from holdfast.cli.store import address
+
+    options = option.given(store=store, config=config)
+    caps, stay = budget_of(budget), option.wait_of(wait)
+    with redirect_stdout(sys.stderr):
+        agent = source.load(target)
+    order = Order(
+        agent=agent,
+        file=source.path_of(target),
+        input=given.value(given.given(input), agent.takes),
+        key=key,
+        store=address(store, config),
+        config=config,
+        budget=caps,
+        wait=stay,
+        again=shlex.join(["holdfast", "run", target, _shown(input), "--key", key, *options]),
+        reopen=shlex.join(["holdfast", "resume", key, target, *options]),
+        is_json=is_json,
+    )
+    return drive(order)
+
+
+def _shown(input: str) -> str:
+    return input if len(input) <= _INPUT_MAX else "INPUT"

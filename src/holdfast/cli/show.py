@@ -1,0 +1,147 @@
+"""`holdfast show`: one run, the verdict first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.cli import option
+from holdfast.cli.output import document, paint, text
+from holdfast.cli.store import driver_of, find, opened
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from holdfast.protocols import Mail
+
+_STEPS_MAX = 40
+_VALUE_MAX = 2_000
+_MARKS = {
+    "succeeded": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "running": ("▸", "cyan"),
+    "in_doubt": ("?", "bold yellow"),
+    "waiting": ("…", "yellow"),
+    "retrying": ("↻", "yellow"),
+    "abandoned": ("–", "dim"),
+}
+
+
+@click.command()
+@option.run
+@click.option("--all", "is_all", is_flag=True, help=f"Every step, not only the last {_STEPS_MAX}.")
+@option.store
+@option.json
+def show(run: str, is_all: bool, store: str | None, is_json: bool) -> int:
+    """Where a run is, why, what it used and what it did."""
+    from holdfast.views.show import show as picture_of  # loads the codec
+    from holdfast.views.verdict import verdict
+
+    with opened(store) as journal:
+        head = find(journal, run)
+        picture = picture_of(head, journal.events(head.run_id))
+        mail, is_driven, now = journal.mail(head.run_id), driver_of(journal, head.run_id) is not None, journal.now()
+    if is_json:
+        document(picture)
+        return 0
+    paint(
+        text(verdict(picture, now, is_driven=is_driven), "bold"),
+        *_head(picture, now),
+        *_mail(mail),
+        *_steps(picture, is_all=is_all),
+        *_questions(picture, now),
+        *_rest(picture),
+    )
+    return 0
+
+
+def _head(picture: dict[str, Any], now: float) -> list[RenderableType]:
+    from holdfast.views.text import ago
+    from holdfast.views.verdict import moment
+
+    run = picture["run"]
+    begun = f"{moment(run['created_at'])} ({ago(now - run['created_at'])} ago)"
+    lines = [
+        text(f"{run['id']}  key {run['key']}  agent {run['agent']}  since {begun}"),
+        text("used: " + " · ".join(_used(run, name) for name in ("tool_calls", "model_calls", "tokens", "usd"))),
+    ]
+    if run["status"] == "succeeded":
+        lines.append(text(f"result: {_value(run['result'])}", limit=_VALUE_MAX))
+    return list(lines)
+
+
+def _used(run: dict[str, Any], name: str) -> str:
+    form = "${:.4f}" if name == "usd" else "{}"
+    cap, reserved = run["limits"][name], run["usage"]["reserved"][name]
+    held = f" (+{form.format(reserved)} reserved)" if reserved else ""
+    of = "no cap" if cap is None else f"of {form.format(cap)}"
+    return f"{name.replace('_', ' ')} {form.format(run['usage'][name])}{held} {of}"
+
+
+def _value(value: Any) -> str:
+    from holdfast.views.text import safe_json
+
+    return value if isinstance(value, str) else safe_json(value, indent=None)
+
+
+def _mail(mail: list[Mail]) -> list[RenderableType]:
+    if not mail:
+        return []
+    kinds = ", ".join(str(item.message.kind) for item in mail)
+    return [text(f"unread messages: {kinds}; the next worker or `holdfast run` reads them", "yellow")]
+
+
+def _steps(picture: dict[str, Any], *, is_all: bool) -> list[RenderableType]:
+    steps = list(enumerate(picture["steps"], 1))
+    if not steps:
+        return []
+    left_out = 0 if is_all else max(0, len(steps) - _STEPS_MAX)
+    lines: list[RenderableType] = [text(""), text("steps", "dim")]
+    if left_out:
+        lines.append(text(f"  … {left_out} earlier steps; --all shows them", "dim"))
+    width = max(len(step["name"]) for _, step in steps[left_out:])
+    for number, step in steps[left_out:]:
+        lines += _step(number, step, min(width, 40))
+    return lines
+
+
+def _step(number: int, step: dict[str, Any], width: int) -> list[RenderableType]:
+    mark, colour = _MARKS[step["status"]]
+    sort = step["effect"] if step["kind"] == "tool" else step["kind"]
+    told = [] if step["status"] == "succeeded" else [step["status"].replace("_", " ")]
+    told += [f"{step['attempts']} attempts"] if step["attempts"] > 1 else []
+    told += [f"by {step['served'].removeprefix('person ')}"] if step["served"] not in (None, "step") else []
+    line = text(f"{number:>4} ")
+    line.append(mark, style=colour)
+    line.append_text(text(f" {step['name']:<{width}}  {sort:<10}  {', '.join(told)}"))
+    return [line, *(text(f"         {_failure(failure)}", "dim", limit=600) for failure in step["failures"])]
+
+
+def _failure(failure: dict[str, Any]) -> str:
+    unknown = "" if failure["is_definite"] else " (it may have happened)"
+    because = f"; because: {failure['because']}" if failure["because"] else ""
+    return f"attempt {failure['attempt']}: {failure['error']}: {failure['text']}{unknown}{because}"
+
+
+def _questions(picture: dict[str, Any], now: float) -> list[RenderableType]:
+    from holdfast.cli.answer import how_to_answer
+
+    questions = picture["questions"]
+    if not questions:
+        return []
+    lines = [line for asked in questions for line in how_to_answer(asked, picture["run"]["id"], now)]
+    return [text(""), text("questions", "dim"), *(text(f"  {line}") for line in lines)]
+
+
+def _rest(picture: dict[str, Any]) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for title, items in (("notes", picture["notes"]), ("drift", [_drift(item) for item in picture["drift"]])):
+        if items:
+            lines += [text(""), text(title, "dim"), *(text(f"  {item}", limit=_VALUE_MAX) for item in items)]
+    return lines
+
+
+def _drift(item: dict[str, Any]) -> str:
+    asked, recorded = item.get("asked") or item["step"], item.get("recorded")
+    return f"{item.get('rule', '')}: asked for {asked}" + (f"; recorded: {recorded}" if recorded else "")

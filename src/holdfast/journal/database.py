@@ -1,0 +1,179 @@
+"""Two connections to one store, and how a transaction of holdfast ends.
+
+Invariants
+1. One connection writes, and one thread at a time uses it; a commit happens on the thread of its caller.
+2. A transaction whose outcome is not known is looked up on a new connection, then tried once more, then given up
+   with `StoreUnreachable`. It is never repeated without having been looked up.
+3. Reading never waits for a commit: it has a connection of its own.
+4. No connection is used in a process other than the one that opened it.
+
+Never: knows a table.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import apsw
+
+from holdfast.errors import StoreUnreachable, UsageError
+from holdfast.journal import file
+from holdfast.journal.checkpoint import Checkpointer
+
+T = TypeVar("T")
+_FAILURES = (apsw.Error, UnicodeDecodeError)
+
+
+class Database:
+    """An open store."""
+
+    def __init__(self, path: str, commit: Callable[[], None]) -> None:
+        self.path = path
+        self._end = commit
+        self._process = os.getpid()
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+        self._writer: apsw.Connection | None = None
+        self._reader: apsw.Connection | None = None
+        self._is_closed = False
+        self._is_durable = True
+        self.known: dict[str, Any] = {}
+        """What the last transactions wrote and read, while nobody else has written; emptied when somebody has."""
+        self._version = -1
+        """Of the store after our last commit, as SQLite counts changes; -1 while that is not known."""
+        self._checkpointer = Checkpointer(path, self._writing)
+        with file.explained(path):
+            self._open_writer()
+
+    def write(
+        self,
+        work: Callable[[apsw.Connection], T],
+        stands: Callable[[apsw.Connection, T], bool] | None = None,
+        *,
+        is_durable: bool = True,
+        keeps_known: bool = False,
+    ) -> T:
+        """Do `work` in a transaction that nobody else writes in. `stands` says whether its outcome is in the store;
+        without it, work that may be done twice. Unless `is_durable`, a power cut may take it back. Only work that
+        maintains `known` may keep it."""
+        self._check_usable()
+        with self._writing:
+            done: list[T] = []
+            try:
+                return self._transact(work, done, is_durable, keeps_known)
+            except _FAILURES as error:
+                if self._stands_after(error, stands, done):
+                    return done[0]
+            try:
+                return self._transact(work, done, is_durable, keeps_known)
+            except _FAILURES as error:
+                if self._stands_after(error, stands, done):
+                    return done[-1]
+                raise file.meaning(error, self.path) from error
+
+    def _transact(self, work: Callable[[apsw.Connection], T], done: list[T], is_durable: bool, keeps_known: bool) -> T:
+        """One attempt; what `work` gave is in `done` as soon as only the commit is missing."""
+        writer = self._writer or self._open_writer()
+        if is_durable is not self._is_durable:
+            writer.execute("PRAGMA synchronous = FULL" if is_durable else "PRAGMA synchronous = NORMAL")
+            self._is_durable = is_durable
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            if not keeps_known or writer.data_version("main") != self._version:
+                self.known.clear()
+            self._version = -1
+            result = work(writer)
+            done.append(result)
+            self._end()
+            self._version = writer.data_version("main")
+            return result
+        finally:
+            if self._version == -1 and writer.in_transaction:
+                writer.execute("ROLLBACK")
+
+    def _stands_after(
+        self, error: Exception, stands: Callable[[apsw.Connection, T], bool] | None, done: list[T]
+    ) -> bool:
+        """Whether the transaction is in the store although its attempt failed; raises when trying again is no use."""
+        self._drop_writer()
+        if done and stands is not None and self._is_standing(stands, done[-1], error):
+            return True
+        if isinstance(error, file.DAMAGE) or (isinstance(error, apsw.BusyError) and not done):
+            raise file.meaning(error, self.path) from error
+        return False
+
+    def commit(self) -> None:
+        """End the writer's transaction."""
+        assert self._writer is not None
+        self._writer.execute("COMMIT")
+
+    def _is_standing(self, stands: Callable[[apsw.Connection, T], bool], done: T, cause: Exception) -> bool:
+        try:
+            return stands(self._open_writer(), done)
+        except _FAILURES as error:
+            raise StoreUnreachable(
+                f"A commit to {self.path} failed ({cause}), and whether it was written could not be read back "
+                f"({error}). Nothing was repeated. What was in flight is decided from the record when its run goes on."
+            ) from error
+
+    def _open_writer(self) -> apsw.Connection:
+        writer = file.connect(self.path)
+        file.use_log(writer)
+        self._checkpointer.watch(writer)
+        self._is_durable = True
+        self._writer = writer
+        return writer
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close(True)
+            self._writer = None
+
+    def read(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Do `work`, which only reads, on one state of the store."""
+        self._check_usable()
+        with self._reading:
+            try:
+                reader = self._reader or self._open_reader()
+                reader.execute("BEGIN")
+                try:
+                    return work(reader)
+                finally:
+                    if reader.in_transaction:  # an error may have ended it
+                        reader.execute("COMMIT")
+            except _FAILURES as error:
+                self._drop_reader()
+                raise file.meaning(error, self.path) from error
+
+    def _open_reader(self) -> apsw.Connection:
+        self._reader = file.connect(self.path)
+        self._reader.execute("PRAGMA query_only = ON")
+        return self._reader
+
+    def _drop_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close(True)
+            self._reader = None
+
+    def _check_usable(self) -> None:
+        if self._is_closed:
+            raise UsageError(f"The journal of {self.path} has been closed. Open it anew with open_journal().")
+        if os.getpid() != self._process:
+            raise UsageError(
+                f"The journal of {self.path} was opened in process {self._process} and is used in {os.getpid()}. "
+                f"Nothing was done: SQLite's locks do not cross a fork. Open the journal in the child, after the fork."
+            )
+
+    def close(self) -> None:
+        """Close the connections; the last one that closes a store moves the log into the file."""
+        if self._is_closed or os.getpid() != self._process:
+            return
+        self._is_closed = True
+        self._checkpointer.close()
+        with self._reading, self._writing, file.explained(self.path):
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()

@@ -1,0 +1,178 @@
+"""The journal in memory: the contract of `protocols.Journal` in few lines, for tests and trials.
+
+Invariants: J1–J9, J11 and J15 as everywhere; one lock makes each call a transaction. Never: outlives its process
+(J10), has bytes that could change (J12), a commit that could fail (J13) or a file that could be foreign (J14).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from holdfast.core.accept import Message, Posted, accept
+from holdfast.core.events import Event
+from holdfast.core.heads import Head
+from holdfast.errors import JournalError
+from holdfast.journal import refusal
+from holdfast.protocols import Append, Claim, Journal, Lease, Mail, Worker
+
+
+@dataclass(slots=True)
+class _Run:
+    head: Head
+    place: int
+    events: list[Event] = field(default_factory=list)
+    mail: list[Mail] = field(default_factory=list)
+    message_ids: set[str] = field(default_factory=set)
+    subjects: dict[str, Mail] = field(default_factory=dict)
+    read: int = 0
+    worker_id: str | None = None
+    epoch: int = 0
+
+    def due_at(self, now: float) -> float | None:
+        """Since when it may be claimed, None when it may not."""
+        times = [mail.at for mail in self.mail[self.read :][:1]]
+        if self.head.wake_at is not None and self.head.wake_at <= now:
+            times.append(self.head.wake_at)
+        return min(times, default=None)
+
+
+class MemoryJournal(Journal):
+    """A `Journal` that ends with its process."""
+
+    hash_key = hashlib.sha256(b"holdfast memory").digest()
+    """The same in every store of this kind, so that tests repeat; it guards nothing that outlives a process."""
+
+    def __init__(self, *, clock: Callable[[], float], is_dead: Callable[[Worker], bool] = lambda worker: False) -> None:
+        self._clock = clock
+        self._is_dead = is_dead
+        self._lock = threading.Lock()
+        self._runs: dict[str, _Run] = {}
+        self._workers: dict[str, tuple[Worker, float]] = {}
+
+    def now(self) -> float:
+        return self._clock()
+
+    def post(self, run_id: str, message_id: str, message: Message) -> Posted:
+        with self._lock:
+            return self._deliver(run_id, message_id, message)
+
+    def _deliver(self, run_id: str, message_id: str, message: Message) -> Posted:
+        run, now = self._runs.get(run_id), self._clock()
+        if run is not None and message_id in run.message_ids:
+            return Posted(False)
+        posted = accept(run.head if run else None, run_id, message, now)
+        if not posted.is_stored:
+            return posted
+        if run is None:
+            assert posted.head is not None
+            run = self._runs[run_id] = _Run(posted.head, len(self._runs))
+        if posted.subject in run.subjects:
+            first = run.subjects[posted.subject]
+            return Posted(False, refusal.had_already(run_id, posted.subject, first), posted.subject)
+        mail = Mail(len(run.mail) + 1, now, message)
+        run.mail.append(mail)
+        run.message_ids.add(message_id)
+        if posted.subject is not None:
+            run.subjects[posted.subject] = mail
+        return posted
+
+    def register(self, worker: Worker, ttl_s: float) -> None:
+        with self._lock:
+            self._workers[worker.id] = (worker, self._clock() + ttl_s)
+
+    def retire(self, worker_id: str) -> None:
+        with self._lock:
+            self._workers.pop(worker_id, None)
+
+    def claim(
+        self,
+        worker_id: str,
+        *,
+        run_ids: Sequence[str] | None = None,
+        agents: Sequence[str] | None = None,
+        limit: int = 100,
+    ) -> list[Claim]:
+        with self._lock:
+            now = self._clock()
+            if worker_id not in self._workers or self._workers[worker_id][1] <= now:
+                return []
+            found = []
+            for run_id, run in self._runs.items():
+                is_wanted = (run_ids is None or run_id in run_ids) and (agents is None or run.head.agent in agents)
+                due_at = run.due_at(now)
+                if is_wanted and due_at is not None and self._is_free(run, worker_id, now):
+                    found.append((due_at, run.place, run))
+            return [_take(run, worker_id) for _, _, run in sorted(found, key=lambda item: item[:2])[: max(limit, 0)]]
+
+    def _is_free(self, run: _Run, worker_id: str, now: float) -> bool:
+        if run.worker_id is None or run.worker_id not in self._workers:
+            return run.worker_id != worker_id
+        holder, expires_at = self._workers[run.worker_id]
+        return run.worker_id != worker_id and (expires_at <= now or self._is_dead(holder))
+
+    def release(self, lease: Lease, wake_at: float | None) -> None:
+        with self._lock:
+            run = self._runs.get(lease.run_id)
+            if run is not None and (run.worker_id, run.epoch) == lease[1:]:
+                run.worker_id, run.head = None, replace(run.head, wake_at=wake_at)
+
+    def append(self, appends: Sequence[Append]) -> list[JournalError | None]:
+        with self._lock:
+            return [self._append(append) for append in appends]
+
+    def _append(self, append: Append) -> JournalError | None:
+        run = self._runs.get(append.lease.run_id)
+        if run is None:
+            return refusal.no_run(append.lease.run_id)
+        counts = (len(run.events), len(run.mail), run.read)
+        refused = refusal.refuse_append(append, run.worker_id, run.epoch, *counts)
+        if refused is None:
+            run.events.extend(append.events)
+            run.head, run.read = append.head, max(run.read, append.mail_read)
+            for post in append.posts:
+                self._deliver(post.run_id, post.message_id, post.message)
+        return refused
+
+    def events(self, run_id: str, after: int = 0) -> list[Event]:
+        with self._lock:
+            return self._runs[run_id].events[after:] if run_id in self._runs else []
+
+    def mail(self, run_id: str) -> list[Mail]:
+        with self._lock:
+            return self._runs[run_id].mail[self._runs[run_id].read :] if run_id in self._runs else []
+
+    def head(self, run_id: str) -> Head | None:
+        with self._lock:
+            return self._runs[run_id].head if run_id in self._runs else None
+
+    def heads(
+        self, *, prefix: str = "", key: str | None = None, status: str | None = None, limit: int = 200
+    ) -> list[Head]:
+        with self._lock:
+            heads = [run.head for run in reversed(self._runs.values()) if run.head.run_id.startswith(prefix)]
+        return [head for head in heads if key in (None, head.key) and status in (None, head.status)][: max(limit, 0)]
+
+    def owner(self, run_id: str) -> tuple[Worker, float] | None:
+        with self._lock:
+            run = self._runs.get(run_id)
+            return None if run is None or run.worker_id is None else self._workers.get(run.worker_id)
+
+    def facts(self) -> dict[str, Any]:
+        with self._lock:
+            counts = Counter(run.head.status.value for run in self._runs.values())
+            events = sum(len(run.events) for run in self._runs.values())
+        return {"engine": "memory", "runs": dict(counts), "events": events, "integrity": "ok", "problems": []}
+
+    def close(self) -> None:
+        pass  # nothing is open
+
+
+def _take(run: _Run, worker_id: str) -> Claim:
+    is_takeover = run.worker_id is not None
+    run.worker_id, run.epoch = worker_id, run.epoch + 1
+    return Claim(Lease(run.head.run_id, worker_id, run.epoch), run.head, is_takeover)

@@ -1,0 +1,39 @@
+"""From a store's name to its journal. The engines are imported when they are first used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from holdfast.errors import NotFound, UsageError
+from holdfast.protocols import Journal
+
+ACCEPTED = (
+    "sqlite:///relative.db, sqlite:////absolute/path.db, a path that ends in .db, or memory: (for tests; it is gone "
+    "with its process)"
+)
+
+
+def open_journal(url: str, *, clock: Callable[[], float], tenant: str = "default", must_exist: bool = False) -> Journal:
+    """The journal at `url`. With `must_exist`, NotFound instead of a new store; UsageError for what is no such name."""
+    if url == "memory:":
+        from holdfast.journal.memory import MemoryJournal
+
+        return MemoryJournal(clock=clock)
+    path = _path(url)
+    if must_exist and not os.path.exists(path):
+        raise NotFound(f"There is no store at {os.path.abspath(path)}. Nothing was made. Name it with --store.")
+    from holdfast.journal.sqlite import SqliteJournal  # loads apsw
+
+    return SqliteJournal(path, clock=clock, tenant=tenant)
+
+
+def _path(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if separator:
+        path = rest.removeprefix("/") if scheme == "sqlite" and rest.startswith("/") and "?" not in rest else ""
+    else:
+        path = url if url.endswith(".db") and not url.startswith("file:") else ""
+    if not path or "\0" in path:
+        raise UsageError(f"{url!r} names no store that holdfast knows. Accepted: {ACCEPTED}.")
+    return path

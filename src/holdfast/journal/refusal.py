@@ -1,0 +1,70 @@
+"""Why a store refuses: the checks and the words that every engine shares. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from holdfast.core.accept import MessageKind
+from holdfast.errors import InternalError, JournalError, LeaseLost, MailWaiting
+from holdfast.protocols import Append, Mail
+
+UNWRITABLE = (ValueError, OverflowError, TypeError)
+"""What Python and its database modules raise for a value that no column can hold."""
+
+
+class Unwritable(InternalError, JournalError):
+    """A store was given something that can never be written: a bug in holdfast, told in the slot of its append."""
+
+
+def unwritable(what: str, error: Exception) -> Unwritable:
+    """The error for `UNWRITABLE`; `what` names the append or message and its run."""
+    return Unwritable(
+        f"{what} holds what no store can keep ({type(error).__name__}: {error}): text with a NUL or a lone surrogate, "
+        f"a count over 63 bits, a wrong type or more than 1 GB. Nothing of it was written. This is a bug in holdfast; "
+        f"please report it."
+    )
+
+
+def no_run(run_id: str) -> LeaseLost:
+    """Why nothing can be appended to a run that does not exist."""
+    return LeaseLost(f"There is no run {run_id} in this store, so nobody can hold it. Nothing was written.")
+
+
+def refuse_append(
+    append: Append, worker_id: str | None, epoch: int, count: int, posted: int, read: int
+) -> JournalError | None:
+    """Why the append must not be written to a run with this owner and these counts of events and mail."""
+    lease, read = append.lease, max(read, append.mail_read)
+    if (worker_id, epoch) != (lease.worker_id, lease.epoch):
+        return LeaseLost(
+            f"Run {lease.run_id} is held by {worker_id or 'nobody'} at epoch {epoch}, not by {lease.worker_id} at "
+            f"epoch {lease.epoch}: it was taken over. Nothing was written; its new owner goes on from the record."
+        )
+    if append.after != count:
+        return Unwritable(
+            f"Run {lease.run_id} has {count} events and its writer believed {append.after}: two drivers use one "
+            f"lease. Nothing was written. This is a bug in holdfast; please report it with the run's record."
+        )
+    if read > posted or append.head.run_id != lease.run_id:
+        return Unwritable(
+            f"An append to run {lease.run_id} reads mail up to {read} of {posted} with the head of "
+            f"{append.head.run_id}. Nothing was written. This is a bug in holdfast; please report it."
+        )
+    if append.head.status.is_end and posted > read:
+        return MailWaiting(
+            f"Run {lease.run_id} has unread mail ({posted - read}) and cannot end as {append.head.status}. "
+            f"Nothing was written; read the mail first."
+        )
+    return None
+
+
+def had_already(run_id: str, subject: str | None, first: Mail) -> str:
+    """What somebody is told whose message comes after the `first` of its subject."""
+    facts = first.message.facts
+    if first.message.kind is MessageKind.ANSWER:
+        what = f"Question {facts.get('question')} of run {run_id} has been answered already"
+    else:
+        what = f"Run {run_id} has had its message about {subject!r} already"
+    at = datetime.fromtimestamp(first.at, UTC).isoformat(" ", "seconds")
+    by = facts.get("by") or "somebody without a name"
+    return f"{what}, at {at} by {by}. The first one counts; nothing was stored."

@@ -1,0 +1,182 @@
+"""Rows of the journal: how events, mail and heads become columns, and the hashes that seal them.
+
+Pure: no database, no clock. Each engine that keeps rows can use it, so that all stores are checked alike.
+
+Invariants
+1. The chain of a run starts at `root(tenant, run_id)`. Each event's link is SHA-256 over the link before it, the
+   event's columns (`number` to `key_id`, in the order of the table) as text joined by NUL, SQL's NULL as `None`
+   and a float in its shortest form, and, unless the body is NULL, one more NUL and the body. No text holds a NUL,
+   and only the words of their enumerations stand in `kind`, `step` and `effect`: equal bytes are equal rows.
+2. `read_events` hands out an event only after its number and its link have been checked.
+3. A row and what was read back from it are equal: numbers are made floats where the column is REAL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import Any
+
+from holdfast.core.accept import Message, MessageKind
+from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind
+from holdfast.core.heads import Head
+from holdfast.errors import JournalCorrupt
+from holdfast.protocols import Mail
+
+FORMAT = 1
+KEY_ID = ""
+"""Under which key the row is encrypted; there is none yet."""
+
+Row = tuple[Any, ...]
+
+EVENT_COLUMNS = (
+    "number, at, kind, scope, name, digest, n, step, effect, logical, attempt, asked, "
+    "tool_calls, model_calls, tokens, usd_nano, meta, tenant, format, key_id, body, chain"
+)
+MAIL_COLUMNS = "number, at, message_id, subject, kind, meta, tenant, format, key_id, body, seal"
+
+_KINDS = {kind.value: kind for kind in Kind}
+_STEPS = {None: None} | {step.value: step for step in StepKind}
+_EFFECTS = {None: None} | {effect.value: effect for effect in Effect}
+_sha256 = hashlib.sha256
+
+
+_EVENT = "%d\0%r\0%s\0%s\0%s\0%s\0%s\0%s\0%s\0%d\0%d\0%d\0%s\0%s\0%s\0%s\0%s\0%s\0%d\0%s"
+_MAIL = "%d\0%r\0%s\0%s\0%s\0%s\0%s\0%d\0%s"
+_EVENT_NULS, _MAIL_NULS = _EVENT.count("\0"), _MAIL.count("\0")
+
+
+def root(tenant: str, run_id: str) -> bytes:
+    """The link before a run's first event."""
+    return _sha256(f"holdfast\0{FORMAT}\0{tenant}\0{run_id}".encode()).digest()
+
+
+def link(before: bytes, text: str, body: bytes | None) -> bytes:
+    """The link of a row, whose columns are `text`, after the link `before`."""
+    columns = text.encode()
+    return _sha256(before + columns if body is None else b"%b%b\0%b" % (before, columns, body)).digest()
+
+
+def event_row(run_no: int, before: bytes, number: int, event: Event, tenant: str) -> Row:
+    """The run's number in the store and the columns of an event, its link last."""
+    kind, at, address, step, effect, logical, attempt, charge, meta, body, asked = event
+    scope, name, digest, n = address if address is not None else _NO_ADDRESS
+    calls, models, tokens, usd = _NO_CHARGE if charge == NOTHING else charge
+    columns = (
+        *(number, at + 0.0, kind, scope, name, digest, n, step, effect, logical, attempt, asked),
+        *(calls, models, tokens, usd, meta, tenant, FORMAT, KEY_ID),
+    )
+    text = _EVENT % columns
+    if text.count("\0") != _EVENT_NULS:
+        raise ValueError("a NUL in a text")
+    return (run_no, *columns, body, link(before, text, body))
+
+
+_NO_ADDRESS = (None, None, None, None)
+_NO_CHARGE = (None, None, None, None)
+
+
+def read_events(run_id: str, before: bytes, after: int, rows: Iterable[Row]) -> tuple[list[Event], int, bytes]:
+    """The events in `rows`, checked, which follow number `after` with link `before`; and the last number and link."""
+    events: list[Event] = []
+    number = after
+    make_event, make_address, make_charge, keep = Event._make, Address._make, Charge._make, events.append
+    for row in rows:
+        number += 1
+        try:
+            if row[0] != number or link(before, _EVENT % row[:-2], row[-2]) != row[-1]:
+                raise corrupt_event(run_id, number)
+            _, at, kind, scope, name, digest, n, step, effect, logical, attempt, asked, *charged, meta = row[:17]
+            address = None if scope is None else make_address((scope, name, digest, n))
+            charge = NOTHING if charged[0] is None else make_charge(charged)
+            parts = (_KINDS[kind], at, address, _STEPS[step], _EFFECTS[effect])
+        except (KeyError, TypeError) as error:  # a changed type of a column, or a row of a format that we do not know
+            raise corrupt_event(run_id, number) from error
+        keep(make_event((*parts, logical, attempt, charge, meta, row[-2], asked)))
+        before = row[-1]
+    return events, number, before
+
+
+def corrupt_event(run_id: str, number: int) -> JournalCorrupt:
+    """What is raised when event `number` of a run is not what was written."""
+    return JournalCorrupt(
+        f"Event {number} of run {run_id} is not what was written: it was changed, moved or removed behind holdfast's "
+        f"back, or the disk lost it. Nothing of this run was handed out. Copy the store away, see "
+        f"`holdfast doctor`, and restore the run from a backup; other runs can go on."
+    )
+
+
+def seal(tenant: str, run_id: str, head: str) -> bytes:
+    """The seal of a head's text: the head of another run or tenant does not pass for it."""
+    return _sha256(f"{tenant}\0{run_id}\0{FORMAT}\0{KEY_ID}\0{head}".encode()).digest()
+
+
+def head_text(head: Head) -> str:
+    """`head.facts()` as JSON. By hand: each append needs one, and the general way costs more than the statements."""
+    questions = json.dumps([asdict(question) for question in head.questions]) if head.questions else "[]"
+    return (
+        f'{{"run_id":{_quoted(head.run_id)},"key":{_quoted(head.key)},"agent":{_quoted(head.agent)},'
+        f'"input_digest":{_quoted(head.input_digest)},"status":"{head.status.value}","created_at":{head.created_at!r},'
+        f'"updated_at":{head.updated_at!r},"why":{_quoted(head.why)},'
+        f'"wake_at":{"null" if head.wake_at is None else repr(head.wake_at)},'
+        f'"spent":[{_CHARGE % head.spent}],"reserved":[{_CHARGE % head.reserved}],"questions":{questions}}}'
+    )
+
+
+_CHARGE = "%d,%d,%d,%d"
+
+
+def read_head(tenant: str, run_id: str, text: Any, sealed: Any, wake_at: float | None) -> Head:
+    """The head of that text, checked against its seal and the column that is searched."""
+    if not isinstance(text, str) or seal(tenant, run_id, text) != sealed:
+        raise corrupt_head(run_id)
+    head = Head.from_facts(json.loads(text))
+    if head.wake_at != wake_at:
+        raise corrupt_head(run_id)
+    return head
+
+
+def corrupt_head(run_id: str) -> JournalCorrupt:
+    """What is raised when the row of a run is not what was written."""
+    return JournalCorrupt(
+        f"The head of run {run_id} is not what was written: its row was changed behind holdfast's back, or the disk "
+        f"lost it. Nothing was changed. Copy the store away and restore it from a backup; see `holdfast doctor`."
+    )
+
+
+def mail_row(
+    tenant: str, run_id: str, number: int, at: float, message_id: str, subject: str | None, message: Message
+) -> Row:
+    """The columns of a message, its seal last."""
+    columns = (number, at + 0.0, message_id, subject, message.kind, message.meta, tenant, FORMAT, KEY_ID)
+    text = _MAIL % columns
+    if text.count("\0") != _MAIL_NULS:
+        raise ValueError("a NUL in a text")
+    return (*columns, message.body, link(root(tenant, run_id), text, message.body))
+
+
+def read_mail(tenant: str, run_id: str, after: int, rows: Iterable[Row]) -> list[Mail]:
+    """The messages in `rows`, checked, which follow number `after`."""
+    origin = root(tenant, run_id)
+    return [_one_mail(origin, run_id, number, row) for number, row in enumerate(rows, after + 1)]
+
+
+def _one_mail(origin: bytes, run_id: str, number: int, row: Row) -> Mail:
+    try:
+        if row[0] == number and link(origin, _MAIL % row[:-2], row[-2]) == row[-1]:
+            return Mail(number, row[1], Message(MessageKind(row[4]), row[5], row[-2]))
+    except (TypeError, ValueError) as error:
+        raise corrupt_mail(run_id, number) from error
+    raise corrupt_mail(run_id, number)
+
+
+def corrupt_mail(run_id: str, number: int) -> JournalCorrupt:
+    """What is raised when message `number` of a run is not what was written."""
+    return JournalCorrupt(
+        f"Message {number} to run {run_id} is not what was written: it was changed, moved or removed behind "
+        f"holdfast's back, or the disk lost it. Nothing was handed out. Copy the store away, see `holdfast doctor`, "
+        f"and restore it from a backup."
+    )

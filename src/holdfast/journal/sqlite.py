@@ -1,0 +1,208 @@
+"""The journal in one SQLite file: what holdfast uses unless it is told otherwise.
+
+Invariants (J1–J15 in `protocols` bind; these are how)
+1. Whatever decides is read in the transaction that writes: the run's row, its mail, the workers' leases.
+2. `post`, `claim` and `append` are synced to the disk before they return. `release`, `register` and `retire` are
+   not: all that a power cut can take from them is that a claim comes back as a takeover, which is always safe.
+3. Rows are checked by `rows` before they are handed out, and a run's events are counted against its row.
+4. Time is the store's: `clock` is asked once per call.
+
+Never: opens a file that is not a store of ours, checkpoints on a caller's thread, crosses a fork, puts a value into
+the text of a statement.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import apsw
+
+from holdfast.core.accept import Message, Posted
+from holdfast.core.events import Event
+from holdfast.core.heads import Head
+from holdfast.errors import JournalCorrupt, JournalError
+from holdfast.journal import file, leases, log, mailbox, refusal, rows
+from holdfast.journal.database import Database
+from holdfast.journal.process import proven_dead
+from holdfast.protocols import Append, Claim, Lease, Mail, Worker
+
+
+class SqliteJournal:
+    """A `Journal` in the file at `path`, which is made when it does not exist (its directory is not)."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Callable[[], float],
+        tenant: str = "default",
+        is_dead: Callable[[Worker], bool] = proven_dead,
+    ) -> None:
+        self.path = os.path.abspath(os.fspath(path))
+        self.tenant = tenant
+        self._clock = clock
+        self._is_dead = is_dead
+        file.open_file(self.path, clock())
+        self._database = Database(self.path, lambda: self._commit())
+        self._id, self._hash_key = self._database.read(_identity)
+
+    def _commit(self) -> None:
+        """End a transaction. Tests of J13 put a failing disk here."""
+        self._database.commit()
+
+    @property
+    def hash_key(self) -> bytes:
+        """The store's own 32 random bytes."""
+        return self._hash_key
+
+    def now(self) -> float:
+        """The time by the clock that was passed in."""
+        return self._clock()
+
+    def post(self, run_id: str, message_id: str, message: Message) -> Posted:
+        """Offer a message to a run (J1–J3)."""
+        now = self._clock()
+        try:
+            return self._database.write(
+                lambda db: mailbox.deliver(db, self.tenant, run_id, message_id, message, now),
+                lambda db, posted: posted.is_stored and mailbox.has_message(db, self.tenant, run_id, message_id),
+            )
+        except refusal.UNWRITABLE as error:
+            raise refusal.unwritable(f"A message to run {run_id}", error) from error
+
+    def mail(self, run_id: str) -> list[Mail]:
+        """The run's unread mail, oldest first."""
+        return self._database.read(lambda db: mailbox.unread(db, self.tenant, run_id))
+
+    def register(self, worker: Worker, ttl_s: float) -> None:
+        """Create or renew the worker's row; it expires `ttl_s` seconds from now."""
+        expires_at = self._clock() + ttl_s
+        self._database.write(lambda db: leases.register(db, self.tenant, worker, expires_at), is_durable=False)
+
+    def retire(self, worker_id: str) -> None:
+        """Remove the worker's row; what it still holds may be claimed at once."""
+        self._database.write(lambda db: leases.retire(db, self.tenant, worker_id), is_durable=False)
+
+    def claim(
+        self,
+        worker_id: str,
+        *,
+        run_ids: Sequence[str] | None = None,
+        agents: Sequence[str] | None = None,
+        limit: int = 100,
+    ) -> list[Claim]:
+        """Take runs that may be taken (J4, J5), the longest due first; none for a worker whose row is not valid."""
+        search = leases.Search(self.tenant, worker_id, self._clock(), self._is_dead, run_ids, agents, limit)
+        if not self._database.read(search.has_any):  # an idle worker asks each second: leave the writers alone
+            return []
+        return self._database.write(search.take, lambda db, claims: leases.stands(db, self.tenant, claims))
+
+    def release(self, lease: Lease, wake_at: float | None) -> None:
+        """Give a run back (J15); a stale lease changes nothing."""
+        now = self._clock()
+        self._database.write(lambda db: leases.release(db, self.tenant, lease, wake_at, now), is_durable=False)
+
+    def owner(self, run_id: str) -> tuple[Worker, float] | None:
+        """Who holds the run, and until when; None when nobody does, or its holder has gone without a trace."""
+        return self._database.read(lambda db: leases.owner(db, self.tenant, run_id))
+
+    def append(self, appends: Sequence[Append]) -> list[JournalError | None]:
+        """Write a group in one transaction; for each append None or why it was refused (J6–J10).
+
+        Raises when the store itself failed: StoreUnreachable (nothing was repeated blindly) or JournalCorrupt.
+        """
+        unfit: dict[int, JournalError] = {}
+        one_by_one = len(appends) == 1
+        while True:
+            try:
+                return self._append(appends, unfit, one_by_one).results
+            except log.Unfit as error:  # all was taken back; the others go again
+                one_by_one = True
+                if error.place is not None and error.reason is not None:
+                    unfit[error.place] = error.reason
+
+    def _append(self, appends: Sequence[Append], unfit: dict[int, JournalError], one_by_one: bool) -> log.Group:
+        now = self._clock()
+
+        def work(db: apsw.Connection) -> log.Group:
+            group = log.Group(db, self.tenant, now, self._database.known)
+            group.write(appends, unfit, one_by_one=one_by_one)
+            return group
+
+        return self._database.write(work, log.stands, keeps_known=True)
+
+    def events(self, run_id: str, after: int = 0) -> list[Event]:
+        """The run's events with a number above `after`, in order (J11, J12)."""
+        return self._database.read(lambda db: log.read(db, self.tenant, run_id, after))
+
+    def head(self, run_id: str) -> Head | None:
+        """The run's head, None when there is no such run."""
+        found = self._database.read(lambda db: db.execute(_HEADS + " AND run_id = ?", (self.tenant, run_id)).fetchone())
+        return None if found is None else self._head(found)
+
+    def heads(
+        self, *, prefix: str = "", key: str | None = None, status: str | None = None, limit: int = 200
+    ) -> list[Head]:
+        """Heads by exact key, by the beginning of their id, or by status; newest first."""
+        clauses: list[str] = []
+        values: list[str | int] = [self.tenant]
+        for clause, value in ((" AND key = ?", key), (" AND status = ?", status)):
+            if value is not None:
+                clauses.append(clause)
+                values.append(value)
+        if prefix:
+            clauses.append(" AND run_id >= ? AND run_id < ?")
+            values += [prefix, prefix + "\U0010ffff"]
+        sql = (_HEADS if clauses else _ALL_HEADS) + "".join(clauses) + " ORDER BY run_no DESC LIMIT ?"
+        found = self._database.read(lambda db: db.execute(sql, (*values, max(limit, 0))).fetchall())
+        return [self._head(row) for row in found]
+
+    def _head(self, row: tuple[Any, ...]) -> Head:
+        return rows.read_head(self.tenant, *row)
+
+    def facts(self) -> dict[str, Any]:
+        """What `doctor` prints."""
+        stored = self._database.read(lambda db: _census(db, self.tenant))
+        wal = self.path + "-wal"
+        return {
+            "engine": "sqlite",
+            "sqlite": apsw.sqlite_lib_version(),
+            "path": self.path,
+            "store": self._id,
+            "tenant": self.tenant,
+            "schema": file.SCHEMA,
+            "format": rows.FORMAT,
+            "bytes": os.path.getsize(self.path),
+            "wal_bytes": os.path.getsize(wal) if os.path.exists(wal) else 0,
+            **stored,
+            "problems": file.problems(self.path),
+        }
+
+    def close(self) -> None:
+        """Close connections; a second call does nothing."""
+        self._database.close()
+
+
+_HEADS = "SELECT run_id, head, seal, wake_at FROM runs WHERE tenant = ?"
+_ALL_HEADS = "SELECT run_id, head, seal, wake_at FROM runs WHERE +tenant = ?"
+"""The plus keeps SQLite from sorting all runs by an index of the tenant: the newest are the last rows."""
+
+
+def _identity(db: apsw.Connection) -> tuple[str, bytes]:
+    row: Any = db.execute("SELECT id, hash_key FROM store").fetchone()
+    if row is None:
+        raise JournalCorrupt("The store's own row is gone. Nothing was changed. Restore the file from a backup.")
+    return row[0], row[1]
+
+
+def _census(db: apsw.Connection, tenant: str) -> dict[str, Any]:
+    sql = "SELECT status, count(*), sum(count) FROM runs WHERE tenant = ? GROUP BY status ORDER BY status"
+    counts: list[Any] = db.execute(sql, (tenant,)).fetchall()
+    found = [str(row[0]) for row in db.execute("PRAGMA integrity_check")]  # quick_check looks into no index
+    return {
+        "runs": {status: runs for status, runs, _ in counts},
+        "events": sum(events for _, _, events in counts),
+        "integrity": "ok" if found == ["ok"] else "; ".join(found),
+    }

@@ -1,0 +1,1 @@
+"""Model calls as steps: recorded, replayed, retried and charged at the wire, below an unmodified SDK."""

@@ -1,0 +1,194 @@
+"""One run as plain data, folded from its log: what `holdfast show --json` prints (DESIGN §8).
+
+The field names are public. Fields may be added; none changes its meaning while `schema` is 1. Times are seconds
+since the epoch, UTC. Values are plain JSON: what has no place in JSON is shown as text.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from holdfast.core.budget import USD_NANO
+from holdfast.core.events import Address, Charge, Effect, Event, Kind, StepKind
+from holdfast.core.heads import Head, OpenQuestion
+from holdfast.core.state import Slot, State, fold
+from holdfast.journal.codec import Opaque, decode
+
+SCHEMA = 1
+
+
+def show(head: Head, events: Sequence[Event]) -> dict[str, Any]:
+    """The picture of one run. `head` names a run that nobody has begun, whose log is still empty."""
+    state = fold(events)
+    failures = _failures(events)
+    return {
+        "schema": SCHEMA,
+        "run": _run(head, state),
+        "steps": [_step(slot, state, failures.get(slot.address, [])) for slot in state.slots.values()],
+        "questions": [question(asked) for asked in state.questions.values()],
+        "notes": list(state.notes),
+        "drift": [{"at": event.at, "step": _shown(event.address), **event.facts} for event in state.drifts],
+        "suspended": _suspended(state),
+    }
+
+
+def _run(head: Head, state: State) -> dict[str, Any]:
+    facts = state.end.facts if state.end is not None else {}
+    return {
+        "id": head.run_id,
+        "key": head.key,
+        "agent": head.agent,
+        "status": str(state.status),
+        "why": state.why,
+        "by": facts.get("by"),
+        "result": result(state),
+        "failure": _failure(facts),
+        "usage": amounts(state.spent) | {"reserved": amounts(state.reserved)},
+        "limits": amounts(state.limits),
+        "created_at": head.created_at,
+        "updated_at": head.updated_at,
+    }
+
+
+def result(state: State) -> Any:
+    """The recorded result as plain JSON, None while there is none."""
+    body = state.end.body if state.end is not None else None
+    return None if body is None else plain(decode(body))
+
+
+def _failure(facts: dict[str, Any]) -> dict[str, Any] | None:
+    failure = facts.get("failure")
+    if failure is None:
+        return None
+    return {**failure, "steps": [_shown(Address(*parts)) for parts in facts.get("cause", ())]}
+
+
+def amounts(charge: Sequence[int | None] | Charge) -> dict[str, float | int | None]:
+    """A charge or limits by name, money in US dollars."""
+    tool_calls, model_calls, tokens, nano = charge
+    usd = None if nano is None else nano / USD_NANO
+    return {"tool_calls": tool_calls, "model_calls": model_calls, "tokens": tokens, "usd": usd}
+
+
+def question(asked: OpenQuestion) -> dict[str, Any]:
+    """An open question as plain data."""
+    return asdict(asked) | {"options": list(asked.options)}
+
+
+def _suspended(state: State) -> dict[str, Any] | None:
+    if state.suspension is None or state.end is not None:
+        return None
+    facts = state.suspension.facts
+    at = state.suspension.at
+    return {"why": facts["why"], "until": facts.get("until"), "difference": facts.get("difference"), "at": at}
+
+
+# --- steps -----------------------------------------------------------------------------------------------------
+
+
+def _step(slot: Slot, state: State, failures: list[dict[str, Any]]) -> dict[str, Any]:
+    untried = slot.step in (StepKind.QUESTION, StepKind.NOTE)  # these have no attempts; they happen once
+    return {
+        "name": slot.address.name,
+        "kind": str(slot.step),
+        "effect": str(slot.effect),
+        "status": _status(slot, state),
+        "attempts": 1 if untried else slot.attempt,
+        "served": _served(slot),
+        "address": _shown(slot.address),
+        "retry_at": slot.retry_at,
+        "until": slot.intent.facts.get("until") if slot.intent is not None else None,
+        "failures": failures,
+    }
+
+
+def _status(slot: Slot, state: State) -> str:
+    """Where the step is, as far as the log says."""
+    if slot.outcome is not None:
+        return "failed" if slot.outcome.kind is Kind.STEP_FAILED else "succeeded"
+    if slot.retry_at is not None and state.end is None:
+        return "retrying"
+    if slot.is_in_flight and slot.effect is not Effect.READ and (_is_unknown(slot) or state.end is not None):
+        return "in_doubt"
+    if slot.abandoned or state.end is not None:
+        return "abandoned"
+    if slot.step in (StepKind.QUESTION, StepKind.SLEEP):
+        return "waiting"
+    return "running" if slot.is_in_flight else "waiting"  # reopened by `resume`, and not begun again yet
+
+
+def _is_unknown(slot: Slot) -> bool:
+    """Whether the attempt is over and nobody knows what came of it."""
+    last = slot.failures[-1] if slot.failures else None
+    has_failed = last is not None and (last.logical, last.attempt) == (slot.logical, slot.attempt)
+    return slot.doubt is not None or bool(slot.verdicts) or has_failed
+
+
+def _served(slot: Slot) -> str | None:
+    """Who gave the outcome: "step", "verify", "default", or "person" with the name."""
+    if slot.outcome is None:
+        return None
+    if slot.outcome.kind is not Kind.QUESTION_CLOSED:
+        return {"": "step", "verify": "verify"}.get(slot.served) or f"person {slot.served}"
+    facts = slot.outcome.facts
+    if facts["outcome"] != "answered":
+        return "default"
+    return f"person {facts['by']}" if facts.get("by") else "person"
+
+
+def _failures(events: Sequence[Event]) -> dict[Address, list[dict[str, Any]]]:
+    """What went wrong at each step and why it was decided so, also before a `resume` took it back."""
+    found: dict[Address, list[dict[str, Any]]] = {}
+    for event in events:
+        if event.kind in (Kind.ATTEMPT_FAILED, Kind.STEP_FAILED) and event.address is not None:
+            facts = event.facts
+            found.setdefault(event.address, []).append(
+                {
+                    "at": event.at,
+                    "attempt": event.attempt,
+                    "error": facts.get("error", ""),
+                    "text": facts.get("text", ""),
+                    "because": facts.get("because", ""),
+                    "is_definite": facts.get("is_definite", True),
+                }
+            )
+    return found
+
+
+def _shown(address: Address | None) -> str | None:
+    """An address on one line: scope, name, the beginning of the arguments' digest, and which of equal calls."""
+    if address is None:
+        return None
+    path = f"{address.scope}/{address.name}" if address.scope else address.name
+    digest = f"({address.digest[:12]})" if address.digest else ""
+    return f"{path}{digest}#{address.n}"
+
+
+# --- values ----------------------------------------------------------------------------------------------------
+
+
+def plain(value: Any) -> Any:
+    """A decoded value as JSON knows it: times in ISO 8601, spans in seconds, bytes in base64, other things as text."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Opaque():
+            return {"type": value.type_name, "text": value.text}
+        case dict() if all(isinstance(key, str) for key in value):
+            return {key: plain(child) for key, child in value.items()}
+        case dict():
+            return [[plain(key), plain(child)] for key, child in value.items()]
+        case list() | tuple() | set() | frozenset():
+            return [plain(child) for child in value]
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case bytes() | bytearray():
+            return base64.b64encode(value).decode("ascii")
+        case _:
+            return str(value)

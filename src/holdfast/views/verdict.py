@@ -1,0 +1,95 @@
+"""One line that says where a run is, in words, before any table.
+
+It is made of the picture (`views.show`) and the time alone, and holds text of strangers: show it through `text`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from holdfast.core.heads import Status, Why
+from holdfast.views.text import ago
+
+_HANGING = ("running", "retrying", "in_doubt", "waiting")
+
+
+def verdict(picture: dict[str, Any], now: float, *, is_driven: bool = True) -> str:
+    """Where the run is. `is_driven`: whether a live process holds it, which the log cannot tell."""
+    run = picture["run"]
+    match Status(run["status"]):
+        case Status.READY:
+            return "Accepted; no worker has begun it."
+        case Status.RUNNING:
+            return _running(picture, is_driven=is_driven)
+        case Status.SUSPENDED:
+            return _suspended(picture, now)
+        case Status.SUCCEEDED:
+            return f"Done: {_count(len(picture['steps']), 'step')}."
+        case Status.FAILED:
+            return f"Failed {_where_failed(picture)}: {run['why']}"
+        case Status.STOPPED:
+            return f"Stopped {_after_last(picture)}: {run['why']}"
+        case Status.CANCELLED:
+            return f"{run['why'][:1].upper()}{run['why'][1:] or 'Cancelled'}."
+
+
+def moment(at: float) -> str:
+    """A time as text, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def named(picture: dict[str, Any], number: int) -> str:
+    """A step as people call it: its place from 1, and its name."""
+    return f"step {number} `{picture['steps'][number - 1]['name']}`"
+
+
+def _running(picture: dict[str, Any], *, is_driven: bool) -> str:
+    hanging = [number for number, step in enumerate(picture["steps"], 1) if step["status"] in _HANGING]
+    where = ", ".join(named(picture, number) for number in hanging[:3]) or _after_last(picture)
+    if is_driven:
+        return f"Running: {where}."
+    return f"Interrupted: {where}. The process that drove it is gone; nothing recorded is lost."
+
+
+def _suspended(picture: dict[str, Any], now: float) -> str:
+    suspended = picture["suspended"]
+    since, until = f"since {ago(now - suspended['at'])}", suspended["until"]
+    due = "" if until is None else f" until {moment(until)} ({_relative(until - now)})"
+    asked = "; ".join(question["text"] for question in picture["questions"])
+    match suspended["why"]:
+        case Why.QUESTION:
+            return f"Waiting for a person {since}: {asked}"
+        case Why.IN_DOUBT:
+            return f"In doubt {since}: {asked or 'the tool is asked whether its effect happened'}"
+        case Why.DRIFT | Why.HOLD:
+            difference = suspended["difference"] or {}
+            recorded = ", ".join(difference.get("recorded", ())) or "nothing of that sort"
+            return f"Blocked {since}: the code asks for {difference.get('asked', '?')}; the record has {recorded}."
+        case Why.SLEEP:
+            return f"Sleeping{due}."
+        case Why.RETRY:
+            return f"Waiting to try again{due}."
+        case Why.SHUTDOWN:
+            return f"Interrupted by a shutdown {since}; goes on with the next worker or `holdfast run`."
+        case other:
+            return f"Suspended {since}: {other}."
+
+
+def _where_failed(picture: dict[str, Any]) -> str:
+    causes = (picture["run"]["failure"] or {}).get("steps", ())
+    places = [number for number, step in enumerate(picture["steps"], 1) if step["address"] in causes]
+    return "at " + ", ".join(named(picture, number) for number in places) if places else "in the agent's own code"
+
+
+def _after_last(picture: dict[str, Any]) -> str:
+    count = len(picture["steps"])
+    return f"after {named(picture, count)}" if count else "before its first step"
+
+
+def _relative(seconds: float) -> str:
+    return f"in {ago(seconds)}" if seconds >= 0 else f"due since {ago(-seconds)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

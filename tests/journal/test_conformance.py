@@ -1,0 +1,95 @@
+"""The public contract suite against each engine that comes with holdfast."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import apsw
+import pytest
+
+from holdfast.journal.memory import MemoryJournal
+from holdfast.journal.sqlite import SqliteJournal
+from holdfast.protocols import Journal, Worker
+from holdfast.testing.conformance import Damage, JournalConformance, Moment, OpenEngine
+
+
+class TestMemory(JournalConformance):
+    """The engine for tests, which must not be kinder than the real one."""
+
+    not_applicable = {  # noqa: RUF012 - the base class annotates it
+        "J10": "it ends with its process",
+        "J12": "it keeps objects, no bytes",
+        "J13": "it has no commit that could fail",
+        "J14": "it has no file",
+    }
+
+    @pytest.fixture
+    def open_engine(self) -> OpenEngine:
+        def open_engine(name: str, *, clock: Callable[[], float], is_dead: Callable[[Worker], bool]) -> Journal:
+            return MemoryJournal(clock=clock, is_dead=is_dead)
+
+        return open_engine
+
+
+class FailingSqlite(SqliteJournal):
+    """Its commits fail at the moments that are planned."""
+
+    moments: Sequence[Moment] = ()
+
+    def _commit(self) -> None:
+        if not self.moments:
+            return super()._commit()
+        moment, *self.moments = self.moments
+        if moment == "after":
+            super()._commit()
+        raise apsw.IOError("planned by the test")
+
+
+WAYS: dict[Damage, str] = {
+    "body": "UPDATE events SET body = x'00' WHERE {second}",
+    "meta": "UPDATE events SET meta = '{{\"n\":9}}' WHERE {second}",
+    "kind": "UPDATE events SET kind = 'StepFailed' WHERE {second}",
+    "missing": "DELETE FROM events WHERE {second}",
+    "swapped": "UPDATE events SET number = 5 - number + 1000 WHERE number IN (2, 3) AND {of_run};"
+    "UPDATE events SET number = number - 1000 WHERE number > 1000",
+    "tail": "DELETE FROM events WHERE number = 3 AND {of_run}",
+    "head": "UPDATE runs SET head = replace(head, 'running', 'stopped') WHERE run_id = 'r1'",
+    "mail": "UPDATE mail SET meta = replace(meta, 'ada', 'eve') WHERE {second}",
+    "mail missing": "DELETE FROM mail WHERE {second}",
+}
+OF_RUN = "run_no = (SELECT run_no FROM runs WHERE run_id = 'r1')"
+
+
+class TestSqlite(JournalConformance):
+    """The engine that users get."""
+
+    @pytest.fixture(autouse=True)
+    def directory(self, tmp_path: Path) -> None:
+        self.path = tmp_path
+
+    @pytest.fixture
+    def open_engine(self) -> OpenEngine:
+        def open_engine(name: str, *, clock: Callable[[], float], is_dead: Callable[[Worker], bool]) -> Journal:
+            return FailingSqlite(self.path / f"{name}.db", clock=clock, is_dead=is_dead)
+
+        return open_engine
+
+    def change(self, name: str, sql: str) -> None:
+        connection = apsw.Connection(str(self.path / f"{name}.db"))
+        connection.execute(sql)
+        connection.close()
+
+    def damage(self, name: str, damage: Damage) -> None:
+        self.change(name, WAYS[damage].format(second=f"number = 2 AND {OF_RUN}", of_run=OF_RUN))
+
+    def fail_commits(self, journal: Journal, moments: Sequence[Moment]) -> None:
+        assert isinstance(journal, FailingSqlite)
+        journal.moments = moments
+
+    def make_newer(self, name: str) -> None:
+        self.change(name, "PRAGMA user_version = 99")
+
+    def make_foreign(self, name: str) -> None:
+        self.change(name, "PRAGMA application_id = 1")
+
+    def fingerprint(self, name: str) -> object:
+        return {path.name: path.read_bytes() for path in self.path.iterdir()}
