@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from holdfast.errors import InternalError as InternalError
     from holdfast.errors import JournalError as JournalError
     from holdfast.errors import NotDone as NotDone
+    from holdfast.errors import RunBlocked as RunBlocked
+    from holdfast.errors import RunCancelled as RunCancelled
     from holdfast.errors import RunContextLost as RunContextLost
     from holdfast.errors import RunError as RunError
+    from holdfast.errors import RunFailed as RunFailed
+    from holdfast.errors import RunStopped as RunStopped
     from holdfast.errors import RunWaiting as RunWaiting
     from holdfast.errors import ToolFailed as ToolFailed
     from holdfast.errors import Unverified as Unverified
@@ -55,6 +59,10 @@ _HOMES = {
     "Opaque": "journal.codec",
     "Retry": "core.policy",
     "Run": "runtime.run",
+    "RunBlocked": "errors",
+    "RunCancelled": "errors",
+    "RunFailed": "errors",
+    "RunStopped": "errors",
     "RunContextLost": "errors",
     "RunError": "errors",
     "RunWaiting": "errors",

@@ -16,7 +16,9 @@ J11 `events` gives back exactly what was appended, in order, without gaps.
 J12 Bytes that were changed behind the engine's back are found (`JournalCorrupt`), never handed out.
 J13 A commit whose outcome is not known is read back by key; it is never repeated blindly.
 J14 A store of a newer schema, or of somebody else, is refused before anything is written.
-J15 `release` gives a run back with a time to wake; a released run is claimable from then on.
+J15 `release` gives a run back with a time to wake; a released run is claimable from then on. An append with
+    `releases` does so in its own transaction, with the wake time of its head.
+J16 `unread` names the runs that a worker holds and that have unread mail, and no others.
 """
 
 from __future__ import annotations
@@ -93,6 +95,8 @@ class Append:
     mail_read: int = 0
     """Mail up to this number is answered by these events."""
     posts: Sequence[Post] = ()
+    releases: bool = False
+    """Give the run back, due at the head's `wake_at`."""
 
 
 class Journal(Protocol):
@@ -107,6 +111,9 @@ class Journal(Protocol):
 
     def post(self, run_id: str, message_id: str, message: Message) -> Posted:
         """Offer a message to a run; see J1–J3."""
+
+    def post_all(self, posts: Sequence[Post]) -> list[Posted]:
+        """Offer several messages in one transaction; each is judged by itself, after those before it."""
 
     def register(self, worker: Worker, ttl_s: float) -> None:
         """Create or renew the worker's one lease row; it expires `ttl_s` seconds from the store's now."""
@@ -135,6 +142,9 @@ class Journal(Protocol):
 
     def mail(self, run_id: str) -> list[Mail]:
         """The run's unread mail, oldest first."""
+
+    def unread(self, worker_id: str) -> list[str]:
+        """Ids of the runs that this worker holds and that have unread mail (J16)."""
 
     def head(self, run_id: str) -> Head | None:
         """The run's head, None when there is no such run."""

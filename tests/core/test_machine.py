@@ -27,7 +27,7 @@ TOOL, MODEL, QUESTION = StepKind.TOOL, StepKind.MODEL, StepKind.QUESTION
 
 def call(name: str, digest: str = "d", effect: Effect = READ, step: StepKind = TOOL, scope: str = "") -> Call:
     """What the agent asks for."""
-    return Call(scope, name, digest, step, effect, shown=digest)
+    return Call(scope, name, digest, step, effect, shown=digest.encode())
 
 
 def at(name: str, digest: str = "d", n: int = 0, scope: str = "") -> Address:
@@ -314,7 +314,7 @@ def test_three_parallel_refunds_of_which_one_is_new() -> None:
 def test_a_new_effect_or_question_is_held_and_the_block_names_both_sides(step: StepKind) -> None:
     """Lost: P10's "shows the difference"; a person has nothing to decide on."""
     replay = machine(*effect_done(at("refund", "old"), "one"))
-    replay.ask(Call("", "refund", "new", step, ONCE, shown="invoice 7, 500 cents"))
+    replay.ask(Call("", "refund", "new", step, ONCE, shown=b"invoice 7, 500 cents"))
     block = replay.rest_block()
     assert block is not None and not block.is_hold
     assert "refund(invoice 7, 500 cents)" in block.asked
@@ -495,8 +495,8 @@ def test_two_waiting_equal_calls_never_share_one_performance() -> None:
 
 def test_describe_shows_the_arguments() -> None:
     """Lost: a person is shown a digest instead of what would be done."""
-    assert describe(Call("", "refund", "x", TOOL, ONCE, "5 cents")) == "once refund(5 cents)"
-    assert describe(Call("", "claude", "x", MODEL, READ, "2 messages")) == "model claude(2 messages)"
+    assert describe(Call("", "refund", "x", TOOL, ONCE, b"5 cents")) == "once refund(5 cents)"
+    assert describe(Call("", "claude", "x", MODEL, READ, b"2 messages")) == "model claude(2 messages)"
 
 
 # --- the law: what was recorded live is what replay gives ---------------------------------------------------------

@@ -227,7 +227,7 @@ def test_a_new_attempt_forgets_what_verify_said_of_the_one_before() -> None:
     state = fold([started(), event(Kind.STEP_INTENDED, PAY), verdict, verdict])
     assert len(state.slots[PAY].verdicts) == 2
     state.apply(event(Kind.STEP_INTENDED, PAY, attempt=2))
-    assert state.slots[PAY].verdicts == []
+    assert state.slots[PAY].verdicts == ()
 
 
 def test_an_outcome_says_who_gave_it() -> None:

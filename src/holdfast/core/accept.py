@@ -136,9 +136,7 @@ def _unfit_choice(question: OpenQuestion, choice: str | None) -> str:
 def _accept_resume(head: Head, facts: dict[str, Any]) -> Posted:
     raised = facts.get("raised")
     if raised is not None and (len(raised) != len(Charge._fields) or min(raised) < 0):
-        return Posted(
-            False, f"A raise of {raised!r} is not understood: caps only go up. Nothing was changed."
-        )
+        return Posted(False, f"A raise of {raised!r} is not understood: caps only go up. Nothing was changed.")
     if head.status in (Status.SUCCEEDED, Status.CANCELLED):
         return Posted(False, f"Run {head.run_id} has {head.status}; there is nothing to resume.")
     if head.status in (Status.READY, Status.RUNNING) and facts.get("raised") is None:

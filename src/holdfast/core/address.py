@@ -6,7 +6,6 @@ The hash key is the store's own; without it nobody can guess a run id from a key
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 
@@ -15,10 +14,12 @@ from holdfast.core.events import Address
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
+_as_ascii = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def _keyed(hash_key: bytes, *parts: str | int) -> bytes:
     """Parts are framed as JSON, so no two different lists share a text."""
-    text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
-    return hmac.new(hash_key, text.encode("ascii"), hashlib.sha256).digest()
+    return hmac.digest(hash_key, _as_ascii(parts).encode("ascii"), "sha256")
 
 
 def _base32(data: bytes, length: int) -> str:

@@ -7,21 +7,23 @@ in the codec's bytes, which the core never opens.
 ================  ====================================================  =====================================
 kind              meta                                                  body
 ================  ====================================================  =====================================
-RunStarted        agent, key, seed, limits, code                        the input
+RunStarted        run, agent, key, input_digest, limits, seed, code,    the input
+                  created_at
 RunResumed        why (takeover, resume, unblocked), by, reopened
-StepIntended      first_at, until (sleep), key                          the arguments
-StepSucceeded     by (verify, person), usage, model, lost               the result
-StepFailed        a failure (see `failure`)                             the error's arguments, or the response
-StepAbandoned     -
-AttemptFailed     a failure, retry_at, because                          the response, if there was one
+StepIntended      until (of a sleep)                                    the arguments
+StepSucceeded     by (verify, or a person), lost; verdict, text (of a   the result
+                  `verify`); model facts (model, usage, price, …)
+StepFailed        a failure (see `failure`), because, by, model facts   the error's arguments, or the response
+StepAbandoned
+AttemptFailed     a failure, because, retry_at, model facts             the response, if there was one
 QuestionAsked     id, about, text, options, to, expires_at, default     what it shows
-QuestionClosed    id, outcome (answered, expired, withdrawn), by        the answer
+QuestionClosed    id, outcome (answered, expired), choice, by           the answer
 BudgetChanged     limits, by
 BudgetWarned      name, limit, spent, overshoot
 NoteWritten       text
-DriftFound        rule, recorded, asked
+DriftFound        rule (order, unused, abandoned), recorded, asked
 RunSuspended      why, until, difference
-RunEnded          outcome, failure, cause, why                          the result
+RunEnded          outcome, why, failure, cause, limit, by               the result
 ================  ====================================================  =====================================
 
 Invariants
@@ -161,8 +163,12 @@ def meta(**facts: Any) -> str:
     kept = {name: value for name, value in facts.items() if value is not None}
     if not kept:
         return ""
-    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text if _is_storable(text) else json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    text = _as_text(kept)
+    return text if _is_storable(text) else _as_ascii(kept)
+
+
+_as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_as_ascii = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def _is_storable(text: str) -> bool:

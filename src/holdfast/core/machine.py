@@ -38,8 +38,8 @@ class Call(NamedTuple):
     digest: str
     step: StepKind
     effect: Effect
-    shown: str = ""
-    """The arguments, as a person reads them in a difference."""
+    shown: bytes = b""
+    """The arguments as UTF-8 text, for a person who reads a difference."""
 
 
 class Ask:
@@ -108,9 +108,9 @@ class _Group:
 
     def __init__(self) -> None:
         self.lives: list[_Live] = []
-        self.free: list[int] = []
-        """A heap of the n whose callers gave up; some may be taken again."""
-        self.voids: list[_Live] = []
+        self.free: list[int] | None = None
+        """A heap of the n whose callers gave up; some may be taken again. None while there was none."""
+        self.voids: list[_Live] | None = None
 
 
 class Machine:
@@ -167,7 +167,9 @@ class Machine:
         if live.ask is not ask:
             return False
         live.ask = None
-        heappush(self._groups[ask.address[:3]].free, ask.address.n)
+        group = self._groups[ask.address[:3]]
+        group.free = group.free or []
+        heappush(group.free, ask.address.n)
         self._queued.pop(ask.address, None)
         if ask in self._held:
             self._held.remove(ask)
@@ -263,7 +265,8 @@ class Machine:
         self._mark_used(ask.address, slot)
         ask.is_void = live.asks <= slot.abandoned
         if ask.is_void:
-            self._groups[ask.address[:3]].voids.append(live)
+            group = self._groups[ask.address[:3]]
+            group.voids = [*(group.voids or ()), live]
         if slot.outcome is None:
             is_idle_void = ask.is_void and not (slot.is_in_flight and slot.effect.is_write)
             return None if live.is_performed or is_idle_void else Execute(ask.address, slot)
@@ -347,7 +350,8 @@ class Machine:
 def describe(call: Call) -> str:
     """A call as a person reads it."""
     sort = call.effect if call.step is StepKind.TOOL else call.step
-    return f"{sort} {call.name}({call.shown})"
+    shown = call.shown[:200].decode("utf-8", "replace")
+    return f"{sort} {call.name}({shown}{'…' if len(call.shown) > 200 else ''})"
 
 
 def _is_write(step: StepKind, effect: Effect) -> bool:

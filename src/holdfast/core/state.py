@@ -62,7 +62,7 @@ class Slot:
         self.outcome: Event | None = None
         self.order = -1
         """Place of the outcome among all outcomes."""
-        self.abandonments: list[int] = []
+        self.abandonments: tuple[int, ...] = ()
         """Numbers of the events that say that a call of it was given up by its caller."""
         self.first_no = 0
         """Number of the first event about it."""
@@ -73,8 +73,8 @@ class Slot:
         self.is_unknown = False
         """An attempt of this logical attempt ended, or was interrupted, without anybody knowing what it did."""
         self.retry_at: float | None = None
-        self.failures: list[Event] = []
-        self.verdicts: list[Event] = []
+        self.failures: tuple[Event, ...] = ()
+        self.verdicts: tuple[Event, ...] = ()
         """What `verify` said since the attempt now in doubt was begun."""
         self.doubt: Event | None = None
         """The question that asks a person, while it is open."""
@@ -138,7 +138,7 @@ class State:
             case Kind.ATTEMPT_FAILED:
                 self._attempt_failed(event)
             case Kind.STEP_ABANDONED:
-                self._slot(event).abandonments.append(self.count)
+                self._slot(event).abandonments += (self.count,)
             case Kind.QUESTION_ASKED:
                 self._asked(event)
             case Kind.QUESTION_CLOSED:
@@ -188,14 +188,14 @@ class State:
         slot.intent = event
         slot.is_in_flight = True
         slot.retry_at = None
-        slot.verdicts = []
+        slot.verdicts = ()
         slot.reservation = event.charge
         self.reserved = self.reserved.plus(event.charge)
 
     def _outcome(self, event: Event) -> None:
         slot = self._slot(event)
         if event.step is StepKind.VERIFY:
-            slot.verdicts.append(event)
+            slot.verdicts += (event,)
             self.spent = self.spent.plus(event.charge)
             return
         self._settle(slot, event.charge)
@@ -225,7 +225,7 @@ class State:
         slot.is_unknown = slot.effect.is_write and (slot.is_unknown or not facts.get("is_definite", True))
         slot.is_in_flight = slot.is_unknown
         slot.retry_at = facts.get("retry_at")
-        slot.failures.append(event)
+        slot.failures += (event,)
 
     def _asked(self, event: Event) -> None:
         slot = self._slot(event)
@@ -252,7 +252,7 @@ class State:
         slot = self.question_slots[question.id]
         if question.about == "in_doubt":
             slot.doubt = None
-            slot.verdicts.append(event)
+            slot.verdicts += (event,)
         else:
             self._conclude(slot, event)
 
@@ -277,18 +277,18 @@ class State:
             self._reopen(slot)
         for slot in self.slots.values():
             if slot.is_in_flight and slot.verdicts and slot.verdicts[-1].facts.get("choice") == "abort":
-                slot.verdicts = []  # it was the answer to that stop; resumed, the question is open again
+                slot.verdicts = ()  # it was the answer to that stop; resumed, the question is open again
         self._go_on(event)
 
     def _excuse(self, since: int) -> None:
         """What was recorded after the outcome that is taken back may not be asked for again."""
         for slot in self.slots.values():
-            slot.abandonments = [number for number in slot.abandonments if number < since]
+            slot.abandonments = tuple(number for number in slot.abandonments if number < since)
             slot.is_excused = slot.is_excused or slot.first_no > since
 
     def _reopen(self, slot: Slot) -> None:
         outcome, slot.outcome = slot.outcome, None
-        slot.verdicts = []
+        slot.verdicts = ()
         slot.served = ""
         slot.is_unknown = slot.is_in_flight = outcome is not None and not outcome.facts.get("is_definite", True)
         if not slot.is_unknown:  # otherwise it may have happened: no new key, it is in doubt again
@@ -308,7 +308,8 @@ class State:
     def _drifted(self, event: Event) -> None:
         self.drifts.append(event)
         if event.address is not None and event.facts.get("rule") == "abandoned":
-            self.slots[event.address].abandonments.pop()
+            slot = self.slots[event.address]
+            slot.abandonments = slot.abandonments[:-1]
 
     def _suspended(self, event: Event) -> None:
         facts = event.facts

@@ -60,6 +60,7 @@ _HELD = (
 )
 _TAKE = "UPDATE runs SET worker_id = ?, epoch = ? WHERE run_no = ?"
 _RELEASE = "UPDATE runs SET worker_id = NULL, wake_at = ?, due_at = ?, head = ?, seal = ? WHERE run_no = ?"
+_HELD_WITH_MAIL = "SELECT run_id FROM runs WHERE tenant = ? AND worker_id = ? AND mail_posted > mail_read"
 _OWNER = (
     "SELECT w.worker_id, w.boot_id, w.pid_namespace, w.pid, w.started, w.host, w.expires_at"
     " FROM runs r JOIN workers w ON w.tenant = r.tenant AND w.worker_id = r.worker_id"
@@ -163,6 +164,11 @@ def release(db: apsw.Connection, tenant: str, lease: Lease, wake_at: float | Non
         sealed = rows.seal(tenant, lease.run_id, text)
     due = (now if due_at is None else due_at) if has_mail else wake_at
     db.execute(_RELEASE, (wake_at, due, text, sealed, run_no))
+
+
+def with_mail(db: apsw.Connection, tenant: str, worker_id: str) -> list[str]:
+    """Ids of the runs that this worker holds and that have unread mail."""
+    return [run_id for (run_id,) in db.execute(_HELD_WITH_MAIL, (tenant, worker_id))]
 
 
 def owner(db: apsw.Connection, tenant: str, run_id: str) -> tuple[Worker, float] | None:

@@ -29,6 +29,7 @@ _GROW_AND_MOVE = (
     "UPDATE runs SET count = ?, chain = ?, mail_read = ?, head = ?, seal = ?, status = ?, wake_at = ?, due_at = ? "
     "WHERE run_no = ?"
 )
+_GIVE_BACK = "UPDATE runs SET worker_id = NULL, due_at = ? WHERE run_no = ?"
 _READ_RUN = "SELECT run_no, count, chain FROM runs WHERE tenant = ? AND run_id = ?"
 _READ_EVENTS = f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE run_no = ? AND number > ? ORDER BY number"
 _READ_CHAIN = "SELECT chain FROM events WHERE run_no = ? AND number = ?"
@@ -61,6 +62,7 @@ class Group:
         self._events: list[rows.Row] = []
         self._grown: dict[int, rows.Row] = {}
         self._moved: dict[int, rows.Row] = {}
+        self._given_back: dict[int, rows.Row] = {}
 
     def write(self, appends: Sequence[Append], unfit: dict[int, JournalError], *, one_by_one: bool) -> None:
         """Write what can be written of `appends`, without those known to be unfit."""
@@ -105,6 +107,9 @@ class Group:
         else:
             self._moved[run_no] = (*grown, *place, run_no)
         self._known[run_id] = (run_no, worker_id, epoch, count, chain, posted, read, *place)
+        if append.releases:
+            self._given_back[run_no] = (head.wake_at if posted == read else self._now, run_no)
+            del self._known[run_id]
         if append.posts:
             self._deliver(append)
         return None
@@ -117,7 +122,12 @@ class Group:
             mailbox.deliver(self._db, self._tenant, post.run_id, post.message_id, post.message, self._now)
 
     def _flush(self) -> None:
-        for sql, pending in ((_ADD_EVENT, self._events), (_GROW, self._grown), (_GROW_AND_MOVE, self._moved)):
+        for sql, pending in (
+            (_ADD_EVENT, self._events),
+            (_GROW, self._grown),
+            (_GROW_AND_MOVE, self._moved),
+            (_GIVE_BACK, self._given_back),
+        ):
             if pending:
                 self._db.executemany(sql, pending.values() if isinstance(pending, dict) else pending)
                 pending.clear()

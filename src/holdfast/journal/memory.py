@@ -18,7 +18,7 @@ from holdfast.core.events import Event
 from holdfast.core.heads import Head
 from holdfast.errors import JournalError
 from holdfast.journal import refusal
-from holdfast.protocols import Append, Claim, Journal, Lease, Mail, Worker
+from holdfast.protocols import Append, Claim, Journal, Lease, Mail, Post, Worker
 
 
 @dataclass(slots=True)
@@ -60,6 +60,10 @@ class MemoryJournal(Journal):
     def post(self, run_id: str, message_id: str, message: Message) -> Posted:
         with self._lock:
             return self._deliver(run_id, message_id, message)
+
+    def post_all(self, posts: Sequence[Post]) -> list[Posted]:
+        with self._lock:
+            return [self._deliver(post.run_id, post.message_id, post.message) for post in posts]
 
     def _deliver(self, run_id: str, message_id: str, message: Message) -> Posted:
         run, now = self._runs.get(run_id), self._clock()
@@ -134,6 +138,8 @@ class MemoryJournal(Journal):
         if refused is None:
             run.events.extend(append.events)
             run.head, run.read = append.head, max(run.read, append.mail_read)
+            if append.releases:
+                run.worker_id = None
             for post in append.posts:
                 self._deliver(post.run_id, post.message_id, post.message)
         return refused
@@ -145,6 +151,10 @@ class MemoryJournal(Journal):
     def mail(self, run_id: str) -> list[Mail]:
         with self._lock:
             return self._runs[run_id].mail[self._runs[run_id].read :] if run_id in self._runs else []
+
+    def unread(self, worker_id: str) -> list[str]:
+        with self._lock:
+            return [i for i, run in self._runs.items() if run.worker_id == worker_id and len(run.mail) > run.read]
 
     def head(self, run_id: str) -> Head | None:
         with self._lock:

@@ -21,7 +21,7 @@ from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
 from holdfast.core.accept import Message, MessageKind
-from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind
+from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Address, Charge, Effect, Event, Kind, StepKind
 from holdfast.core.heads import Head
 from holdfast.errors import JournalCorrupt
 from holdfast.protocols import Mail
@@ -76,6 +76,7 @@ def event_row(run_no: int, before: bytes, number: int, event: Event, tenant: str
 
 
 _NO_ADDRESS = (None, None, None, None)
+_ONE = list(ONE_TOOL_CALL)
 _NO_CHARGE = (None, None, None, None)
 
 
@@ -91,7 +92,7 @@ def read_events(run_id: str, before: bytes, after: int, rows: Iterable[Row]) -> 
                 raise corrupt_event(run_id, number)
             _, at, kind, scope, name, digest, n, step, effect, logical, attempt, asked, *charged, meta = row[:17]
             address = None if scope is None else make_address((scope, name, digest, n))
-            charge = NOTHING if charged[0] is None else make_charge(charged)
+            charge = NOTHING if charged[0] is None else ONE_TOOL_CALL if charged == _ONE else make_charge(charged)
             parts = (_KINDS[kind], at, address, _STEPS[step], _EFFECTS[effect])
         except (KeyError, TypeError) as error:  # a changed type of a column, or a row of a format that we do not know
             raise corrupt_event(run_id, number) from error

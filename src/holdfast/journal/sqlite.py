@@ -26,7 +26,7 @@ from holdfast.errors import JournalCorrupt, JournalError
 from holdfast.journal import file, leases, log, mailbox, refusal, rows
 from holdfast.journal.database import Database
 from holdfast.journal.process import proven_dead
-from holdfast.protocols import Append, Claim, Lease, Mail, Worker
+from holdfast.protocols import Append, Claim, Lease, Mail, Post, Worker
 
 
 class SqliteJournal:
@@ -63,14 +63,28 @@ class SqliteJournal:
 
     def post(self, run_id: str, message_id: str, message: Message) -> Posted:
         """Offer a message to a run (J1–J3)."""
+        return self.post_all([Post(run_id, message_id, message)])[0]
+
+    def post_all(self, posts: Sequence[Post]) -> list[Posted]:
+        """Offer several messages in one transaction."""
         now = self._clock()
+
+        def work(db: apsw.Connection) -> list[Posted]:
+            return [mailbox.deliver(db, self.tenant, p.run_id, p.message_id, p.message, now) for p in posts]
+
+        def stands(db: apsw.Connection, posted: list[Posted]) -> bool:
+            stored = next((post for post, one in zip(posts, posted, strict=True) if one.is_stored), None)
+            return stored is not None and mailbox.has_message(db, self.tenant, stored.run_id, stored.message_id)
+
         try:
-            return self._database.write(
-                lambda db: mailbox.deliver(db, self.tenant, run_id, message_id, message, now),
-                lambda db, posted: posted.is_stored and mailbox.has_message(db, self.tenant, run_id, message_id),
-            )
+            return self._database.write(work, stands)
         except refusal.UNWRITABLE as error:
-            raise refusal.unwritable(f"A message to run {run_id}", error) from error
+            what = f"A message to run {posts[0].run_id}" if len(posts) == 1 else f"One of {len(posts)} messages"
+            raise refusal.unwritable(what, error) from error
+
+    def unread(self, worker_id: str) -> list[str]:
+        """Ids of the runs that this worker holds and that have unread mail (J16)."""
+        return self._database.read(lambda db: leases.with_mail(db, self.tenant, worker_id))
 
     def mail(self, run_id: str) -> list[Mail]:
         """The run's unread mail, oldest first."""

@@ -94,7 +94,9 @@ class Client(httpx2.AsyncClient):
         send: Callable[[], Awaitable[httpx2.Response]],
     ) -> httpx2.Response:
         driver, args, task = where.driver, _arguments(asked), asyncio.current_task()
-        call = Call(where.scope, provider.STEP, digest(args), StepKind.MODEL, Effect.READ, safe(asked.shown, 200))
+        call = Call(
+            where.scope, provider.STEP, digest(args), StepKind.MODEL, Effect.READ, safe(asked.shown, 200).encode()
+        )
         before = self._given_up.pop(task, None) if task is not None else None
         if before is not None and before[:2] == (driver, call.digest) and _is_sdk_retry(request):
             outcome = before[2]

@@ -17,6 +17,7 @@ from holdfast.core.policy import Duration, seconds
 from holdfast.core.state import State, fold
 from holdfast.errors import (
     BudgetExceeded,
+    InternalError,
     JournalError,
     MessageRefused,
     NotFound,
@@ -30,14 +31,14 @@ from holdfast.errors import (
 )
 from holdfast.journal.codec import decode, digest, encode
 from holdfast.journal.open import open_journal
-from holdfast.protocols import Clock, Journal
+from holdfast.protocols import Clock, Journal, Post
 from holdfast.runtime import current
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.config import load_prices
 from holdfast.runtime.scribe import Scribe
 from holdfast.runtime.settings import Services, Settings
-from holdfast.runtime.thread import run_blocking
+from holdfast.runtime.thread import is_running_here, run_blocking
 from holdfast.runtime.worker import Worker
 
 I = TypeVar("I")  # noqa: E741 - input
@@ -150,11 +151,11 @@ class App:
             body=body,
         )
         run = id_of(services.journal.hash_key, self._tenant, name)
-        posted = services.journal.post(run, f"start {agent.name} {digest(body)}", message)
+        posted = await services.scribe.post(Post(run, f"start {agent.name} {digest(body)}", message))
         if posted.refused:
             raise RunMismatch(posted.refused)
         if self._worker is not None and run not in self._worker.drivers:
-            self._worker.claim([run])
+            await self._worker.admit(run)
         return run
 
     async def run(
@@ -189,6 +190,12 @@ class App:
         return self._blocking(self.run(agent, input, key=key, budget=budget, wait=wait))  # type: ignore[no-any-return]
 
     def _blocking(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        if self._loop is not None and is_running_here(self._loop):
+            coroutine.close()
+            raise UsageError(
+                "run_sync would wait for the loop that it blocks: this App is open on it. Nothing was started. "
+                "Write `await app.run(…)`."
+            )
         if self._loop is not None:
             return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
@@ -212,11 +219,11 @@ class App:
             driver = worker.drivers.get(run)
             if driver is None:
                 head = services.journal.head(run)
-                if head is not None and head.status.is_end:
+                if head is not None and head.status.is_end and not services.journal.mail(run):
                     return fold(services.journal.events(run)), error
                 if head is not None:
                     _check_wait(head, services, give_up)
-                worker.claim([run])
+                await worker.admit(run)
             elif driver.is_waiting and _is_too_long(driver.state.head(), give_up):
                 head = driver.state.head()
                 await driver.close()
@@ -226,8 +233,10 @@ class App:
                 await worker.change_of(run, services.settings.poll_s)
             if driver is not None and driver.is_gone:
                 error = driver.error
-                if isinstance(error, JournalError):
+                if isinstance(error, (JournalError, InternalError)):
                     raise error
+                if driver.state.status.is_end and driver.record.is_given_back:
+                    return driver.state, error
 
     # --- messages --------------------------------------------------------------------------------------------
 
@@ -246,9 +255,10 @@ class App:
         self._post(run, accept.cancel(by=by, why=why))
         await self._deliver(run)
 
-    async def resume(self, run: str, *, by: str = "", budget: Charge | None = None) -> None:
+    async def resume(self, run: str, *, by: str = "", budget: Budget | None = None) -> None:
         """Reopen a failed, stopped or blocked run; `budget` is added to its caps."""
-        self._post(run, accept.resume(by=by, raised=None if budget is None else list(budget)))
+        raised = None if budget is None else [part or 0 for part in budget.limits()]
+        self._post(run, accept.resume(by=by, raised=raised))
         await self._deliver(run)
 
     def _post(self, run: str, message: accept.Message) -> None:
@@ -312,7 +322,7 @@ def result_of(state: State, agent: Agent[Any, O], error: BaseException | None = 
     if end is None or end.kind is not Kind.RUN_ENDED:
         raise RunWaiting(f"Run {state.run_id} has not ended: {state.status}.")
     facts = end.facts
-    why = f"Run {state.run_id} ({state.key}) {state.status}: {facts.get('why', '')}"
+    why = f"Run {state.run_id} ({state.key}) {state.status}: {str(facts.get('why', '')).rstrip('.')}"
     match state.status:
         case Status.SUCCEEDED:
             result: Any = decode(end.body, agent.gives) if end.body is not None else None
@@ -321,9 +331,9 @@ def result_of(state: State, agent: Agent[Any, O], error: BaseException | None = 
             hint = "Every finished step is kept; `holdfast resume` tries the failed one again."
             raise RunFailed(f"{why}. {hint}") from error
         case Status.STOPPED:
-            raise (BudgetExceeded if facts.get("limit") else RunStopped)(why)
+            raise (BudgetExceeded if facts.get("limit") else RunStopped)(f"{why}.")
         case _:
-            raise RunCancelled(why)
+            raise RunCancelled(f"{why}.")
 
 
 def parse_raise(text: str) -> Charge:

@@ -4,7 +4,7 @@
 input = 3.0
 output = 15.0
 cache_read = 0.3                # input, when absent
-cache_write = 3.75              # input, when absent
+cache_write = 3.75              # 1.25 × input, when absent
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def _price(file: Path, model: str, table: Any) -> Price:
         raise PolicyInvalid(f"{file}: the prices of {model!r} need `input` and `output`, in USD per million tokens.")
     base = _usd(file, model, table["input"])
     given = {part: _usd(file, model, table[part]) for part in ("output", "cache_read", "cache_write") if part in table}
-    return Price(base, given["output"], given.get("cache_read", base), given.get("cache_write", base))
+    dearest = base * Decimal("1.25")  # Anthropic's price of a cache write: too much is better than too little
+    return Price(base, given["output"], given.get("cache_read", base), given.get("cache_write", dearest))
 
 
 def _usd(file: Path, model: str, value: Any) -> Decimal:

@@ -49,7 +49,8 @@ class Driver:
         self.services = services
         self.agent = agent
         self.lease = claim.lease
-        self.was_taken_over = claim.is_takeover
+        self.was_taken_over = claim.is_takeover or state.status is Status.RUNNING
+        """Whether the last owner left it in the middle; also an owner in this process can, when its store fails."""
         self.record = Record(services, claim.lease, state)
         self.machine = Machine(state)
         self.record.asked = lambda: self.machine.asked
@@ -119,6 +120,11 @@ class Driver:
                 await self._run_agent()
         except JournalError as error:
             self.record.refusal = self.record.refusal or error
+            self._unwind()
+            await self._unwound()
+        except Exception as bug:  # the run is given back, and whoever waits for it is told
+            self.record.refusal = InternalError(f"Run {self.lease.run_id} could not be driven on: {bug!r}.")
+            self.record.refusal.__cause__ = bug
             self._unwind()
             await self._unwound()
         finally:
@@ -219,9 +225,7 @@ class Driver:
         self.silence.callers = len(self._waiting)
         self.record.is_lone = len(self._waiting) <= 1
 
-    async def _answer(
-        self, ask: Ask, future: _Answer, performance: Performance, alike: dict[Ask, _Answer]
-    ) -> Event:
+    async def _answer(self, ask: Ask, future: _Answer, performance: Performance, alike: dict[Ask, _Answer]) -> Event:
         self._pump()
         self.silence.touch()
         command = await future
@@ -327,7 +331,8 @@ class Driver:
             used = used.plus(Charge(tool_calls=self.reads_open))
         excess = first_excess(self.state.limits, used, charge)
         if excess is not None:
-            why = f"budget: {excess}. Nothing was sent. Go on with `holdfast resume --raise {excess.raise_flag}`."
+            how = f"holdfast resume {self.lease.run_id} --raise {excess.raise_flag}"
+            why = f"budget: {excess}. Nothing was sent. Go on with `{how}`."
             self.stop(Status.STOPPED, why, {"limit": excess.name})
             await self.never()
 
@@ -387,8 +392,10 @@ class Driver:
         while True:
             self.record.mail_read = self.record.mail_seen
             self.record.note(Kind.RUN_ENDED, facts, body=body)
+            self.record.is_last = True
             if await self.record.write() or not self.record.take_back_end():
                 break
+            self.record.is_last = False
             await mailroom.open_mail(self)
             if self._stop is not None:
                 outcome, why, more = self._stop
@@ -498,7 +505,7 @@ class Driver:
         await self.finished()
 
     def _release(self, wake_at: float | None) -> None:
-        if self.record.refusal is None:
+        if self.record.refusal is None and not self.record.is_given_back:
             self.services.journal.release(self.lease, wake_at)
 
     # --- for steps -------------------------------------------------------------------------------------------

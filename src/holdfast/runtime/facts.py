@@ -35,21 +35,30 @@ def facts_of(
     definite: tuple[type[BaseException], ...] = (),
 ) -> Facts:
     """What can be read off an exception that a step raised."""
-    response = getattr(error, "response", None)
-    status = _status(error, response)
-    headers = getattr(response, "headers", None) or getattr(error, "headers", None)
+    status, wait_s = _read(error)
     return Facts(
         error=type(error).__name__,
         text=_described(str, error),
         repr=_described(repr, error),
         ancestors=tuple(cls.__name__ for cls in type(error).__mro__),
         status=status,
-        retry_after_s=retry_after_s(headers) if headers is not None else None,
+        retry_after_s=wait_s,
         is_unsent=any(isinstance(cause, ConnectionRefusedError) for cause in _chain(error)),
         is_not_done=isinstance(error, NotDone),
         is_declared=isinstance(error, definite),
         raised=next((i for i, cls in enumerate(raises) if isinstance(error, cls)), None),
     )
+
+
+def _read(error: BaseException) -> tuple[int | None, float | None]:
+    """HTTP status and Retry-After, where there are any."""
+    try:
+        response = getattr(error, "response", None)
+        status = _status(error, response)
+        headers = getattr(response, "headers", None) or getattr(error, "headers", None)
+        return status, retry_after_s(headers) if headers is not None else None
+    except Exception:  # the user's own attributes: properties that raise, headers that are no mapping
+        return None, None
 
 
 def _status(error: BaseException, response: Any) -> int | None:

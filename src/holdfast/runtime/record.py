@@ -30,6 +30,9 @@ class Record:
         """Mail up to this number was looked at."""
         self.mail_read = 0
         """Mail up to this number is answered by what is added, and marked so with the next append."""
+        self.is_last = False
+        """The next append gives the run back."""
+        self.is_given_back = False
         self.refusal: JournalError | InternalError | None = None
         self.is_lone = True
         """See `scribe.Writer`; kept by the driver."""
@@ -73,7 +76,8 @@ class Record:
         """For the scribe: what is to be written now."""
         if not self.has_unwritten or self.refusal is not None:
             return None
-        return Append(self.lease, self._written, list(self._unwritten), self.state.head(), self.mail_read)
+        events = tuple(self._unwritten)
+        return Append(self.lease, self._written, events, self.state.head(), self.mail_read, releases=self.is_last)
 
     def written(self, error: JournalError | None) -> None:
         """For the scribe: what became of it."""
@@ -81,6 +85,7 @@ class Record:
             self._written += len(self._unwritten)
             self._mail_written = self.mail_read
             self._unwritten.clear()
+            self.is_given_back = self.is_last
         else:
             self.refusal = error
 

@@ -21,12 +21,16 @@ from holdfast.runtime.clock import Random, derived_random, derived_uuid
 from holdfast.runtime.facts import safe
 from holdfast.runtime.signature import INJECTED, injected
 from holdfast.runtime.steps import Note, Question, Sleep
-from holdfast.runtime.tool import Definite, EffectName, Tool, make_spec, take_step
+from holdfast.runtime.tool import Definite, EffectName, Spec, Tool, make_spec, take_step
 
 if TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+SPECS_MAX = 64
+"""Declarations of `run.step` that a run keeps; a lambda made anew for each call is declared anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Run:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._counts: dict[str, int] = {}
+        self._specs: dict[tuple[Any, ...], Spec] = {}
 
     @property
     def id(self) -> str:
@@ -119,17 +124,7 @@ class Run:
         where = self._where(name)
         if isinstance(fn, Tool):
             raise UsageError(f"{name}: {fn!r} is a tool already; call it, `await {fn.name}(…)`. It was not begun.")
-        spec = make_spec(
-            fn,
-            name=name,
-            effect=effect,
-            retry=retry,
-            timeout=timeout,
-            verify=verify,
-            raises=raises,
-            definite=definite,
-            window=window,
-        )
+        spec = self._spec(fn, name, effect, retry, timeout, verify, raises, definite, window)
         given = input if input is not None else [args, kwargs] if kwargs else list(args)
         keyed = _injected(fn)
         return await take_step(
@@ -138,12 +133,34 @@ class Run:
             encode(given),
             lambda key: lambda: fn(*args, **kwargs, **dict.fromkeys(keyed, key)),
             None if verify is None else lambda key: verify(key, *args, **kwargs),
+            needs_key=bool(keyed),
         )
+
+    def _spec(self, fn: Callable[..., Any], name: str, *declared: Any) -> Spec:
+        """What was declared, worked out once for a function that is stepped again and again."""
+        spec = self._specs.get((fn, name, *declared))
+        if spec is None:
+            effect, retry, timeout, verify, raises, definite, window = declared
+            spec = make_spec(
+                fn,
+                name=name,
+                effect=effect,
+                retry=retry,
+                timeout=timeout,
+                verify=verify,
+                raises=raises,
+                definite=definite,
+                window=window,
+            )
+            if len(self._specs) >= SPECS_MAX:
+                self._specs.clear()
+            self._specs[fn, name, *declared] = spec
+        return spec
 
     async def sleep(self, duration: Duration, name: str = "sleep") -> None:
         """Wait; the time it ends is written now and kept through restarts. Never early by the store's clock."""
         self._where(name)
-        call = Call("", name, "", StepKind.SLEEP, Effect.READ, str(duration))
+        call = Call("", name, "", StepKind.SLEEP, Effect.READ, str(duration).encode())
         await self._driver.step(Sleep(call, seconds(duration, "sleep")))
 
     async def ask(
@@ -164,10 +181,10 @@ class Run:
         """
         self._where(name)
         question = Question(
-            call=Call("", name, "", StepKind.QUESTION, Effect.READ, safe(text, 200)),
+            call=Call("", name, "", StepKind.QUESTION, Effect.READ, safe(text, 200).encode()),
             text=safe(text),
             options=tuple(options),
-            to=to,
+            to=to or self._driver.agent.escalate,
             within_s=None if within is None else seconds(within, "within"),
             default=encode(default),
             shows=encode(show),
@@ -177,7 +194,7 @@ class Run:
     async def note(self, text: str) -> None:
         """Write a line into the record, once: on replay it is not written again."""
         self._where("note")
-        call = Call("", "note", digest(encode(text)), StepKind.NOTE, Effect.READ, safe(text, 200))
+        call = Call("", "note", digest(encode(text)), StepKind.NOTE, Effect.READ, safe(text, 200).encode())
         await self._driver.step(Note(call, safe(text)))
 
     def carry(self, fn: F) -> F:

@@ -48,7 +48,6 @@ class Services:
     tenant: str
     settings: Settings
     prices: Mapping[str, Price] = field(default_factory=dict)
-    escalate: str = ""
     is_fenced: Callable[[], bool] = bool
     """Whether this worker's lease may have run out; nothing begins then. `bool` says no."""
     on_change: Callable[[Driver], None] = field(default=lambda driver: None)

@@ -75,6 +75,8 @@ class Attempts:
     retry: Retry
     attempt: Callable[[str, int], Awaitable[Attempted]]
     """(idempotency key, number of the attempt) → what it came to. Raises nothing but cancellation."""
+    needs_key: bool = True
+    """False: the attempt gets an empty key, which saves making it."""
     window_s: float = float("inf")
     reservation: Charge = ONE_TOOL_CALL
     refusal: str = ""
@@ -172,7 +174,8 @@ class _Attempting:
         driver.reads_open += not has_intent
         try:
             with driver.silence.moves(is_write=self.effect.is_write):
-                return await plan.attempt(driver.key_for(self.address, self.logical), self.number)
+                key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
+                return await plan.attempt(key, self.number)
         except asyncio.CancelledError:
             if not driver.is_closing:
                 self._note_given_up()
@@ -203,7 +206,7 @@ class _Attempting:
             window_s=self.plan.window_s,
             draw=clock.draw(),
         )
-        facts = failure.facts() | {"because": decision.because}
+        facts = (attempted.facts or {}) | failure.facts() | {"because": decision.because}
         if isinstance(decision, GiveUp):
             await self._conclude(Kind.STEP_FAILED, attempted, facts)
             return False
@@ -229,7 +232,8 @@ class _Attempting:
         driver.record.add(
             self._event(kind, charge=attempted.charge, meta=meta(**facts) if facts else "", body=attempted.body)
         )
-        excess = overshoot(driver.state.limits, driver.state.spent) if attempted.charge.usd_nano else None
+        is_measured = attempted.charge is not ONE_TOOL_CALL
+        excess = overshoot(driver.state.limits, driver.state.spent) if is_measured else None
         if excess is not None:
             warned = meta(name=excess.name, limit=excess.limit, spent=excess.used, overshoot=excess.used - excess.limit)
             driver.record.add(Event(Kind.BUDGET_WARNED, driver.record.now(), self.address, meta=warned))
@@ -316,7 +320,7 @@ class _Attempting:
                         about="in_doubt",
                         text=f"Did this happen? {describe(self.plan.call)} ({because})",
                         options=list(DOUBT_OPTIONS),
-                        to=driver.services.escalate or None,
+                        to=driver.agent.escalate or None,
                     ),
                     body=self.plan.args,
                 )

@@ -48,6 +48,14 @@ async def in_thread(name: str, fn: Callable[[], Any]) -> Any:
     return await done
 
 
+def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this thread is running that loop at this moment."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+
 def run_blocking(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run to the end and give the result, on a loop of its own in another thread when this thread's loop runs."""
     try:

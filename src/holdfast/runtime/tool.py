@@ -33,6 +33,7 @@ EffectName = Literal["read", "idempotent", "once"]
 Definite = tuple[type[BaseException], ...] | Literal["one_request"]
 
 _DEFAULT_RETRY = {Effect.READ: Retry(), Effect.IDEMPOTENT: Retry(), Effect.ONCE: Retry(attempts=1)}
+_EFFECTS: dict[str, Effect] = {member.value: member for member in Effect}
 _clock = SystemClock()
 
 Calling = Callable[[str], Callable[[], Any]]
@@ -84,10 +85,9 @@ def make_spec(
     window: Duration = "24h",
 ) -> Spec:
     """Check what was declared."""
-    known = [member.value for member in Effect]
-    if effect not in known:
-        raise PolicyInvalid(f"effect={effect!r} is unknown. Say one of: {', '.join(known)}.")
-    kind = Effect(effect)
+    kind = _EFFECTS.get(effect)
+    if kind is None:
+        raise PolicyInvalid(f"effect={effect!r} is unknown. Say one of: {', '.join(_EFFECTS)}.")
     policy = retry or _DEFAULT_RETRY[kind]
     if not isinstance(policy, Retry):
         raise PolicyInvalid(f"retry={policy!r} is no Retry. Write retry=holdfast.Retry(attempts=4).")
@@ -168,7 +168,9 @@ class Tool(Generic[P, R]):
         copied = Arguments(self._signature.decoded(decode(args)), arguments.hidden)
         verify = self.spec.verify
         asked = None if verify is None else lambda key: verify(key, **copied.visible)
-        return await take_step(self.spec, where, args, self._calling(copied), asked)
+        return await take_step(
+            self.spec, where, args, self._calling(copied), asked, needs_key=bool(self._signature.injected)
+        )
 
 
 @overload
@@ -212,7 +214,13 @@ def _check_inner(spec: Spec, where: current.Place) -> None:
 
 
 async def take_step(
-    spec: Spec, where: current.Place, args: bytes, calling: Calling, asked: Callable[[str], Any] | None
+    spec: Spec,
+    where: current.Place,
+    args: bytes,
+    calling: Calling,
+    asked: Callable[[str], Any] | None,
+    *,
+    needs_key: bool = True,
 ) -> Any:
     """Ask the run for the step: its result, typed by the return annotation, or the recorded failure raised."""
     driver = where.driver
@@ -224,13 +232,13 @@ async def take_step(
     async def verify(key: str) -> Verdict:
         return await verified(spec, lambda: asked(key) if asked else None, driver.services.settings.verify_s)
 
-    shown = safe(args[:200].decode("utf-8", "replace"))
     outcome = await driver.step(
         Attempts(
-            call=Call(where.scope, spec.name, digest(args), StepKind.TOOL, spec.effect, shown),
+            call=Call(where.scope, spec.name, digest(args), StepKind.TOOL, spec.effect, args),
             args=args,
             retry=spec.retry,
             attempt=attempt,
+            needs_key=needs_key,
             window_s=spec.window_s,
             verify=verify if asked is not None else None,
         )

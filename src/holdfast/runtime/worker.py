@@ -4,24 +4,32 @@ Invariants
 1. A run is driven at most once in this process.
 2. The lease is renewed by a thread of its own, and only while the event loop turns; a stuck loop loses it.
 3. Nothing begins after the lease may have run out (`is_fenced`).
+4. A run that left without an end (a lapsed lease, a store that failed) is given back: it is nobody's, never held by
+   a worker that does not drive it. A store or a run that fails stops neither the worker nor other runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 
 from holdfast.core.heads import Status
-from holdfast.core.state import fold
-from holdfast.errors import JournalError
+from holdfast.core.state import State, fold
+from holdfast.errors import InternalError, JournalError
 from holdfast.journal.process import this_worker
-from holdfast.protocols import Claim
+from holdfast.protocols import Claim, Lease
 from holdfast.runtime import mailroom
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.driver import Driver
 from holdfast.runtime.settings import Services
 
 AnyAgent = Agent[object, object]
+_log = logging.getLogger("holdfast")
+
+
+CLAIMS_MAX = 100
+"""Due runs taken in one look; more wait for the next."""
 
 
 class Worker:
@@ -37,7 +45,11 @@ class Worker:
         self._kick = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
+        self._admitted: dict[str, asyncio.Future[None]] | None = None
+        """Runs to claim at the end of this tick."""
         self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._owed: list[tuple[Lease, float]] = []
+        """Leases to give back, and when their runs are due again."""
         self.drivers: dict[str, Driver] = {}
         services.is_fenced = self._is_fenced
         services.on_change = self._changed
@@ -86,10 +98,15 @@ class Worker:
     async def _look(self) -> None:
         while True:
             self._ticked_at = self._services.clock.monotonic()
-            if self._serves and self._agents:
-                self.claim(None)
-            for driver in list(self.drivers.values()):
-                await self.deliver(driver)
+            try:
+                self._give_back()
+                if self._serves and self._agents:
+                    self.claim(None)
+                for run_id in self._services.journal.unread(self.id) if self.drivers else ():
+                    if (driver := self.drivers.get(run_id)) is not None:
+                        await self.deliver(driver)
+            except JournalError as error:
+                _log.warning("The store failed; nothing is lost, and it is asked again in a moment. %s", error)
             await self._pause(self._services.settings.poll_s)
 
     async def _pause(self, limit_s: float) -> None:
@@ -105,15 +122,49 @@ class Worker:
     def claim(self, run_ids: list[str] | None) -> int:
         """Take what may be taken, of these runs or of all; how many it was."""
         agents = list(self._agents)
-        claims = self._services.journal.claim(self.id, run_ids=run_ids, agents=agents, limit=100)
+        limit = CLAIMS_MAX if run_ids is None else len(run_ids)
+        claims = self._services.journal.claim(self.id, run_ids=run_ids, agents=agents, limit=limit)
+        failed: JournalError | None = None
         for claim in claims:
-            self._drive(claim)
+            try:
+                self._drive(claim)
+            except JournalError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
         return len(claims)
+
+    async def admit(self, run_id: str) -> None:
+        """Take this run if it may be taken; all that are admitted in one tick are claimed in one transaction."""
+        loop = asyncio.get_running_loop()
+        if self._admitted is None:
+            self._admitted = {}
+            loop.call_soon(self._claim_admitted)
+        await asyncio.shield(self._admitted.setdefault(run_id, loop.create_future()))
+
+    def _claim_admitted(self) -> None:
+        admitted, self._admitted = self._admitted or {}, None
+        failed: JournalError | None = None
+        try:
+            self.claim(list(admitted))
+        except JournalError as error:
+            failed = error
+        for future in admitted.values():
+            if failed is None:
+                future.set_result(None)
+            else:
+                future.set_exception(failed)
+
+    def _give_back(self) -> None:
+        while self._owed:
+            self._services.journal.release(*self._owed[0])  # changes nothing when somebody else has the run
+            self._owed.pop(0)
 
     def _drive(self, claim: Claim) -> None:
         journal = self._services.journal
         try:
-            state = fold(journal.events(claim.lease.run_id))
+            is_fresh = claim.head.status is Status.READY
+            state = State() if is_fresh else fold(journal.events(claim.lease.run_id))
         except JournalError:
             journal.release(claim.lease, None)
             raise
@@ -134,12 +185,19 @@ class Worker:
         run = driver.lease.run_id
         if driver.is_gone and self.drivers.get(run) is driver:
             del self.drivers[run]
+            if driver.record.refusal is not None:
+                settings = self._services.settings
+                is_bug = isinstance(driver.record.refusal, InternalError)
+                wait_s = settings.lease_s if is_bug else settings.poll_s
+                self._owed.append((driver.lease, self._services.clock.now() + wait_s))
             self._kick.set()
         for watcher in self._watchers.get(run, ()):
             watcher.set()
         self._close_oldest()
 
     def _close_oldest(self) -> None:
+        if len(self.drivers) <= self._services.settings.parked_max:
+            return
         waiting = [driver for driver in self.drivers.values() if driver.state.status is Status.SUSPENDED]
         for driver in waiting[: max(0, len(waiting) - self._services.settings.parked_max)]:
             driver.close_soon()

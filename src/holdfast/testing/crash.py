@@ -34,7 +34,7 @@ from typing import Any
 
 from holdfast.core.accept import Message, Posted
 from holdfast.errors import JournalError
-from holdfast.protocols import Append, Claim, Journal, Lease
+from holdfast.protocols import Append, Claim, Journal, Lease, Post
 
 
 class _Points:
@@ -83,6 +83,14 @@ class CrashingJournal:
         reach(f"post:before:{message.kind}")
         posted = self._journal.post(run_id, message_id, message)
         reach(f"post:after:{message.kind}")
+        return posted
+
+    def post_all(self, posts: Sequence[Post]) -> list[Posted]:
+        """See `Journal.post_all`."""
+        what = "+".join(str(post.message.kind) for post in posts)
+        reach(f"post:before:{what}")
+        posted = self._journal.post_all(posts)
+        reach(f"post:after:{what}")
         return posted
 
     def claim(self, worker_id: str, **which: Any) -> list[Claim]:
@@ -250,7 +258,7 @@ def _live(scenario: Scenario, place: Any, points: _Points) -> int:
     _points = points
     signal.alarm(scenario.limit_s)
     try:
-        scenario.run(place, lambda journal: CrashingJournal(journal))  # type: ignore[arg-type,return-value]
+        scenario.run(place, lambda journal: CrashingJournal(journal))
     except BaseException:  # the top of a child: the parent must see a code, never a second test run
         traceback.print_exc()
         return 1

@@ -1,0 +1,316 @@
+"""Leases, takeovers, and stores that fail for a moment. Each test says what would be lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import holdfast as hf
+from holdfast.core.events import Effect, Kind, StepKind
+from holdfast.core.heads import Status
+from holdfast.core.machine import Call
+from holdfast.errors import InternalError, JournalCorrupt, LeaseLost, RunBlocked, StoreUnreachable
+from holdfast.runtime import current
+from holdfast.runtime.steps import Attempts
+from holdfast.testing.clock import ManualClock
+
+BUDGET = hf.Budget(tool_calls=100)
+
+
+def deploy(fn: Any) -> hf.Agent[Any, Any]:
+    """This version of the one agent."""
+    return hf.agent(name="shop", budget=BUDGET)(fn)
+
+
+async def until(is_so: Any) -> None:
+    """Let others run until it is so."""
+    while not is_so():
+        await asyncio.sleep(0)
+
+
+def test_a_worker_that_lost_its_lease_changes_nothing_and_its_code_unwinds(world: Any, shop: Any) -> None:
+    """Two workers on one run would pay twice, and write a record that fits neither."""
+    is_open = False
+    entered: list[int] = []
+    unwound: list[int] = []
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        await shop.pay("A")
+        try:
+            entered.append(1)
+            if len(entered) == 1:
+                await until(lambda: is_open)
+            await shop.pay("B")
+        except asyncio.CancelledError:
+            unwound.append(1)
+            raise
+        return "done"
+
+    async def scenario(app: hf.App) -> None:
+        nonlocal is_open
+        first = asyncio.ensure_future(app.run(agent, None, key="k"))
+        await until(lambda: entered)
+        world.dead |= world.journal.workers
+        assert await asyncio.to_thread(world.run, agent) == "done"
+        is_open = True
+        with pytest.raises(LeaseLost):
+            await first
+
+    world.play(scenario)
+    assert shop.paid() == ["A", "B"] and unwound == [1]
+    kinds = [kind for kind in world.kinds() if kind is not Kind.RUN_RESUMED]
+    assert kinds == [Kind.RUN_STARTED, *[Kind.STEP_INTENDED, Kind.STEP_SUCCEEDED] * 2, Kind.RUN_ENDED]
+
+
+def test_an_outcome_that_comes_after_a_takeover_is_not_recorded_and_the_step_is_in_doubt(world: Any, shop: Any) -> None:
+    """A late outcome beside the new owner's would make two outcomes of one decision."""
+    is_open = False
+
+    @hf.tool(effect="once")
+    async def slow(x: int) -> str:
+        shop.done.append(("slow", x))
+        await until(lambda: is_open)
+        return "first owner"
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return await slow(1)
+
+    async def scenario(app: hf.App) -> None:
+        nonlocal is_open
+        first = asyncio.ensure_future(app.run(agent, None, key="k"))
+        await until(lambda: shop.done)
+        world.dead |= world.journal.workers
+        with pytest.raises(RunBlocked, match="in_doubt"):
+            await asyncio.to_thread(world.run, agent)
+        is_open = True
+        with pytest.raises(LeaseLost):
+            await first
+
+    world.play(scenario)
+    assert shop.done == [("slow", 1)]
+    assert not world.events(Kind.STEP_SUCCEEDED)
+    world.answer("it_happened", agent, result="first owner")
+    assert world.run(agent) == "first owner"
+
+
+def test_a_lease_that_ran_out_while_the_process_was_stopped_begins_nothing(quick: Any) -> None:
+    """After a closed laptop's night another worker has the run: an effect begun now is the second one."""
+    clock = ManualClock()
+    quick.store._clock = clock.now
+
+    @hf.tool(effect="once")
+    async def pay(x: int) -> None:
+        quick.effects.append(x)
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        await pay(1)
+        if len(quick.effects) == 1:
+            clock.jump(31)
+        await pay(2)
+
+    async def scenario(app: hf.App) -> None:
+        with pytest.raises(LeaseLost):
+            await app.run(agent, None, key="k")
+
+    quick.play(scenario, clock=clock, lease_s=30)
+    assert quick.effects == [1]
+
+
+def test_a_run_dropped_over_a_lapsed_lease_that_nobody_took_is_not_lost(quick: Any) -> None:
+    """The worker renews and lives on; a run that it holds but does not drive would wait until its restart."""
+    clock = ManualClock()
+    quick.store._clock = clock.now
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        if not quick.effects:
+            quick.effects.append(1)
+            clock.jump(31)
+
+        @hf.tool(effect="read")
+        async def look(x: int) -> int:
+            return x
+
+        return await look(1)
+
+    async def scenario(app: hf.App) -> Any:
+        with pytest.raises(LeaseLost):
+            await app.run(agent, None, key="k")
+        app._worker._renew()  # the thread does so when its time comes; nobody waits for real here
+        again = asyncio.ensure_future(app.run(agent, None, key="k"))
+        for _ in range(50):
+            await clock.advance(0.5)
+        assert again.done(), quick.store.owner(quick.id())
+        return again.result()
+
+    assert quick.play(scenario, clock=clock, lease_s=30) == 1
+
+
+def test_a_store_that_fails_once_does_not_strand_the_run_in_a_living_worker(quick: Any, shop: Any) -> None:
+    """One full disk for a second, and every run of that second waits for a restart that nobody plans."""
+    failures = [StoreUnreachable("disk full")]
+
+    @hf.tool(effect="read")
+    async def look(x: int) -> int:
+        return x
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return [await look(x) for x in range(3)]
+
+    def prepare(journal: Any) -> None:
+        def before(appends: Any) -> None:
+            if journal.transactions == 2 and failures:
+                raise failures.pop()
+
+        journal.before = before
+
+    async def scenario(app: hf.App) -> None:
+        await app.start(agent, None, key="k")
+        async with asyncio.timeout(5):
+            while quick.store.head(quick.id()).status is not Status.SUCCEEDED:
+                await asyncio.sleep(0.01)
+
+    quick.play(scenario, prepare=prepare, agents=[agent], serves=True)
+    assert not failures
+
+
+def test_one_damaged_run_does_not_stop_the_worker(quick: Any) -> None:
+    """One bad row, and no run gets its mail, no lease is renewed, and the whole service stands still."""
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        await run.sleep(0.01)
+        return given
+
+    async def scenario(app: hf.App) -> Any:
+        await app.start(agent, 2, key="good")
+        async with asyncio.timeout(5):
+            return await app.run(agent, 3, key="better")
+
+    def prepare(journal: Any) -> None:
+        real = journal._journal
+
+        class Damaged:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
+
+            def events(self, run: str, after: int = 0) -> Any:
+                if run == quick.id("bad"):
+                    raise JournalCorrupt("row 7 is not what was written")
+                return real.events(run, after)
+
+        journal._journal = Damaged()
+
+    quick.play(lambda app: _start_only(app, agent, "bad"))
+    quick.store._runs[quick.id("bad")].worker_id = None  # left behind, due
+    assert quick.play(scenario, prepare=prepare, agents=[agent], serves=True) == 3
+    assert quick.head("good").status is Status.SUCCEEDED
+
+
+async def _start_only(app: hf.App, agent: Any, key: str) -> None:
+    app._worker.claim = lambda runs: 0
+    await app.start(agent, 1, key=key)
+
+
+def test_a_bug_of_ours_in_a_step_is_raised_and_does_not_hang(quick: Any) -> None:
+    """A caller that waits for ever cannot report the bug, and the run would be nobody's."""
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        place = current.place()
+        assert place is not None
+
+        async def attempt(key: str, number: int) -> Any:
+            raise ZeroDivisionError("a bug of ours")
+
+        plan = Attempts(
+            call=Call("", "buggy", "", StepKind.TOOL, Effect.ONCE), args=b"{}", retry=hf.Retry(attempts=1), attempt=attempt
+        )
+        await place.driver.step(plan)
+
+    async def scenario(app: hf.App) -> None:
+        async with asyncio.timeout(5):
+            with pytest.raises(InternalError, match="a bug of ours"):
+                await app.run(agent, None, key="k")
+
+    quick.play(scenario)
+    assert quick.store.owner(quick.id()) is None
+
+
+def test_sigterm_lets_an_effect_finish_and_gives_the_run_back(world: Any, shop: Any) -> None:
+    """A deploy in the middle of a payment would leave it in doubt, or the run without an owner for 30 s."""
+    is_open = False
+
+    @hf.tool(effect="once")
+    async def slow(x: int) -> str:
+        shop.done.append(("slow", x))
+        await until(lambda: is_open)
+        return "charged"
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        first = await slow(1)
+        return [first, await shop.pay("B")]
+
+    def opened() -> None:
+        nonlocal is_open
+        is_open = True
+
+    async def leaves(app: hf.App) -> None:
+        await app.start(agent, None, key="k")
+        await until(lambda: shop.done)
+        asyncio.get_running_loop().call_later(0.02, opened)
+
+    world.play(leaves, drain_s=5)
+    assert shop.done == [("slow", 1)]
+    assert world.store.owner(world.id()) is None
+    assert world.head().status is Status.SUSPENDED and world.head().why == "shutdown"
+    assert world.run(agent) == ["charged", "paid B (1)"]
+    assert len(shop.done) == 2 and not world.events(Kind.QUESTION_ASKED)
+
+
+def test_an_effect_that_outlasts_the_drain_is_in_doubt_and_not_repeated(world: Any, shop: Any) -> None:
+    """SIGKILL follows SIGTERM: what is still in flight then must not be begun again by the next process."""
+
+    @hf.tool(effect="once")
+    async def hang(x: int) -> None:
+        shop.done.append(("hang", x))
+        await asyncio.Event().wait()
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        await hang(1)
+
+    async def leaves(app: hf.App) -> None:
+        await app.start(agent, None, key="k")
+        await until(lambda: shop.done)
+
+    world.play(leaves, drain_s=0.02)
+    with pytest.raises(RunBlocked, match="in_doubt"):
+        world.run(agent)
+    assert shop.done == [("hang", 1)]
+
+
+def test_two_apps_on_one_key_drive_it_once_and_both_get_the_result(world: Any, shop: Any) -> None:
+    """Two web workers that get the same request would both act."""
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        await run.sleep(0.05)
+        return await shop.pay("A")
+
+    async def scenario(app: hf.App) -> list[Any]:
+        return await asyncio.gather(
+            app.run(agent, None, key="k"),
+            app.run(agent, None, key="k"),
+            asyncio.to_thread(world.run, agent, wait=None),
+        )
+
+    assert world.play(scenario) == ["paid A (1)"] * 3
+    assert shop.paid() == ["A"]
