@@ -227,10 +227,10 @@ def test_an_expired_question_takes_its_default_and_says_expired(quick: Any, shop
         clock.jump(2)  # its time has come, and nobody has looked yet
         with pytest.raises(MessageRefused, match="expired"):
             await app.answer(quick.id(), question, "pay")
-        await clock.advance(5)
+        await clock.advance(60)
         return await running
 
-    result = quick.play(scenario, clock=clock, lease_s=1e9, park_s=1e6, quiet_s=1)
+    result = quick.play(scenario, clock=clock, lease_s=1e9, park_s=1e6, quiet_s=60, poll_s=60)
     assert result == ["expired", "decline", ""]
     assert quick.run(agent) == result and done == ["decline"]
 

@@ -197,6 +197,12 @@ class App:
                 "Write `await app.run(…)`."
             )
         if self._loop is not None:
+            if asyncio._get_running_loop() is self._loop:
+                coroutine.close()
+                raise UsageError(
+                    "run_sync was called on the loop that this open App runs on; it would wait for itself for ever. "
+                    "Nothing was started. Write `await app.run(…)` there."
+                )
             return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
         async def alone() -> Any:

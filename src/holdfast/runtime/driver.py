@@ -298,6 +298,7 @@ class Driver:
         """A closing run begins nothing: cancelled after one turn of the loop, and in the end left waiting."""
         self._refusals += 1
         if self._refusals >= REFUSALS_MAX:
+            _forget(asyncio.current_task())
             await self.never()
         await asyncio.sleep(0)
         raise asyncio.CancelledError(f"run {self.lease.run_id} is closing; the step was not begun")
@@ -546,6 +547,13 @@ class Driver:
                 await woken
             finally:
                 call_off()
+
+
+def _forget(task: asyncio.Task[Any] | None) -> None:
+    """Nobody waits for this task at exit: it swallows every cancellation, and `asyncio.run` would never return."""
+    if task is not None:
+        asyncio.tasks._unregister_task(task)  # documented under "Extending asyncio", for tasks `all_tasks` shall not see
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio does for tasks it gives up
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -164,7 +164,9 @@ class _Attempting:
         self.number += 1
         if self.began_at is None:
             self.began_at = driver.record.now()
-        has_intent = plan.needs_intent or driver.reads_open > 0
+        slot = driver.state.slots.get(self.address)
+        is_again = slot is not None and slot.is_in_flight  # the intent also settles what was reserved before a crash
+        has_intent = plan.needs_intent or driver.reads_open > 0 or is_again
         if has_intent:
             intent = self._event(Kind.STEP_INTENDED, charge=plan.reservation, body=plan.args)
             driver.record.add(intent)
