@@ -113,12 +113,18 @@ class _Group:
         self.voids: list[_Live] | None = None
 
 
+_ANSWERED = Ask(Call("", "", "", StepKind.TOOL, Effect.READ), Address("", "", "", 0))
+"""Stands for every call that was answered as it was made: nobody waits, so nobody can give up."""
+_ANSWERED.is_answered = True
+
+
 class Machine:
     """Answers the calls of one run against its state. `ready` gives what became possible since."""
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self._groups: dict[tuple[str, str, str], _Group] = {}
+        self._groups: dict[tuple[str, ...], _Group | _Live] = {}
+        """Calls by what they ask for; a lone one stands there by itself."""
         self._lives: dict[Address, _Live] = {}
         self._next = 0
         self.asked = 0
@@ -142,6 +148,34 @@ class Machine:
         ask = live.ask = Ask(call, live.address)
         live.asks += 1
         return ask, self._decide(ask, live)
+
+    def replay(self, call: Call) -> Event | None:
+        """Answer a call whose recorded outcome is next, if nothing about it is special; otherwise do nothing.
+
+        What `ask` would do in the most common case of a replay, at a third of its cost.
+        """
+        order, place = self.state.order, self._next
+        if place >= len(order):
+            return None
+        slot = order[place]
+        address, outcome, what = slot.address, slot.outcome, call[:3]
+        if address[:3] != what or slot.abandonments or outcome is None or outcome.asked > self.asked + 1:
+            return None
+        group = self._group(what) if what in self._groups else None
+        n = len(group.lives) if group is not None else 0
+        is_special = group is not None and (group.free or group.voids)
+        if address.n != n or is_special or call.step is StepKind.SLEEP:
+            return None
+        self.asked += 1
+        self._next = place + 1
+        live = self._lives[address] = _Live(address)
+        live.ask, live.asks = _ANSWERED, 1
+        if group is None:
+            self._groups[what] = live
+        else:
+            group.lives.append(live)
+        self._mark_used(address, slot)
+        return outcome
 
     def performing(self, address: Address, *, is_performed: bool) -> None:
         """The driver has begun, or has stopped, to perform this step."""
@@ -167,13 +201,18 @@ class Machine:
         if live.ask is not ask:
             return False
         live.ask = None
-        group = self._groups[ask.address[:3]]
+        group = self._group(ask.address[:3])
         group.free = group.free or []
         heappush(group.free, ask.address.n)
         self._queued.pop(ask.address, None)
         if ask in self._held:
             self._held.remove(ask)
         return not ask.is_void
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a call waits for its turn, or for the past to be explained: whether `ready` may give anything."""
+        return bool(self._queued or self._held)
 
     def ready(self) -> Iterator[tuple[Ask, Command]]:
         """Calls that need not wait any longer, in order; each is given once."""
@@ -241,9 +280,7 @@ class Machine:
 
     def _place(self, call: Call) -> _Live:
         """Rule 1: the lowest n that nobody was answered for and nobody waits for."""
-        group = self._groups.get(call[:3])
-        if group is None:
-            group = self._groups[call[:3]] = _Group()
+        group = self._group(call[:3])
         is_new = call.step is StepKind.SLEEP
         while group.free and not is_new:
             live = group.lives[heappop(group.free)]
@@ -258,6 +295,15 @@ class Machine:
         group.lives.append(live)
         return live
 
+    def _group(self, what: tuple[str, ...]) -> _Group:
+        found = self._groups.get(what)
+        if isinstance(found, _Group):
+            return found
+        group = self._groups[what] = _Group()
+        if found is not None:
+            group.lives.append(found)
+        return group
+
     def _decide(self, ask: Ask, live: _Live) -> Command | None:
         slot = self.state.slots.get(ask.address)
         if slot is None or (slot.is_only_abandoned and _is_held_sort(ask.call)):
@@ -265,7 +311,7 @@ class Machine:
         self._mark_used(ask.address, slot)
         ask.is_void = live.asks <= slot.abandoned
         if ask.is_void:
-            group = self._groups[ask.address[:3]]
+            group = self._group(ask.address[:3])
             group.voids = [*(group.voids or ()), live]
         if slot.outcome is None:
             is_idle_void = ask.is_void and not (slot.is_in_flight and slot.effect.is_write)

@@ -41,14 +41,19 @@ def place() -> Place | None:
     return _place.get()
 
 
-@contextmanager
-def entered(where: Place | None) -> Iterator[None]:
+class entered:
     """Run a block at this place."""
-    token = _place.set(where)
-    try:
-        yield
-    finally:
-        _place.reset(token)
+
+    __slots__ = ("_token", "_where")
+
+    def __init__(self, where: Place | None) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        self._token = _place.set(self._where)
+
+    def __exit__(self, *raised: object) -> None:
+        _place.reset(self._token)
 
 
 def copied(where: Place | None) -> Context:

@@ -22,7 +22,7 @@ from holdfast.core.address import idempotency_key
 from holdfast.core.budget import first_excess
 from holdfast.core.events import Address, Charge, Event, Kind, meta
 from holdfast.core.heads import Status, Why
-from holdfast.core.machine import Ask, Block, Execute, Machine, Use
+from holdfast.core.machine import Ask, Block, Call, Execute, Machine, Use
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Claim
@@ -182,6 +182,15 @@ class Driver:
 
     # --- steps -----------------------------------------------------------------------------------------------
 
+    def replayed(self, call: Call) -> Event | None:
+        """The call's outcome when it is next in the record and nothing else is under way; otherwise ask for a step."""
+        if self.is_closing or self._waiting or self.record.has_unwritten:
+            return None
+        outcome = self.machine.replay(call)
+        if outcome is not None and outcome.at > self.latest_at:
+            self.latest_at = outcome.at
+        return outcome
+
     async def step(self, performance: Performance) -> Event:
         """Ask for a step; comes back with its outcome, when it has one and it is its turn."""
         if self.is_closing:
@@ -278,6 +287,8 @@ class Driver:
         return outcome
 
     def _pump(self) -> None:
+        if not self.machine.is_awaited:
+            return
         for ask, command in self.machine.ready():
             self._tell(ask, command)
 
@@ -298,7 +309,7 @@ class Driver:
         """A closing run begins nothing: cancelled after one turn of the loop, and in the end left waiting."""
         self._refusals += 1
         if self._refusals >= REFUSALS_MAX:
-            _forget(asyncio.current_task())
+            _forget(asyncio.current_task(self.loop))  # named, as collected coroutines ask without a running loop
             await self.never()
         await asyncio.sleep(0)
         raise asyncio.CancelledError(f"run {self.lease.run_id} is closing; the step was not begun")
@@ -552,7 +563,9 @@ class Driver:
 def _forget(task: asyncio.Task[Any] | None) -> None:
     """Nobody waits for this task at exit: it swallows every cancellation, and `asyncio.run` would never return."""
     if task is not None:
-        asyncio.tasks._unregister_task(task)  # documented under "Extending asyncio", for tasks `all_tasks` shall not see
+        asyncio.tasks._unregister_task(
+            task
+        )  # documented under "Extending asyncio", for tasks `all_tasks` shall not see
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio does for tasks it gives up
 
 

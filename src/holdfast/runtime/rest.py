@@ -52,18 +52,17 @@ class Silence:
         self._since = self._clock.monotonic()
         self.changed.set()
 
-    @contextmanager
-    def moves(self, *, is_write: bool) -> Iterator[None]:
-        """A body, model call or thread of ours is under way within the block."""
+    def began(self, *, is_write: bool) -> None:
+        """A body, model call or thread of ours is under way."""
         self.moving += 1
         self.moving_writes += is_write
         self.touch()
-        try:
-            yield
-        finally:
-            self.moving -= 1
-            self.moving_writes -= is_write
-            self.touch()
+
+    def ended(self, *, is_write: bool) -> None:
+        """It is over."""
+        self.moving -= 1
+        self.moving_writes -= is_write
+        self.touch()
 
     @contextmanager
     def waits(self, address: Address, why: Why, until: float | None) -> Iterator[None]:

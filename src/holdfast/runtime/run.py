@@ -63,8 +63,9 @@ class Run:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self._place = current.Place(driver)
         self._counts: dict[str, int] = {}
-        self._specs: dict[tuple[Any, ...], Spec] = {}
+        self._specs: dict[tuple[Any, ...], tuple[Spec, tuple[str, ...]]] = {}
 
     @property
     def id(self) -> str:
@@ -124,9 +125,8 @@ class Run:
         where = self._where(name)
         if isinstance(fn, Tool):
             raise UsageError(f"{name}: {fn!r} is a tool already; call it, `await {fn.name}(…)`. It was not begun.")
-        spec = self._spec(fn, name, effect, retry, timeout, verify, raises, definite, window)
+        spec, keyed = self._spec(fn, name, effect, retry, timeout, verify, raises, definite, window)
         given = input if input is not None else [args, kwargs] if kwargs else list(args)
-        keyed = _injected(fn)
         return await take_step(
             spec,
             where,
@@ -136,10 +136,10 @@ class Run:
             needs_key=bool(keyed),
         )
 
-    def _spec(self, fn: Callable[..., Any], name: str, *declared: Any) -> Spec:
-        """What was declared, worked out once for a function that is stepped again and again."""
-        spec = self._specs.get((fn, name, *declared))
-        if spec is None:
+    def _spec(self, fn: Callable[..., Any], name: str, *declared: Any) -> tuple[Spec, tuple[str, ...]]:
+        """What was declared, and where the key goes: worked out once for a function that is stepped again."""
+        found = self._specs.get((fn, name, *declared))
+        if found is None:
             effect, retry, timeout, verify, raises, definite, window = declared
             spec = make_spec(
                 fn,
@@ -154,8 +154,8 @@ class Run:
             )
             if len(self._specs) >= SPECS_MAX:
                 self._specs.clear()
-            self._specs[fn, name, *declared] = spec
-        return spec
+            found = self._specs[fn, name, *declared] = (spec, _injected(fn))
+        return found
 
     async def sleep(self, duration: Duration, name: str = "sleep") -> None:
         """Wait; the time it ends is written now and kept through restarts. Never early by the store's clock."""
@@ -215,7 +215,7 @@ class Run:
                 f"run.{name} was asked for inside the step {where.step_name!r}. It was not begun: what a step does "
                 "is one outcome. Ask for it in the agent's own code."
             )
-        return current.Place(self._driver)
+        return self._place
 
     def _next(self, name: str) -> int:
         self._counts[name] = self._counts.get(name, 0) + 1

@@ -174,15 +174,17 @@ class _Attempting:
         if driver.services.is_fenced():
             await driver.lost(LeaseLost("This worker's lease has run out. Nothing was begun; another worker goes on."))
         driver.reads_open += not has_intent
+        is_write = self.effect.is_write
+        driver.silence.began(is_write=is_write)
         try:
-            with driver.silence.moves(is_write=self.effect.is_write):
-                key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
-                return await plan.attempt(key, self.number)
+            key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
+            return await plan.attempt(key, self.number)
         except asyncio.CancelledError:
             if not driver.is_closing:
                 self._note_given_up()
             raise
         finally:
+            driver.silence.ended(is_write=is_write)
             driver.reads_open -= not has_intent
 
     def _note_given_up(self) -> None:
@@ -293,8 +295,11 @@ class _Attempting:
         if verify is None or driver.is_stopping:
             await driver.never()
         await self._wait(Why.IN_DOUBT, not_before)
-        with driver.silence.moves(is_write=False):
+        driver.silence.began(is_write=False)
+        try:
             verdict = await verify(driver.key_for(self.address, self.logical))
+        finally:
+            driver.silence.ended(is_write=False)
         facts = meta(verdict=verdict.said, text=verdict.text or None)
         event = Event(
             Kind.STEP_SUCCEEDED,

@@ -224,25 +224,10 @@ async def take_step(
 ) -> Any:
     """Ask the run for the step: its result, typed by the return annotation, or the recorded failure raised."""
     driver = where.driver
-    inside = current.Place(driver, where.scope, spec.effect, spec.name)
-
-    async def attempt(key: str, number: int) -> Attempted:
-        return await attempted(spec, calling(key), inside)
-
-    async def verify(key: str) -> Verdict:
-        return await verified(spec, lambda: asked(key) if asked else None, driver.services.settings.verify_s)
-
-    outcome = await driver.step(
-        Attempts(
-            call=Call(where.scope, spec.name, digest(args), StepKind.TOOL, spec.effect, args),
-            args=args,
-            retry=spec.retry,
-            attempt=attempt,
-            needs_key=needs_key,
-            window_s=spec.window_s,
-            verify=verify if asked is not None else None,
-        )
-    )
+    call = Call(where.scope, spec.name, digest(args), StepKind.TOOL, spec.effect, args)
+    outcome = driver.replayed(call)
+    if outcome is None:
+        outcome = await driver.step(_plan(spec, where, call, calling, asked, needs_key))
     if outcome.kind is Kind.STEP_SUCCEEDED:
         try:
             return decode(outcome.body, spec.returns) if outcome.body is not None else None
@@ -250,6 +235,35 @@ async def take_step(
             await driver.unfit(f"{spec.name} -> {spec.returns}", f"{spec.name}: a result of another shape", unfit)
     error = rebuilt(outcome, spec.name, spec.raises)
     raise error from (driver.live_errors.get(outcome.address) if outcome.address is not None else None)
+
+
+def _plan(
+    spec: Spec,
+    where: current.Place,
+    call: Call,
+    calling: Calling,
+    asked: Callable[[str], Any] | None,
+    needs_key: bool,
+) -> Attempts:
+    """How the step is performed when the record does not answer it."""
+    inside = current.Place(where.driver, where.scope, spec.effect, spec.name)
+
+    async def attempt(key: str, number: int) -> Attempted:
+        return await attempted(spec, calling(key), inside)
+
+    async def verify(key: str) -> Verdict:
+        limit_s = where.driver.services.settings.verify_s
+        return await verified(spec, lambda: asked(key) if asked else None, limit_s)
+
+    return Attempts(
+        call=call,
+        args=call.shown,
+        retry=spec.retry,
+        attempt=attempt,
+        needs_key=needs_key,
+        window_s=spec.window_s,
+        verify=verify if asked is not None else None,
+    )
 
 
 async def attempted(spec: Spec, call: Callable[[], Any], inside: current.Place | None) -> Attempted:

@@ -38,7 +38,6 @@ from holdfast.core.accept import Message, Posted
 from holdfast.errors import JournalError
 from holdfast.protocols import Append, Claim, Journal, Lease, Post
 
-
 TRIES = 3
 """A planned kill that was not reached is tried so often in all."""
 
