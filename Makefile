@@ -31,6 +31,7 @@ proof: $(READY) ## the long proofs: crash sweeps, kill storms, planted bugs
 	@$(BIN)/pytest -q -n 2 -m proof tests
 
 bench: $(READY) ## the benchmarks (PEERS=1: beside other libraries)
+	@$(if $(PEERS),$(PIP) install --requirement requirements/peers.txt)
 	@$(BIN)/python -m bench $(if $(PEERS),--peers)
 
 lock: ## resolve requirements/dev.lock anew
