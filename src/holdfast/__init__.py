@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from holdfast.runtime.run import Run as Run
     from holdfast.runtime.settings import Settings as Settings
     from holdfast.runtime.signature import INJECTED as INJECTED
+    from holdfast.runtime.spec import Done as Done
+    from holdfast.runtime.spec import Unknown as Unknown
     from holdfast.runtime.thread import Unwind as Unwind
-    from holdfast.runtime.tool import Done as Done
     from holdfast.runtime.tool import Tool as Tool
-    from holdfast.runtime.tool import Unknown as Unknown
     from holdfast.runtime.tool import tool as tool
 
 __version__ = "0.1.0"
@@ -50,7 +50,7 @@ _HOMES = {
     "App": "runtime.app",
     "Budget": "core.budget",
     "BudgetExceeded": "errors",
-    "Done": "runtime.tool",
+    "Done": "runtime.spec",
     "INJECTED": "runtime.signature",
     "InternalError": "errors",
     "JournalError": "errors",
@@ -69,7 +69,7 @@ _HOMES = {
     "Settings": "runtime.settings",
     "Tool": "runtime.tool",
     "ToolFailed": "errors",
-    "Unknown": "runtime.tool",
+    "Unknown": "runtime.spec",
     "Unverified": "errors",
     "Unwind": "runtime.thread",
     "UsageError": "errors",

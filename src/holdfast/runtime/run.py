@@ -19,9 +19,10 @@ from holdfast.journal.codec import decode, digest, encode
 from holdfast.runtime import current
 from holdfast.runtime.clock import Random, derived_random, derived_uuid
 from holdfast.runtime.facts import safe
+from holdfast.runtime.pauses import Note, Question, Sleep
 from holdfast.runtime.signature import INJECTED, injected
-from holdfast.runtime.steps import Note, Question, Sleep
-from holdfast.runtime.tool import Definite, EffectName, Spec, Tool, make_spec, take_step
+from holdfast.runtime.spec import Definite, EffectName, Spec, make_spec
+from holdfast.runtime.tool import Tool, take_step
 
 if TYPE_CHECKING:
     from holdfast.runtime.driver import Driver

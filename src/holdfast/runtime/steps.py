@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from holdfast.core import doubt
 from holdfast.core.accept import DOUBT_OPTIONS
-from holdfast.core.address import question_id
 from holdfast.core.budget import overshoot
-from holdfast.core.events import ONE_TOOL_CALL, Address, Charge, Effect, Event, Kind, StepKind, meta
+from holdfast.core.events import ONE_TOOL_CALL, Charge, Effect, Event, Kind, StepKind, meta
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.heads import Status, Why
 from holdfast.core.machine import Call, Execute, describe
 from holdfast.core.policy import Again, GiveUp, InDoubt, Retry, after_crash, after_failure
 from holdfast.core.state import Slot
 from holdfast.errors import LeaseLost
+from holdfast.runtime.pauses import fresh_question_id
 
 if TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
@@ -323,7 +323,7 @@ class _Attempting:
                 self._event(
                     Kind.QUESTION_ASKED,
                     meta=meta(
-                        id=_question_id(driver, self.address),
+                        id=fresh_question_id(driver, self.address),
                         about="in_doubt",
                         text=f"Did this happen? {describe(self.plan.call)} ({because})",
                         options=list(DOUBT_OPTIONS),
@@ -336,94 +336,3 @@ class _Attempting:
         asked = slot.doubt.facts["id"] if slot.doubt is not None else ""
         with driver.silence.waits(self.address, Why.IN_DOUBT, None):
             await driver.answered(asked)
-
-
-def _question_id(driver: Driver, address: Address) -> str:
-    run, asked = driver.lease.run_id, driver.state.question_slots
-    return question_id(driver.services.journal.hash_key, run, address, len(asked))
-
-
-# --- sleeps and questions --------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Sleep:
-    """A durable wait: the time it ends is written when it begins, and kept."""
-
-    call: Call
-    delay_s: float
-    is_write = False
-
-    async def perform(self, driver: Driver, command: Execute) -> None:
-        """See `Performance`."""
-        slot = command.recovered
-        if slot is None or slot.intent is None:
-            until = driver.record.now() + self.delay_s
-            self._note(driver, Kind.STEP_INTENDED, command, meta(until=until))
-            await driver.write()
-        else:
-            until = slot.intent.facts["until"]
-        with driver.silence.waits(command.address, Why.SLEEP, until):
-            await driver.until(until)
-        self._note(driver, Kind.STEP_SUCCEEDED, command)
-        await driver.write()
-        driver.conclude(command.address)
-
-    def _note(self, driver: Driver, kind: Kind, command: Execute, facts: str = "") -> None:
-        call = self.call
-        driver.record.note_step(kind, command.address, call.step, call.effect, logical=1, attempt=1, meta=facts)
-
-
-@dataclass(slots=True)
-class Note:
-    """A line in the record, written once."""
-
-    call: Call
-    text: str
-    is_write = False
-
-    async def perform(self, driver: Driver, command: Execute) -> None:
-        """See `Performance`."""
-        call, facts = self.call, meta(text=self.text)
-        driver.record.note_step(Kind.NOTE_WRITTEN, command.address, call.step, call.effect, meta=facts)
-        await driver.write()
-        driver.conclude(command.address)
-
-
-@dataclass(slots=True)
-class Question:
-    """A question to a person: asked once, answered by a message, closed at its time with its default."""
-
-    call: Call
-    text: str
-    options: tuple[str, ...]
-    to: str
-    within_s: float | None
-    default: bytes | None
-    shows: bytes | None
-    is_write = False
-
-    async def perform(self, driver: Driver, command: Execute) -> None:
-        """See `Performance`."""
-        address, slot = command.address, command.recovered
-        if slot is None or slot.intent is None:
-            now = driver.record.now()
-            expires_at = None if self.within_s is None else now + self.within_s
-            facts = meta(
-                id=_question_id(driver, address),
-                about="ask",
-                text=self.text,
-                options=list(self.options) or None,
-                to=self.to or None,
-                expires_at=expires_at,
-                default=None if self.default is None else self.default.decode(),
-            )
-            call = self.call
-            driver.record.note_step(Kind.QUESTION_ASKED, address, call.step, call.effect, meta=facts, body=self.shows)
-            await driver.write()
-        intent = driver.state.slots[address].intent
-        asked = intent.facts if intent is not None else {}
-        expires_at = asked.get("expires_at")
-        with driver.silence.waits(address, Why.QUESTION, expires_at):
-            await driver.answered(asked["id"], expires_at)
-        driver.conclude(address)
