@@ -127,6 +127,7 @@ def _verdict(spec: Spec, said: Any) -> Verdict:
 
 async def alone(spec: Spec, calling: Calling) -> Any:
     """The policy, without a journal: the same decisions, forgotten with the process."""
+    await asyncio.sleep(0)  # a coroutine that swallows its own collection is ended here: it may not wait then
     key, started = "local_" + _clock.fresh_id(), _clock.monotonic()
     attempt = 0
     while True:

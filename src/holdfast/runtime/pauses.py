@@ -14,7 +14,7 @@ from holdfast.core.heads import Why
 from holdfast.core.machine import Call, Execute
 
 if TYPE_CHECKING:
-    from holdfast.runtime.driver import Driver
+    from holdfast.runtime.calls import Calls
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Sleep:
     delay_s: float
     is_write = False
 
-    async def perform(self, driver: Driver, command: Execute) -> None:
+    async def perform(self, driver: Calls, command: Execute) -> None:
         """See `Performance`."""
         slot = command.recovered
         if slot is None or slot.intent is None:
@@ -40,7 +40,7 @@ class Sleep:
         await driver.write()
         driver.conclude(command.address)
 
-    def _note(self, driver: Driver, kind: Kind, command: Execute, facts: str = "") -> None:
+    def _note(self, driver: Calls, kind: Kind, command: Execute, facts: str = "") -> None:
         call = self.call
         driver.record.note_step(kind, command.address, call.step, call.effect, logical=1, attempt=1, meta=facts)
 
@@ -53,7 +53,7 @@ class Note:
     text: str
     is_write = False
 
-    async def perform(self, driver: Driver, command: Execute) -> None:
+    async def perform(self, driver: Calls, command: Execute) -> None:
         """See `Performance`."""
         call, facts = self.call, meta(text=self.text)
         driver.record.note_step(Kind.NOTE_WRITTEN, command.address, call.step, call.effect, meta=facts)
@@ -74,7 +74,7 @@ class Question:
     shows: bytes | None
     is_write = False
 
-    async def perform(self, driver: Driver, command: Execute) -> None:
+    async def perform(self, driver: Calls, command: Execute) -> None:
         """See `Performance`."""
         address, slot = command.address, command.recovered
         if slot is None or slot.intent is None:
@@ -100,6 +100,6 @@ class Question:
         driver.conclude(address)
 
 
-def fresh_question_id(driver: Driver, address: Address) -> str:
+def fresh_question_id(driver: Calls, address: Address) -> str:
     run, asked = driver.lease.run_id, driver.state.question_slots
     return question_id(driver.services.journal.hash_key, run, address, len(asked))

@@ -30,7 +30,7 @@ from holdfast.errors import LeaseLost
 from holdfast.runtime.pauses import fresh_question_id
 
 if TYPE_CHECKING:
-    from holdfast.runtime.driver import Driver
+    from holdfast.runtime.calls import Calls
 
 
 class Attempted(NamedTuple):
@@ -62,7 +62,7 @@ class Performance(Protocol):
     def is_write(self) -> bool:
         """Performed in a task of the driver, so that its caller cannot cancel it."""
 
-    async def perform(self, driver: Driver, command: Execute) -> None:
+    async def perform(self, driver: Calls, command: Execute) -> None:
         """Carry the step out; its outcome is written when this returns."""
 
 
@@ -93,7 +93,7 @@ class Attempts:
         """Whether an intent is written even when no other read is under way."""
         return self.call.effect.is_write or self.call.step is StepKind.MODEL
 
-    async def perform(self, driver: Driver, command: Execute) -> None:
+    async def perform(self, driver: Calls, command: Execute) -> None:
         """See `Performance`."""
         if self.refusal:
             driver.stop(Status.STOPPED, self.refusal)
@@ -104,7 +104,7 @@ class Attempts:
 class _Attempting:
     """The loop over the attempts of one step."""
 
-    def __init__(self, driver: Driver, plan: Attempts, command: Execute) -> None:
+    def __init__(self, driver: Calls, plan: Attempts, command: Execute) -> None:
         self.driver = driver
         self.plan = plan
         self.address = command.address
