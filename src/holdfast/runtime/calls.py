@@ -50,7 +50,7 @@ class Calls(ABC):
         self.machine = Machine(state)
         self.record.asked = lambda: self.machine.asked
         self.loop = asyncio.get_running_loop()
-        self.silence = Silence(services.clock, self._on_silence)
+        self.silence = Silence(services.clock, lambda: self.record.is_writing, self._on_silence)
         self.latest_at = 0.0
         """Time of the latest event handed to the run: what `run.now` tells."""
         self.reads_open = 0
@@ -306,13 +306,19 @@ class Calls(ABC):
                 call_off()
 
 
+_abandoned: list[asyncio.Task[Any]] = []
+"""Kept: to collect such a task is to ask its code to end once more, and it swallows that too."""
+
+
 def _forget(task: asyncio.Task[Any] | None) -> None:
-    """Nobody waits for this task at exit: it swallows every cancellation, and `asyncio.run` would never return."""
+    """Nobody waits for this task at exit: it swallows every cancellation, and `asyncio.run` would never return.
+
+    Both are what asyncio documents ("Extending asyncio") and does itself for tasks that it gives up.
+    """
     if task is not None:
-        asyncio.tasks._unregister_task(
-            task
-        )  # documented under "Extending asyncio", for tasks `all_tasks` shall not see
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio does for tasks it gives up
+        asyncio.tasks._unregister_task(task)
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        _abandoned.append(task)
 
 
 def _settle(future: asyncio.Future[None]) -> None:

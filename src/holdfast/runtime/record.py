@@ -41,6 +41,7 @@ class Record:
         self._unwritten: list[Event] = []
         self._written = state.count
         self._mail_written = 0
+        self._writing = 0
 
     @property
     def has_unwritten(self) -> bool:
@@ -69,8 +70,17 @@ class Record:
     async def write(self) -> bool:
         """Commit what was added. False when it was refused: the run is not ours any more, or has new mail."""
         if self.refusal is None and self.has_unwritten:
-            await self.services.scribe.write(self)
+            self._writing += 1
+            try:
+                await self.services.scribe.write(self)
+            finally:
+                self._writing -= 1
         return self.refusal is None
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether somebody waits for a commit."""
+        return self._writing > 0
 
     def take(self) -> Append | None:
         """For the scribe: what is to be written now."""

@@ -18,12 +18,14 @@ from holdfast.protocols import Clock
 class Silence:
     """Counts what moves and waits in one run, and tells how long it has been silent."""
 
-    def __init__(self, clock: Clock, on_silence: Callable[[float], None]) -> None:
+    def __init__(self, clock: Clock, is_writing: Callable[[], bool], on_silence: Callable[[float], None]) -> None:
         self._clock = clock
+        self._is_writing = is_writing
         self._on_silence = on_silence
         self._since = clock.monotonic()
         self._call_off: Callable[[], None] | None = None
         self._wait_s = 1.0
+        self._due = 0.0
         self.changed = asyncio.Event()
         """Set whenever anything moves; for those who wait for a condition."""
         self.moving = 0
@@ -39,7 +41,7 @@ class Silence:
         """Tell of silences that last so long."""
         self._wait_s = wait_s
         if self._call_off is None:
-            self._call_off = self._clock.call_later(wait_s, self._ring)
+            self._arm(wait_s)
 
     def stop(self) -> None:
         """Tell no more."""
@@ -90,12 +92,20 @@ class Silence:
             self.changed.clear()
             await self.changed.wait()
 
+    def _arm(self, delay_s: float) -> None:
+        self._due = self._clock.monotonic() + delay_s
+        self._call_off = self._clock.call_later(delay_s, self._ring)
+
     def _ring(self) -> None:
         self._call_off = None
-        silence_s = self._clock.monotonic() - self._since
-        is_at_rest = not self.moving and (self.callers or self.waiting_for)
-        if is_at_rest and silence_s >= self._wait_s:
+        now = self._clock.monotonic()
+        is_late = now - self._due > self._wait_s / 2  # the loop was stuck: what is ready to run has had no chance
+        if is_late or self._is_writing():
+            self.touch()
+        silence_s = now - self._since
+        if self.moving or not (self.callers or self.waiting_for):
+            self._arm(self._wait_s)
+        elif silence_s >= self._wait_s:
             self._on_silence(silence_s)
         else:
-            left_s = self._wait_s - silence_s
-            self._call_off = self._clock.call_later(left_s if left_s > 0 else self._wait_s, self._ring)
+            self._arm(self._wait_s - silence_s)

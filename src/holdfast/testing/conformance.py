@@ -1,4 +1,4 @@
-"""The contract of `Journal` as tests: what an engine must do, J1 to J15, one class to inherit from.
+"""The contract of `Journal` as tests: what an engine must do, J1 to J16, one class to inherit from.
 
     class TestMyEngine(JournalConformance):
         @pytest.fixture
@@ -12,6 +12,11 @@ in memory does not outlive its process) it declares in `not_applicable`, with th
 without knowing the engine (changing bytes behind its back, a commit that fails) are the methods `damage`,
 `fail_commits`, `make_newer` and `make_foreign`.
 
+`conformance_store` holds what the tests are built from, `conformance_model` the state machine that the last of them
+runs. The invariants are numbered in `holdfast.protocols`; each test is named after the one it checks. This file is
+long because the tests stay together, in that order: one class is what an engine inherits, and whoever changes a
+number reads all that is said about it in one place.
+
 Never: sleeps, reads a clock, looks into an engine. Needs pytest and hypothesis (`holdfast[test]`).
 """
 
@@ -19,17 +24,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Protocol
+from dataclasses import replace
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 
 from holdfast.core import accept
-from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind, meta
-from holdfast.core.heads import Head, OpenQuestion, Status
+from holdfast.core.events import Charge, Event
+from holdfast.core.heads import Status
 from holdfast.errors import (
     InternalError,
     JournalCorrupt,
@@ -40,136 +45,31 @@ from holdfast.errors import (
     StoreForeign,
     StoreUnreachable,
 )
-from holdfast.protocols import Append, Claim, Journal, Lease, Post, Worker
+from holdfast.protocols import Claim, Journal, Lease, Post, Worker
+from holdfast.testing.conformance_model import DELAYS, AgainstModel, ModelRun
+from holdfast.testing.conformance_store import (
+    COUNTS,
+    EVENTS,
+    TEXTS,
+    TTL_S,
+    OpenEngine,
+    Store,
+    question,
+    reply,
+    start_of,
+    step,
+)
+
+__all__ = [
+    "COUNTS", "DELAYS", "EVENTS", "GENTLE", "TEXTS", "TTL_S", "AgainstModel", "Damage", "JournalConformance",
+    "ModelRun", "Moment", "OpenEngine", "Store", "question", "reply", "start_of", "step",
+]  # fmt: skip
 
 Damage = Literal["body", "meta", "kind", "missing", "swapped", "tail", "head", "mail", "mail missing"]
 """What is changed: of event 2 the body, meta or kind; event 2 removed, or swapped with 3; the last event removed;
 the head; the oldest unread message, or its place in the store."""
 Moment = Literal["before", "after"]
 """A commit that fails before it has written anything, or after it has written everything."""
-TTL_S = 30.0
-
-
-class OpenEngine(Protocol):
-    """How the suite opens a store of the engine under test."""
-
-    def __call__(self, name: str, *, clock: Callable[[], float], is_dead: Callable[[Worker], bool]) -> Journal: ...
-
-
-class Store:
-    """One store with a clock that only the test moves, and a list of the workers that are proven dead."""
-
-    def __init__(self, open_engine: OpenEngine, name: str) -> None:
-        self.name = name
-        self.time = 1_000_000.0
-        self.dead: set[str] = set()
-        self._open_engine = open_engine
-        self._opened: list[Journal] = []
-        self.journal = self.open()
-
-    def open(self) -> Journal:
-        """Another journal of this store, as another process would open it."""
-        journal = self._open_engine(self.name, clock=lambda: self.time, is_dead=lambda worker: worker.id in self.dead)
-        self._opened.append(journal)
-        return journal
-
-    def reopen(self) -> Journal:
-        """Close everything and open the store again."""
-        self.close()
-        self.journal = self.open()
-        return self.journal
-
-    def close(self) -> None:
-        """Close all journals of this store."""
-        while self._opened:
-            self._opened.pop().close()
-
-    def start(self, run_id: str = "r1", *, agent: str = "agent", message_id: str = "start") -> accept.Posted:
-        """Post the start of a run whose key is its id."""
-        return self.journal.post(run_id, message_id, start_of(run_id, agent))
-
-    def register(self, worker_id: str) -> None:
-        """Give the worker a fresh lease row."""
-        self.journal.register(Worker(worker_id, pid=1), TTL_S)
-
-    def claim(self, worker_id: str, *run_ids: str) -> list[str]:
-        """The ids of what the worker could take, in the order in which it was given."""
-        return [claim.lease.run_id for claim in self.journal.claim(worker_id, run_ids=run_ids or None)]
-
-    def hold(self, run_id: str = "r1", worker_id: str = "w1") -> Claim:
-        """Start the run if need be, and claim it."""
-        self.start(run_id)
-        self.register(worker_id)
-        [claim] = self.journal.claim(worker_id, run_ids=[run_id])
-        return claim
-
-    def write(self, claim: Claim, events: Sequence[Event] = (), **changed: Any) -> JournalError | None:
-        """Append `events` with a head that differs from the claim's in what `changed` says, reading all mail."""
-        return self.journal.append([self.appending(claim, events, **changed)])[0]
-
-    def appending(
-        self,
-        claim: Claim,
-        events: Sequence[Event] = (),
-        *,
-        after: int | None = None,
-        mail_read: int | None = None,
-        posts: Sequence[Post] = (),
-        **changed: Any,
-    ) -> Append:
-        """What `write` appends. Unless told otherwise it comes after all events and reads all mail."""
-        run_id = claim.lease.run_id
-        head = replace(claim.head, **({"status": Status.RUNNING} | changed))
-        if mail_read is None:
-            mail_read = max((mail.number for mail in self.journal.mail(run_id)), default=0)
-        if after is None:
-            after = len(self.journal.events(run_id))
-        return Append(claim.lease, after, events or [step(after)], head, mail_read, posts)
-
-    def record(self, run_id: str = "r1") -> tuple[object, ...]:
-        """All that the store says about a run."""
-        return self.journal.events(run_id), self.journal.head(run_id), self.journal.mail(run_id)
-
-
-def start_of(run_id: str, agent: str = "agent", digest: str = "d1") -> accept.Message:
-    """The start of a run whose key is its id."""
-    return accept.start(agent=agent, key=run_id, input_digest=digest, limits=None, body=b'{"order":1}')
-
-
-def step(number: int, body: bytes = b'{"ok":true}') -> Event:
-    """A step that succeeded."""
-    address = Address("", "fetch", "d1g357", number)
-    return Event(Kind.STEP_SUCCEEDED, 1_000_000.5, address, StepKind.TOOL, Effect.READ, 1, 1, Charge(1), "", body)
-
-
-def question(name: str = "q1") -> OpenQuestion:
-    """A question that may be answered with yes or no."""
-    return OpenQuestion(name, "ask", "Refund?", ("yes", "no"), asked_at=1_000_000.0)
-
-
-def reply(choice: str = "yes", *, to: str = "q1", by: str = "ada") -> accept.Message:
-    """An answer to that question."""
-    return accept.answer(to, choice=choice, by=by, body=None)
-
-
-TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
-COUNTS = st.integers(0, 2**62)
-EVENTS = st.builds(
-    Event,
-    kind=st.sampled_from(Kind),
-    at=st.floats(1, 4e9),
-    address=st.none() | st.builds(Address, TEXTS, TEXTS, TEXTS, st.integers(0, 99)),
-    step=st.none() | st.sampled_from(StepKind),
-    effect=st.none() | st.sampled_from(Effect),
-    logical=st.integers(0, 9),
-    attempt=st.integers(0, 9),
-    charge=st.just(NOTHING) | st.builds(Charge, COUNTS, COUNTS, COUNTS, COUNTS),
-    meta=st.just("") | TEXTS.map(lambda text: meta(text=text)),
-    body=st.none() | st.binary(max_size=200),
-    asked=st.integers(0, 99),
-)
-"""Any event that an engine must give back as it was."""
-
 GENTLE = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
@@ -244,6 +144,18 @@ class JournalConformance:
         assert "Choose one of: yes, no" in store.journal.post("r1", "m1", reply("perhaps")).refused
         assert store.journal.post("r1", "m1", reply()).is_stored
 
+    def test_j1_messages_posted_together_are_judged_one_after_the_other(self, store: Store) -> None:
+        """J1. Without it a message to a run that starts in the same call would be refused, or one would fail all."""
+        names = [("r1", "start"), ("r1", "m1"), ("gone", "m1"), ("r2", "start")]
+        posts = [Post(*name, start_of(name[0]) if name[1] == "start" else accept.cancel(by="ada")) for name in names]
+        posted = store.journal.post_all(posts)
+        assert [one.is_stored for one in posted] == [True, True, False, True]
+        assert [bool(one.refused) for one in posted] == [False, False, True, False]
+        assert [mail.message for mail in store.journal.mail("r1")] == [posts[0].message, posts[1].message]
+        assert [mail.number for mail in store.journal.mail("r2")] == [1]
+        assert store.journal.head("gone") is None and store.journal.mail("gone") == []
+        assert store.journal.post_all([]) == []
+
     def test_j2_the_same_message_counts_once(self, store: Store) -> None:
         """J2. Without it a client that repeats a lost request would act twice."""
         store.start()
@@ -269,6 +181,17 @@ class JournalConformance:
         assert store.journal.post("r1", "m1", accept.cancel(by="ada")).is_stored
         assert store.journal.post("r2", "m1", accept.cancel(by="ada")).is_stored
 
+    def test_j2_also_of_messages_posted_together(self, store: Store) -> None:
+        """J2. Without it a group that is offered again, or names a message twice, would count twice."""
+        posts = [Post("r1", "start", start_of("r1")), *[Post("r1", "m1", accept.cancel(by="ada"))] * 2]
+        assert [one.is_stored for one in store.journal.post_all(posts)] == [True, True, False]
+        before = store.record()
+        more = [*posts, Post("r1", "m2", accept.cancel(by="bob"))]
+        again = store.journal.post_all(posts)
+        assert [(one.is_stored, one.refused) for one in again] == [(False, "")] * 3 and store.record() == before
+        assert [one.is_stored for one in store.journal.post_all(more)] == [False, False, False, True]
+        assert [mail.number for mail in store.journal.mail("r1")] == [1, 2, 3]
+
     def test_j3_the_first_answer_counts(self, store: Store) -> None:
         """J3. Without it two people could both decide."""
         claim = store.hold()
@@ -288,6 +211,16 @@ class JournalConformance:
         store.write(claim, questions=(question(),))
         assert store.journal.mail("r1") == []
         assert "answered already" in store.journal.post("r1", "m2", reply("no")).refused
+
+    def test_j3_also_of_answers_posted_together(self, store: Store) -> None:
+        """J3. Without it two answers that arrive at the same moment would both count."""
+        claim = store.hold()
+        store.write(claim, questions=(question("q1"), question("q2")))
+        answers = [reply("yes"), reply("no", by="bob"), reply("no", to="q2")]
+        posted = store.journal.post_all([Post("r1", f"m{number}", one) for number, one in enumerate(answers)])
+        assert [one.is_stored for one in posted] == [True, False, True]
+        assert "answered already" in posted[1].refused and "ada" in posted[1].refused
+        assert [mail.message for mail in store.journal.mail("r1")] == [answers[0], answers[2]]
 
     def test_j4_what_is_due_is_claimed_once(self, store: Store) -> None:
         """J4. Without it two workers would run the same run, or nobody."""
@@ -619,6 +552,28 @@ class JournalConformance:
         self.fail_commits(store.journal, moments)
         assert [claim.lease for claim in store.journal.claim("w1", run_ids=["r1"])] == [Lease("r1", "w1", 2)]
 
+    @pytest.mark.parametrize("moments", [["before"], ["after"], ["before", "after"]])
+    def test_j13_messages_posted_together_are_looked_up(self, store: Store, moments: list[Moment]) -> None:
+        """J13. Without it the first message of a group could be told to be stored, and the others lost."""
+        self.need("J13")
+        posts = [Post("gone", "m1", accept.cancel(by="ada")), *[Post(f"r{n}", "m1", start_of(f"r{n}")) for n in (1, 2)]]
+        self.fail_commits(store.journal, moments)
+        assert [one.is_stored for one in store.journal.post_all(posts)] == [False, True, True]
+        assert [len(store.journal.mail(run_id)) for run_id in ("r1", "r2")] == [1, 1]
+        self.fail_commits(store.journal, ["before", "before"])
+        with pytest.raises(StoreUnreachable):
+            store.journal.post_all([Post("r3", "m1", start_of("r3")), Post("r1", "m2", accept.cancel(by="ada"))])
+        assert store.journal.head("r3") is None and len(store.journal.mail("r1")) == 1
+
+    @pytest.mark.parametrize("moments", [["before"], ["after"], ["before", "after"]])
+    def test_j13_an_append_that_releases_is_looked_up(self, store: Store, moments: list[Moment]) -> None:
+        """J13. Without it a run could be given back without its last event, or held with it."""
+        self.need("J13")
+        claim = store.hold()
+        self.fail_commits(store.journal, moments)
+        assert store.write(claim, [step(0)], releases=True) is None
+        assert store.journal.events("r1") == [step(0)] and store.journal.owner("r1") is None
+
     def test_j13_what_fails_twice_is_given_up(self, store: Store) -> None:
         """J13. Without it a full disk would be an endless loop, or pass for success."""
         self.need("J13")
@@ -683,6 +638,101 @@ class JournalConformance:
             assert store.claim("w1") == []
         assert store.journal.owner("r1") == (Worker("w2", pid=1), store.time + TTL_S)
 
+    @pytest.mark.parametrize("delay", [5.0, None])
+    def test_j15_an_append_that_releases_wakes_at_the_time_of_its_head(self, store: Store, delay: float | None) -> None:
+        """J15. Without it a suspended run would wake early, never, or only when its worker is dead."""
+        claim = store.hold()
+        wake_at = None if delay is None else store.time + delay
+        assert store.write(claim, [step(0)], status=Status.SUSPENDED, wake_at=wake_at, releases=True) is None
+        assert store.journal.events("r1") == [step(0)] and store.journal.owner("r1") is None
+        head = store.journal.head("r1")
+        assert head is not None and (head.status, head.wake_at) == (Status.SUSPENDED, wake_at)
+        store.time += 4.5
+        assert store.claim("w1") == []
+        store.time += 0.5
+        assert store.claim("w1") == ([] if delay is None else ["r1"])
+
+    def test_j15_an_append_that_releases_leaves_the_epoch_to_the_next_claim(self, store: Store) -> None:
+        """J15. Without it the worker that gave the run back could go on to write to it."""
+        old = store.hold()
+        assert store.write(old, wake_at=store.time, releases=True) is None
+        assert isinstance(store.write(old), LeaseLost)
+        for epoch, worker in ((2, "w2"), (3, "w1")):
+            store.register(worker)
+            [claim] = store.journal.claim(worker)
+            assert claim.lease == Lease("r1", worker, epoch) and not claim.is_takeover
+            assert claim.head == store.journal.head("r1")
+            assert store.write(claim, releases=True) is None
+
+    def test_j15_unread_mail_makes_what_an_append_released_due_at_once(self, store: Store) -> None:
+        """J15. Without it a message that came during the last append would wait for the run's next time, or for ever."""
+        claim = store.hold()
+        store.journal.post("r1", "m1", accept.cancel(by="ada"))
+        assert store.write(claim, mail_read=1, status=Status.SUSPENDED, wake_at=None, releases=True) is None
+        [claim] = store.journal.claim("w1")
+        own = [Post("r1", "m2", accept.cancel(by="r1"))]
+        assert store.write(claim, posts=own, wake_at=store.time + 60, releases=True) is None
+        [claim] = store.journal.claim("w1")
+        assert [mail.number for mail in store.journal.mail("r1")] == [3]
+        assert store.write(claim, wake_at=None, releases=True) is None
+        assert store.claim("w1") == []
+        store.journal.post("r1", "m3", accept.cancel(by="ada"))
+        assert store.claim("w1") == ["r1"]
+
+    def test_j15_an_append_that_is_refused_releases_nothing(self, store: Store) -> None:
+        """J15. Without it the old owner could give away what the new one holds, or a run end over unread mail."""
+        old = store.hold(worker_id="w1")
+        store.journal.release(old.lease, store.time)
+        new = store.hold(worker_id="w2")
+        store.journal.post("r1", "m1", accept.cancel(by="ada"))
+        before = store.record()
+        assert isinstance(store.write(old, wake_at=store.time, releases=True), LeaseLost)
+        ending = store.write(new, mail_read=1, status=Status.SUCCEEDED, wake_at=None, releases=True)
+        assert isinstance(ending, MailWaiting)
+        assert store.journal.owner("r1") == (Worker("w2", pid=1), store.time + TTL_S)
+        assert store.claim("w1") == [] and store.record() == before
+
+    def test_j15_of_a_group_only_the_appends_that_say_so_release(self, store: Store) -> None:
+        """J15. Without it one run's rest would cost the others of its worker their leases."""
+        claims = [store.hold(f"r{number}") for number in range(3)]
+        group = [store.appending(claim, releases=number == 1) for number, claim in enumerate(claims)]
+        group.insert(1, store.appending(claims[1], [step(0)]))
+        group[2] = replace(group[2], after=1)
+        group.append(store.appending(claims[1], [step(2)], after=2))
+        results = store.journal.append(group)
+        assert results[:4] == [None] * 4 and isinstance(results[4], LeaseLost)
+        assert [len(store.journal.events(f"r{number}")) for number in range(3)] == [1, 2, 1]
+        assert [store.journal.owner(f"r{number}") is None for number in range(3)] == [False, True, False]
+
+    def test_j16_unread_names_the_held_runs_that_have_mail(self, store: Store) -> None:
+        """J16. Without it an answer would not reach the run that is awake, or a worker would look into all of its."""
+        claims = {run_id: store.hold(run_id) for run_id in ("r1", "r2", "r3")} | {"r4": store.hold("r4", "w2")}
+        store.start("r5")
+        assert sorted(store.journal.unread("w1")) == ["r1", "r2", "r3"]  # nobody has read their starts
+        for claim in claims.values():
+            assert store.write(claim) is None
+        assert store.journal.unread("w1") == store.journal.unread("w2") == []
+        for run_id in ("r1", "r1", "r3", "r4", "r5"):
+            store.journal.post(run_id, f"m{len(store.journal.mail(run_id))}", accept.cancel(by="ada"))
+        assert sorted(store.journal.unread("w1")) == ["r1", "r3"]
+        assert store.journal.unread("w2") == ["r4"] and store.journal.unread("w3") == []
+        assert store.write(claims["r1"], mail_read=2) is None
+        assert sorted(store.journal.unread("w1")) == ["r1", "r3"]  # one of two is left
+        assert store.write(claims["r1"]) is None
+        assert store.journal.unread("w1") == ["r3"]
+
+    def test_j16_unread_follows_the_owner(self, store: Store) -> None:
+        """J16. Without it a worker would read mail of a run that it has given back or lost."""
+        claim = store.hold(worker_id="w1")
+        store.journal.post("r1", "m1", accept.cancel(by="ada"))
+        assert store.write(claim, mail_read=1, releases=True) is None
+        assert store.journal.unread("w1") == []
+        store.hold(worker_id="w1")
+        assert store.journal.unread("w1") == ["r1"]
+        store.dead.add("w1")
+        store.hold(worker_id="w2")
+        assert store.journal.unread("w1") == [] and store.journal.unread("w2") == ["r1"]
+
     def test_heads_are_found_by_key_prefix_and_status(self, store: Store) -> None:
         """Text is data: what looks like a pattern or like SQL finds only itself."""
         hostile = ["a%", "a_b", "axb", "a' OR '1'='1", 'a"; DROP TABLE runs; --', "ä\U0001f600", "b"]
@@ -712,7 +762,7 @@ class JournalConformance:
         store.journal.close()
 
     def test_all_of_it_against_a_model(self, open_engine: OpenEngine) -> None:
-        """J1 to J11 and J15, in any order: what the engine says is what thirty plain lines say."""
+        """J1 to J11, J15 and J16, in any order: what the engine says is what thirty plain lines say."""
         names = itertools.count()
         is_lasting = "J10" not in self.not_applicable
 
@@ -725,144 +775,3 @@ class JournalConformance:
                     self.store.reopen()
 
         run_state_machine_as_test(Comparison, settings=settings(GENTLE, stateful_step_count=40))
-
-
-@dataclass
-class ModelRun:
-    """What the model knows of a run."""
-
-    head: Head
-    events: list[Event] = field(default_factory=list)
-    mail: list[str] = field(default_factory=list)
-    read: int = 0
-    worker: str | None = None
-    epoch: int = 0
-
-
-RUNS, WORKERS = st.sampled_from(["r1", "r2", "r3"]), st.sampled_from(["w1", "w2"])
-DELAYS = st.none() | st.sampled_from([0.0, 5.0, 40.0])
-
-
-class AgainstModel(RuleBasedStateMachine):
-    """Two workers, three runs, time, death, mail and stale leases, in any order."""
-
-    def open_store(self) -> Store:
-        """A new store."""
-        raise NotImplementedError
-
-    def reopen(self) -> None:
-        """Open the store again, if the engine's stores last."""
-        raise NotImplementedError
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = self.open_store()
-        self.runs: dict[str, ModelRun] = {}
-        self.expires: dict[str, float] = {}
-        self.leases: list[Lease] = []
-
-    def teardown(self) -> None:
-        self.store.close()
-
-    @rule(run_id=RUNS)
-    def start(self, run_id: str) -> None:
-        posted = self.store.start(run_id)
-        assert posted.is_stored is (run_id not in self.runs) and not posted.refused
-        if posted.is_stored:
-            now = self.store.time
-            head = Head(run_id, run_id, "agent", "d1", Status.READY, now, now, wake_at=now)
-            self.runs[run_id] = ModelRun(head, mail=["start"])
-
-    @rule(run_id=RUNS, message_id=st.sampled_from(["m1", "m2", "m3"]))
-    def cancel(self, run_id: str, message_id: str) -> None:
-        posted = self.store.journal.post(run_id, message_id, accept.cancel(by="ada"))
-        run = self.runs.get(run_id)
-        is_known = run is not None and message_id in run.mail
-        is_welcome = run is not None and not is_known and not run.head.status.is_end
-        assert (posted.is_stored, bool(posted.refused)) == (is_welcome, not is_welcome and not is_known)
-        if run is not None and is_welcome:
-            run.mail.append(message_id)
-
-    @rule(worker=WORKERS)
-    def register(self, worker: str) -> None:
-        self.store.register(worker)
-        self.store.dead.discard(worker)
-        self.expires[worker] = self.store.time + TTL_S
-
-    @rule(worker=WORKERS)
-    def die(self, worker: str) -> None:
-        self.store.dead.add(worker)
-
-    @rule(worker=WORKERS)
-    def retire(self, worker: str) -> None:
-        self.store.journal.retire(worker)
-        self.expires.pop(worker, None)
-
-    @rule(seconds=st.sampled_from([1.0, 5.0, 35.0]))
-    def wait(self, seconds: float) -> None:
-        self.store.time += seconds
-
-    @rule(worker=WORKERS, by_id=st.none() | RUNS)
-    def claim(self, worker: str, by_id: str | None) -> None:
-        claims = self.store.journal.claim(worker, run_ids=None if by_id is None else [by_id])
-        wanted = {name: run for name, run in self.runs.items() if by_id in (None, name) and self._may_take(worker, run)}
-        assert {claim.lease.run_id for claim in claims} == set(wanted)
-        for claim in claims:
-            run = wanted[claim.lease.run_id]
-            assert claim == Claim(Lease(run.head.run_id, worker, run.epoch + 1), run.head, run.worker is not None)
-            run.worker, run.epoch = worker, run.epoch + 1
-            self.leases.append(claim.lease)
-
-    def _may_take(self, worker: str, run: ModelRun) -> bool:
-        now = self.store.time
-        is_due = (run.head.wake_at is not None and run.head.wake_at <= now) or len(run.mail) > run.read
-        is_free = run.worker is None or (
-            run.worker != worker and (self.expires.get(run.worker, 0.0) <= now or run.worker in self.store.dead)
-        )
-        return self.expires.get(worker, 0.0) > now and is_due and is_free
-
-    @precondition(lambda self: self.leases)
-    @rule(
-        data=st.data(),
-        count=st.integers(0, 3),
-        status=st.sampled_from([Status.RUNNING, Status.SUSPENDED, Status.SUCCEEDED]),
-        delay=DELAYS,
-        reads=st.booleans(),
-    )
-    def append(self, data: st.DataObject, count: int, status: Status, delay: float | None, reads: bool) -> None:
-        lease = data.draw(st.sampled_from(self.leases))
-        run = self.runs[lease.run_id]
-        wake_at = None if delay is None or status.is_end else self.store.time + delay
-        head = replace(run.head, status=status, wake_at=wake_at, updated_at=self.store.time)
-        events = [step(len(run.events) + place) for place in range(count)]
-        read = len(run.mail) if reads else run.read
-        [result] = self.store.journal.append([Append(lease, len(run.events), events, head, read)])
-        if (run.worker, run.epoch) != (lease.worker_id, lease.epoch):
-            assert isinstance(result, LeaseLost)
-        elif status.is_end and len(run.mail) > read:
-            assert isinstance(result, MailWaiting)
-        else:
-            assert result is None
-            run.head, run.read = head, read
-            run.events.extend(events)
-
-    @precondition(lambda self: self.leases)
-    @rule(data=st.data(), delay=DELAYS)
-    def release(self, data: st.DataObject, delay: float | None) -> None:
-        lease = data.draw(st.sampled_from(self.leases))
-        run = self.runs[lease.run_id]
-        wake_at = None if delay is None else self.store.time + delay
-        self.store.journal.release(lease, wake_at)
-        if (run.worker, run.epoch) == (lease.worker_id, lease.epoch):
-            run.worker, run.head = None, replace(run.head, wake_at=wake_at)
-
-    @rule()
-    def restart(self) -> None:
-        self.reopen()
-
-    @invariant()
-    def agree(self) -> None:
-        journal = self.store.journal
-        for run_id, run in self.runs.items():
-            assert journal.events(run_id) == run.events and journal.head(run_id) == run.head
-            assert [mail.number for mail in journal.mail(run_id)] == list(range(run.read + 1, len(run.mail) + 1))
