@@ -18,7 +18,7 @@ from holdfast.cli.__main__ import VERBS
 from holdfast.cli.exit import Exit
 from holdfast.core.address import run_id
 from holdfast.core.budget import DEFAULT_LIMITS
-from holdfast.core.events import Charge, Event, Kind
+from holdfast.core.events import Event, Kind
 from holdfast.errors import RunCancelled, RunFailed
 from holdfast.journal.memory import MemoryJournal
 from holdfast.runtime.clock import SystemClock
@@ -221,7 +221,7 @@ async def _play(journal: MemoryJournal) -> None:
             await app.run(many, "cancel", key="cancel")
         with pytest.raises(hf.BudgetExceeded):
             await app.run(greedy, "x", key="greedy")
-        await app.resume(await app.start(greedy, "x", key="greedy"), by="ann", budget=Charge(tool_calls=5))
+        await app.resume(await app.start(greedy, "x", key="greedy"), by="ann", budget=hf.Budget(tool_calls=5))
         assert await app.run(greedy, "x", key="greedy") == "b"
 
 

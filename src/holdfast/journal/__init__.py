@@ -1,5 +1,8 @@
 """Where it is written: the codec, and the engines that keep events, heads and mail.
 
+`codec` turns values into bytes and back, with `tags` (the closed list of what bytes may mean) and `typed` (what an
+annotation adds).
+
 `open` finds the engine for a store's name: callers begin there. `sqlite` is the engine and names its parts:
 `file` makes and recognises the file, `database` begins and ends transactions, `checkpoint` keeps the log short;
 `log`, `mailbox` and `leases` hold the statements for events, messages and claims; `rows` turns all of them into

@@ -108,8 +108,9 @@ class Group:
             self._moved[run_no] = (*grown, *place, run_no)
         self._known[run_id] = (run_no, worker_id, epoch, count, chain, posted, read, *place)
         if append.releases:
-            self._given_back[run_no] = (head.wake_at if posted == read else self._now, run_no)
-            del self._known[run_id]
+            due = head.wake_at if posted == read else self._now
+            self._given_back[run_no] = (due, run_no)
+            self._known[run_id] = (run_no, None, epoch, count, chain, posted, read, head.status, head.wake_at, due)
         if append.posts:
             self._deliver(append)
         return None

@@ -1,6 +1,6 @@
 """The journal in memory: the contract of `protocols.Journal` in few lines, for tests and trials.
 
-Invariants: J1–J9, J11 and J15 as everywhere; one lock makes each call a transaction. Never: outlives its process
+Invariants: J1–J9, J11, J15 and J16 as everywhere; one lock makes each call a transaction. Never: outlives its process
 (J10), has bytes that could change (J12), a commit that could fail (J13) or a file that could be foreign (J14).
 """
 

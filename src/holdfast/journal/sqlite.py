@@ -1,6 +1,6 @@
 """The journal in one SQLite file: what holdfast uses unless it is told otherwise.
 
-Invariants (J1–J15 in `protocols` bind; these are how)
+Invariants (J1–J16 in `protocols` bind; these are how)
 1. Whatever decides is read in the transaction that writes: the run's row, its mail, the workers' leases.
 2. `post`, `claim` and `append` are synced to the disk before they return. `release`, `register` and `retire` are
    not: all that a power cut can take from them is that a claim comes back as a takeover, which is always safe.

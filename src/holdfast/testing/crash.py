@@ -247,6 +247,7 @@ def _trial(scenario: Scenario, name: str, *ats: int) -> tuple[Trial, list[str]]:
         place = scenario.prepare(f"{name}{'x' * again}")
         passed: list[str] = []
         kills: list[str] = []
+        labels: list[str] = []
         for at in (*ats, None):
             labels, end = _child(scenario, place, at)
             passed += labels
@@ -256,7 +257,7 @@ def _trial(scenario: Scenario, name: str, *ats: int) -> tuple[Trial, list[str]]:
                 break
             scenario.after_kill(place, passed)
             kills.append(labels[-1])
-    raise AssertionError(f"{name}: the planned kill was not reached in {TRIES} tries; {len(labels)} points were passed")
+    raise AssertionError(f"{name}: the planned kill was not reached in {TRIES} tries")
 
 
 def _problems(scenario: Scenario, place: Any, kills: tuple[str, ...], end: int) -> list[str]:
