@@ -8,7 +8,6 @@ dead. The next `run` is the next process; give it another function with the same
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from holdfast.journal.memory import MemoryJournal
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Append, Journal, Worker
 from holdfast.runtime import current
+from holdfast.runtime.clock import SystemClock
 
 FAST = {"quiet_s": 0.02, "park_s": 0.06, "close_s": 0.5, "poll_s": 0.02, "settle_s": 0.02, "drain_s": 0.5}
 TURNS_AT_EXIT = 10
@@ -79,20 +79,32 @@ class Mortal:
         self.after, self.before = (hook, self.before) if is_written else (self.after, hook)
 
 
+class Ahead(SystemClock):
+    """The machine's clock, set on by a test."""
+
+    by_s = 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        return super().now() + self.by_s
+
+
 class World:
     """One store, and what was done to the world outside."""
 
     Crash = Crash
 
     def __init__(self, path: Path | None) -> None:
+        self.clock = Ahead()
+        """The machine's clock, and how far a test has set it on: time that passes while no process runs."""
         self.dead: set[str] = set()
         self.path = path
         self.effects: list[Any] = []
         """For tools to write to: survives every crash, as the world does."""
         self.store: Journal = (
-            MemoryJournal(clock=time.time, is_dead=self._is_dead)
+            MemoryJournal(clock=self.clock.now, is_dead=self._is_dead)
             if path is None
-            else SqliteJournal(path, clock=time.time, is_dead=self._is_dead)
+            else SqliteJournal(path, clock=self.clock.now, is_dead=self._is_dead)
         )
         self.journal: Mortal | None = None
         """The store as the latest process sees it."""
@@ -102,7 +114,9 @@ class World:
 
     # --- processes -------------------------------------------------------------------------------------------
 
-    def run(self, agent: Any, given: Any = None, *, key: str = "k", wait: Any = 5.0, budget: Any = None, **how: Any) -> Any:
+    def run(
+        self, agent: Any, given: Any = None, *, key: str = "k", wait: Any = 5.0, budget: Any = None, **how: Any
+    ) -> Any:
         """One process that starts or goes on with this run; the result."""
         return self.play(lambda app: app.run(agent, given, key=key, wait=wait, budget=budget), **how)
 
@@ -121,7 +135,11 @@ class World:
         journal = self.journal = Mortal(self.store)
         prepare(journal)
         app = hf.App(
-            journal, agents=agents, serves=serves, settings=hf.Settings(**{**FAST, **settings}), clock=clock
+            journal,
+            agents=agents,
+            serves=serves,
+            settings=hf.Settings(**{**FAST, **settings}),
+            clock=clock or self.clock,
         )
 
         async def main() -> Any:

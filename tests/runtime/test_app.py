@@ -201,4 +201,4 @@ def test_a_deploy_that_takes_another_input_type_is_blocked_and_not_failed(world:
 async def _serve_once(app: hf.App, world: Any) -> None:
     async with asyncio.timeout(5):
         while world.head().status is Status.RUNNING:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0)

@@ -145,7 +145,7 @@ def test_a_blocked_run_goes_on_with_the_old_code(world: Any, shop: Any) -> None:
 
 
 def test_an_agent_that_returns_before_recorded_effects_is_blocked(world: Any, shop: Any) -> None:
-    """"Done" over a payment that the new code knows nothing about would hide it for ever."""
+    """ "Done" over a payment that the new code knows nothing about would hide it for ever."""
 
     @deploy
     async def before(run: hf.Run, given: Any) -> Any:
@@ -165,7 +165,7 @@ def test_an_agent_that_returns_before_recorded_effects_is_blocked(world: Any, sh
 
 
 def test_an_agent_that_raises_before_recorded_effects_is_blocked(world: Any, shop: Any) -> None:
-    """"Failed" would let `resume` and reports act as if the payment had not been made."""
+    """ "Failed" would let `resume` and reports act as if the payment had not been made."""
 
     @deploy
     async def before(run: hf.Run, given: Any) -> Any:

@@ -245,7 +245,7 @@ def test_a_question_expires_while_no_process_runs(world: Any, shop: Any) -> None
 
     with pytest.raises(hf.RunWaiting):
         world.run(agent, wait=0)
-    asyncio.run(asyncio.sleep(0.1))
+    world.clock.by_s += 0.2
     assert world.run(agent) == ["expired", {"why": "too late"}]
 
 

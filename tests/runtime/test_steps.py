@@ -112,7 +112,7 @@ class Odd(BaseException):
 class Hostile(Exception):
     """Whose every attribute is a trap."""
 
-    headers = ["Retry-After", "3"]
+    headers = ("Retry-After", "3")
 
     @property
     def response(self) -> Any:
@@ -190,7 +190,9 @@ def test_whatever_a_tool_raises_is_recorded_and_typed(quick: Any, number: int, e
     assert "\x00" not in text and len(text) < 5_000
 
 
-def test_a_result_that_cannot_be_written_is_recorded_as_opaque_and_its_effect_not_repeated(world: Any, shop: Any) -> None:
+def test_a_result_that_cannot_be_written_is_recorded_as_opaque_and_its_effect_not_repeated(
+    world: Any, shop: Any
+) -> None:
     """A payment whose receipt has no JSON form would otherwise be made again, or lost."""
 
     @hf.tool(effect="once")
@@ -439,7 +441,9 @@ def test_not_done_is_believed_when_said_twice_settle_apart(world: Any, shop: Any
     assert [(e.logical, e.attempt) for e in world.events(Kind.STEP_INTENDED)] == [(1, 1), (1, 2)]
 
 
-@pytest.mark.parametrize("said", [hf.Unknown("who knows"), hf.Unknown, ValueError("down"), None, "yes", "hang", Odd("x")])
+@pytest.mark.parametrize(
+    "said", [hf.Unknown("who knows"), hf.Unknown, ValueError("down"), None, "yes", "hang", Odd("x")]
+)
 def test_a_verify_that_cannot_tell_leaves_it_to_a_person(world: Any, shop: Any, said: Any) -> None:
     """A broken verify must neither repeat the payment nor skip it, nor hang for ever."""
     agent = checked(world, shop, [said])
@@ -503,7 +507,7 @@ def test_an_idempotent_effect_past_its_window_is_in_doubt(world: Any, shop: Any)
 
     with pytest.raises(world.Crash):
         world.run(agent)
-    asyncio.run(asyncio.sleep(0.06))
+    world.clock.by_s += 0.06
     with pytest.raises(RunBlocked, match="in_doubt"):
         world.run(agent)
     assert shop.done == [("put", 1)]

@@ -129,14 +129,15 @@ def test_a_process_with_a_sync_tool_that_never_returns_ends() -> None:
     """A hung socket in a tool must not outlive SIGTERM's patience."""
     said = process("""
         @hf.tool(effect="once")
-        def hang(x): threading.Event().wait()
+        def hang(x): began.set(); threading.Event().wait()
+        began = threading.Event()
         @hf.agent
         async def agent(run, given):
             await asyncio.to_thread(hang, 1)
         async def main():
             async with app:
                 await app.start(agent, None, key="k")
-                await asyncio.sleep(0.05)
+                await asyncio.to_thread(began.wait)
             print("left")
         asyncio.run(main())
     """)
@@ -159,7 +160,9 @@ def test_a_process_ends_when_a_thread_outlives_its_agent() -> None:
     assert said == "result done\n"
 
 
-@pytest.mark.parametrize("how", ["await run.sleep(3600)", "await look(1)", "await asyncio.sleep(0); await run.ask('?')"])
+@pytest.mark.parametrize(
+    "how", ["await run.sleep(3600)", "await look(1)", "await asyncio.sleep(0); await run.ask('?')"]
+)
 def test_a_process_whose_code_swallows_every_cancellation_ends(how: str) -> None:
     """`except BaseException: continue` in a framework would make every deploy wait for SIGKILL."""
     said = process(f"""
@@ -167,16 +170,17 @@ def test_a_process_whose_code_swallows_every_cancellation_ends(how: str) -> None
         async def look(x): await asyncio.Event().wait()
         @hf.agent
         async def agent(run, given):
-            asyncio.get_running_loop().call_later(0.1, lambda: None)
+            began.set()
             while True:
                 try:
                     {how}
                 except BaseException:
                     continue
+        began = threading.Event()
         async def main():
             async with app:
                 await app.start(agent, None, key="k")
-                await asyncio.sleep(0.1)
+                await asyncio.to_thread(began.wait)
             print("left")
         asyncio.run(main())
     """)

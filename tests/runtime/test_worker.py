@@ -174,7 +174,7 @@ def test_a_store_that_fails_once_does_not_strand_the_run_in_a_living_worker(quic
         await app.start(agent, None, key="k")
         async with asyncio.timeout(5):
             while quick.store.head(quick.id()).status is not Status.SUCCEEDED:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
 
     quick.play(scenario, prepare=prepare, agents=[agent], serves=True)
     assert not failures
@@ -230,7 +230,10 @@ def test_a_bug_of_ours_in_a_step_is_raised_and_does_not_hang(quick: Any) -> None
             raise ZeroDivisionError("a bug of ours")
 
         plan = Attempts(
-            call=Call("", "buggy", "", StepKind.TOOL, Effect.ONCE), args=b"{}", retry=hf.Retry(attempts=1), attempt=attempt
+            call=Call("", "buggy", "", StepKind.TOOL, Effect.ONCE),
+            args=b"{}",
+            retry=hf.Retry(attempts=1),
+            attempt=attempt,
         )
         await place.driver.step(plan)
 
