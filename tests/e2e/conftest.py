@@ -1,0 +1,113 @@
+"""A user's directory, with `holdfast` in it as a process, and a ledger that records what its agents do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from holdfast.testing.ledger import Ledger
+
+PREAMBLE = """
+import asyncio
+import http.client
+import json
+import os
+
+import holdfast as hf
+
+def call(method, path, body=None, key=""):
+    connection = http.client.HTTPConnection(os.environ["LEDGER"], timeout=30)
+    try:
+        connection.request(method, path, body, {"Idempotency-Key": key})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+async def send(path, args, key):
+    status, answer = await asyncio.to_thread(call, "POST", "/effects/" + path, json.dumps({"args": args}), key)
+    if status >= 300:
+        raise RuntimeError(status)
+    return answer["id"]
+"""
+
+
+class Said(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Desk:
+    """The directory; its agents know the ledger as `LEDGER`."""
+
+    def __init__(self, home: Path, ledger: Ledger) -> None:
+        self.home = home
+        self.ledger = ledger
+        self.environment = {"LEDGER": ledger.url.removeprefix("http://")}
+        self._started: list[subprocess.Popen[str]] = []
+
+    def write(self, agents: str, name: str = "agents.py") -> None:
+        """Put a file of agents there, which may use `send` and `call`."""
+        (self.home / name).write_text(PREAMBLE + agents)
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """`holdfast COMMAND`, still running."""
+        dropped = ("HOLDFAST_", "ANTHROPIC_", "PYTHONWARNINGS")
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "holdfast.cli", *command],
+            cwd=self.home,
+            env=ours | self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._started.append(process)
+        return process
+
+    def run(self, *command: str) -> Said:
+        """`holdfast COMMAND`, to its end."""
+        process = self.start(*command)
+        out, err = process.communicate(timeout=40)
+        return Said(process.returncode, out, err)
+
+    def go(self, agent: str) -> subprocess.Popen[str]:
+        """Start or go on with the one run."""
+        return self.start("run", f"agents.py:{agent}", "x", "--key", "k")
+
+    def to_end(self, agent: str) -> Said:
+        """The same, to the end of its process."""
+        return self.run("run", f"agents.py:{agent}", "x", "--key", "k")
+
+    def show(self) -> Any:
+        """`holdfast show --json` of the one run."""
+        said = self.run("show", "k", "--json")
+        assert said.code == 0, said.err
+        return json.loads(said.out)
+
+    def end(self) -> None:
+        """End what is left."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A directory and a ledger of its own."""
+    with Ledger() as ledger:
+        desk = Desk(tmp_path, ledger)
+        yield desk
+        desk.end()

@@ -1,0 +1,103 @@
+"""Which test shows which requirement: the map from the behaviours that were asked for to the tests that check them.
+
+If these fail, a requirement would seem to be shown by a test that was renamed or removed.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+
+SHOWN_BY = {
+    "R1 retry the step, never the run": (
+        "e2e/test_requirements_effects.py::test_a_failing_model_repeats_the_call_and_never_the_run",
+        "models/test_answer.py::test_requests_on_the_wire_are_our_attempts",
+    ),
+    "R2 side-effect classes and deterministic keys": (
+        "e2e/test_requirements_effects.py::test_a_lost_answer_of_a_once_effect_goes_to_verify",
+        "e2e/test_requirements_effects.py::test_a_once_effect_that_nobody_can_verify_goes_to_a_person",
+        "e2e/test_requirements_effects.py::test_an_idempotent_effect_has_one_key_in_every_attempt_and_process",
+        "runtime/test_steps.py::test_an_exception_after_the_effect_is_unknown_and_not_no",
+        "runtime/test_driver.py::test_a_retry_loop_of_the_users_own_around_a_once_tool_makes_one_effect",
+        "core/test_address.py::test_ids_are_what_they_always_were",
+    ),
+    "R4 exponential backoff with full jitter, always bounded": (
+        "runtime/test_steps.py::test_waits_have_full_jitter_within_doubling_bounds",
+        "runtime/test_steps.py::test_retry_after_is_a_floor",
+        "e2e/test_requirements_retry.py::test_an_http_date_is_a_floor_for_the_next_attempt",
+        "runtime/test_steps.py::test_attempts_are_bounded_and_each_is_charged",
+        "runtime/test_steps.py::test_the_total_time_of_retries_is_bounded",
+        "core/test_policy.py::test_attempts_without_a_usable_bound_are_refused",
+    ),
+    "R9 kill -9 anywhere": (
+        "crash/test_support_sweep.py::test_two_tickets_killed_in_every_kind_of_window",
+        "crash/test_support_sweep.py::test_twelve_tickets_killed_at_every_point",
+        "crash/test_sweep.py::test_every_point_of_a_round_with_a_second_kill_in_recovery",
+        "crash/test_sweep.py::test_every_pair_of_points_of_twelve_steps",
+        "crash/test_processes.py::test_a_storm_of_kills",
+        "crash/test_processes.py::test_many_storms_of_kills",
+        "crash/test_planted.py::test_a_planted_bug_is_caught",
+    ),
+    "R10 intent before effect": (
+        "crash/test_sweep.py::test_every_point_of_a_round_with_a_second_kill_in_recovery",
+        "crash/test_support_sweep.py::test_two_tickets_killed_in_every_kind_of_window",
+        "e2e/test_requirements_effects.py::test_a_once_effect_that_nobody_can_verify_goes_to_a_person",
+        "runtime/test_steps.py::test_not_done_is_believed_when_said_twice_settle_apart",
+    ),
+    "R11 valid transcript on resume": (
+        "e2e/test_requirements_models.py::test_a_run_killed_in_the_middle_of_a_tool_resumes_with_a_valid_transcript",
+        "e2e/test_requirements_models.py::test_the_model_is_told_that_an_effect_is_unverified_and_the_repair_is_kept",
+        "models/test_wire.py::test_a_resumed_transcript_is_valid",
+    ),
+    "R13 single writer with fencing": (
+        "crash/test_processes.py::test_a_stopped_process_that_wakes_up_changes_nothing",
+        "crash/test_processes.py::test_a_process_stopped_in_the_middle_of_an_effect_begins_no_other",
+        "crash/test_processes.py::test_two_processes_at_once_on_one_key",
+        "runtime/test_worker.py::test_a_worker_that_lost_its_lease_changes_nothing_and_its_code_unwinds",
+        "runtime/test_worker.py::test_a_lease_that_ran_out_while_the_process_was_stopped_begins_nothing",
+        "journal/test_sqlite.py::test_a_stopped_worker_keeps_its_run_until_the_lease_expires",
+        "journal/test_sqlite.py::test_a_killed_worker_is_replaced_at_once",
+    ),
+    "R14 SIGTERM is resumable": (
+        "crash/test_processes.py::test_sigterm_in_the_middle_of_an_effect",
+        "cli/test_interrupt.py::test_an_effect_in_flight_finishes_and_the_restart_finishes_the_run",
+        "cli/test_interrupt.py::test_a_parked_run_is_left_with_its_question_open",
+        "runtime/test_worker.py::test_an_effect_that_outlasts_the_drain_is_in_doubt_and_not_repeated",
+    ),
+    "R24 hard caps before the call": (
+        "e2e/test_requirements_models.py::test_the_fourth_call_of_thirty_cents_is_never_sent",
+        "models/test_wire.py::test_a_call_that_does_not_fit_its_tokens_is_never_sent",
+        "models/test_wire.py::test_a_dollar_budget_without_a_price_stops_the_run_until_there_is_one",
+        "runtime/test_steps.py::test_the_call_that_does_not_fit_is_never_begun_and_resume_goes_on_at_it",
+        "runtime/test_steps.py::test_parallel_calls_cannot_slip_past_the_cap_together",
+    ),
+}
+
+
+@cache
+def found_in(file: str) -> dict[str, str | None]:
+    """The tests of a file, with what each says that would be lost."""
+    tree = ast.parse((TESTS / file).read_text("utf-8"))
+    found = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return {node.name: ast.get_docstring(node) for node in found if node.name.startswith("test_")}
+
+
+@pytest.mark.parametrize("requirement", SHOWN_BY)
+def test_each_named_test_exists_and_says_what_would_be_lost(requirement: str) -> None:
+    """A requirement whose test is gone is a claim without a proof."""
+    for shown_by in SHOWN_BY[requirement]:
+        file, _, name = shown_by.partition("::")
+        assert found_in(file).get(name), f"{requirement}: {shown_by} does not exist, or does not say why"
+
+
+def test_no_test_is_named_for_a_requirement_and_missing_here() -> None:
+    """A test that was written for a requirement would not be found by those who ask for it."""
+    listed = {shown_by for named in SHOWN_BY.values() for shown_by in named}
+    files = sorted(TESTS.glob("e2e/test_requirements_*.py"))
+    there = {f"e2e/{file.name}::{name}" for file in files for name in found_in(f"e2e/{file.name}")}
+    assert there and there <= listed
