@@ -145,7 +145,7 @@ def test_a_blocked_run_goes_on_with_the_old_code(world: Any, shop: Any) -> None:
 
 
 def test_an_agent_that_returns_before_recorded_effects_is_blocked(world: Any, shop: Any) -> None:
-    """ "Done" over a payment that the new code knows nothing about would hide it for ever."""
+    """A "done" over a payment that the new code knows nothing about would hide it for ever."""
 
     @deploy
     async def before(run: hf.Run, given: Any) -> Any:
@@ -165,7 +165,7 @@ def test_an_agent_that_returns_before_recorded_effects_is_blocked(world: Any, sh
 
 
 def test_an_agent_that_raises_before_recorded_effects_is_blocked(world: Any, shop: Any) -> None:
-    """ "Failed" would let `resume` and reports act as if the payment had not been made."""
+    """A "failed" would let `resume` and reports act as if the payment had not been made."""
 
     @deploy
     async def before(run: hf.Run, given: Any) -> Any:
@@ -631,3 +631,141 @@ def test_a_stronger_tool_inside_a_step_is_refused_before_it_begins(world: Any, s
     assert "UsageError" in text and "not begun" in text
     assert shop.paid() == ["inner"]
     assert {event.address.name for event in world.events(Kind.STEP_INTENDED)} == {"honest"}
+
+
+# --- a crash at every write ------------------------------------------------------------------------------------
+
+
+class Truthful:
+    """An agent with every sort of branch, whose tools can tell what happened."""
+
+    def __init__(self, world: Any) -> None:
+        self.done = world.effects
+
+        @hf.tool(effect="read")
+        async def look(x: Any) -> Any:
+            await asyncio.sleep(0)
+            return {"saw": x}
+
+        async def verify(key: str, x: Any) -> Any:
+            made = [done for done in self.done if done[1] == key]
+            return hf.Done(f"paid {x}") if made else hf.NotDone()
+
+        @hf.tool(effect="once", verify=verify)
+        async def pay(x: Any, *, idempotency_key: str = hf.INJECTED) -> str:
+            await turns(2)
+            self.done.append((x, idempotency_key))
+            await turns(2)
+            return f"paid {x}"
+
+        @hf.tool(effect="idempotent")
+        async def put(x: Any, *, idempotency_key: str = hf.INJECTED) -> str:
+            self.done.append((x, idempotency_key))
+            await turns(1)
+            return f"put {x}"
+
+        @hf.tool(effect="once", verify=verify)
+        async def refuses(x: Any, *, idempotency_key: str = hf.INJECTED) -> str:
+            raise hf.NotDone("closed")
+
+        async def branch(x: str) -> list[Any]:
+            saw = await look(x)
+            return [await pay(saw["saw"]), await put(x + "!"), await pay("equal")]
+
+        @deploy
+        async def agent(run: hf.Run, given: Any) -> Any:
+            both = await asyncio.gather(branch("a"), branch("b"))
+            await run.note("paid")
+            try:
+                await refuses(1)
+            except hf.ToolFailed as error:
+                text = str(error)
+            loser = asyncio.ensure_future(pay("loser"))
+            winner = asyncio.ensure_future(look("winner"))
+            await asyncio.wait({loser, winner}, return_when=asyncio.FIRST_COMPLETED)
+            won = [winner.done()]
+            loser.cancel()
+            await asyncio.gather(loser, return_exceptions=True)
+            await run.sleep(0.001)
+            return [both, text, won, await pay("last"), str(run.uuid())]
+
+        self.agent = agent
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_a_crash_at_every_write_ends_in_the_same_result_with_each_effect_once(quick: Any, is_written: bool) -> None:
+    """The one promise: wherever the process dies, nothing is paid twice, nothing is forgotten, nobody is asked."""
+    plain = type(quick)(None)
+    expected = plain.run(Truthful(plain).agent, settle_s=0)
+    writes = plain.journal.transactions
+    assert writes > 15
+    crashes = 0
+
+    def dies(at: int) -> Any:
+        return lambda journal: journal.die_at(at, is_written=is_written)
+
+    for number in range(1, writes + 1):
+        for again in (0, 1, 2):  # and once more, soon after the recovery has begun
+            world = type(quick)(None)
+            agent = Truthful(world).agent
+            for at in [number, again] if again else [number]:
+                try:
+                    world.run(agent, settle_s=0, prepare=dies(at))
+                except world.Crash:
+                    crashes += 1
+            result = world.run(agent, settle_s=0)
+            case = (number, again, is_written, world.effects, world.kinds())
+            assert result == expected, case
+            once = [done for done in world.effects if not str(done[0]).endswith("!")]
+            assert len(once) == len(set(once)) == 6, case
+            assert {x for x, _ in once} == {"a", "b", "equal", "loser", "last"}, case
+            assert world.state().reserved == (0, 0, 0, 0), case
+            assert not world.events(Kind.QUESTION_ASKED), case
+    assert crashes > 2 * writes
+
+
+def test_a_tool_that_changes_its_arguments_changes_only_its_copy(world: Any) -> None:
+    """A list that a tool has emptied would give the next call another address than on replay."""
+
+    @hf.tool(effect="once")
+    async def greedy(items: list[int]) -> int:
+        items.clear()
+        return len(items)
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        items = [1, 2]
+        await greedy(items)
+        return items
+
+    assert world.run(agent) == [1, 2]
+
+
+def test_steps_without_a_tool_are_found_by_name_and_arguments(world: Any, shop: Any) -> None:
+    """A step found by its place alone would give `B` the outcome of `A` after a deploy."""
+
+    def act(what: str, *, idempotency_key: str = hf.INJECTED) -> str:
+        shop.done.append((what, idempotency_key))
+        return f"did {what}"
+
+    @deploy
+    async def before(run: hf.Run, given: Any) -> Any:
+        await run.step("act", act, "A")
+        await run.step("act", act, "B")
+        await shop.pay("end")
+
+    @deploy
+    async def swapped(run: hf.Run, given: Any) -> Any:
+        b = await run.step("act", act, "B")
+        a = await run.step("act", act, "A")
+        return [a, b, await shop.pay("end")]
+
+    shop.dies_at = "end"
+    with pytest.raises(world.Crash):
+        world.run(before)
+    with pytest.raises(RunBlocked, match="in_doubt"):
+        world.run(swapped)
+    world.answer("it_did_not", swapped)
+    assert world.run(swapped) == ["did A", "did B", "paid end (2)"]
+    assert [what for what, *_ in shop.done] == ["A", "B", "pay", "pay"]
+    assert len({key for what, key, *_ in shop.done if what in "AB"}) == 2

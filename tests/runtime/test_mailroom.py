@@ -13,7 +13,7 @@ import holdfast as hf
 from holdfast.core import accept
 from holdfast.core.events import Kind
 from holdfast.core.heads import Status
-from holdfast.errors import BudgetExceeded, MessageRefused, NotFound, RunCancelled
+from holdfast.errors import BudgetExceeded, MessageRefused, NotFound, RunBlocked, RunCancelled
 from holdfast.testing.clock import ManualClock
 
 BUDGET = hf.Budget(tool_calls=100)
@@ -333,3 +333,49 @@ def test_the_budget_of_a_later_start_does_not_replace_the_first(world: Any, shop
     with pytest.raises(BudgetExceeded):
         world.run(agent, budget=hf.Budget(tool_calls=50))
     assert shop.paid() == [1]
+
+
+def test_runs_over_the_parked_limit_are_closed_and_still_get_their_answers(quick: Any, shop: Any) -> None:
+    """A limit on memory must not be a limit on promises."""
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        answer = await run.ask("Pay?")
+        await shop.pay([run.key, answer.value])
+        return answer.value
+
+    keys = [f"k{i}" for i in range(20)]
+
+    async def scenario(app: hf.App) -> None:
+        runs = [await app.start(agent, None, key=key) for key in keys]
+        async with asyncio.timeout(10):
+            while sum(quick.store.owner(run) is not None for run in runs) > 5:
+                await asyncio.sleep(0)
+            for run, key in zip(runs, keys, strict=True):
+                (question,) = quick.head(key).questions
+                await app.answer(run, question.id, key)
+            while not all(quick.head(key).status.is_end for key in keys):
+                await asyncio.sleep(0)
+
+    quick.play(scenario, agents=[agent], serves=True, parked_max=5, park_s=60)
+    assert sorted(shop.paid()) == sorted([key, key] for key in keys)
+
+
+def test_a_cancel_over_an_effect_in_doubt_says_so(world: Any, shop: Any) -> None:
+    """The word "cancelled" alone would hide that money may have moved."""
+
+    @hf.tool(effect="once")
+    async def charge(x: int) -> None:
+        shop.done.append(x)
+        raise ConnectionError("the answer was lost")
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        await charge(1)
+
+    with pytest.raises(RunBlocked):
+        world.run(agent)
+    world.play(lambda app: app.cancel(world.id(), by="ann"))
+    with pytest.raises(RunCancelled, match="In doubt, and left so: charge"):
+        world.run(agent)
+    assert shop.done == [1]

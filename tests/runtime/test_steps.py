@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
+import subprocess
+import sys
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,6 +20,7 @@ from holdfast.errors import BudgetExceeded, RunBlocked, RunFailed, RunStopped, U
 from holdfast.runtime import current
 from holdfast.runtime.steps import Attempted, Attempts
 from holdfast.testing.clock import ManualClock
+from holdfast.testing.ledger import Ledger
 
 BUDGET = hf.Budget(tool_calls=1_000)
 HOUR = 3_600.0
@@ -792,3 +799,102 @@ def test_a_settlement_over_the_cap_is_recorded_with_a_warning(world: Any) -> Non
     }
     assert world.state().spent == Charge(model_calls=1, usd_nano=1_300_000_000)
     assert len(world.events(Kind.STEP_INTENDED)) == 1
+
+
+# --- the world outside -----------------------------------------------------------------------------------------
+
+
+def test_a_dropped_answer_is_cleared_up_by_asking_the_ledger(world: Any) -> None:
+    """The commonest failure of all: the provider did it, and the connection broke before it said so."""
+    with Ledger() as ledger:
+        ledger.fault("refund", on=1, fault="drop_after")
+
+        def ask_for(key: str, cents: int) -> Any:
+            made = [effect for effect in ledger.effects("refund") if effect.key == key]
+            return hf.Done({"seq": made[0].seq}) if made else hf.NotDone()
+
+        @hf.tool(effect="once", verify=ask_for)
+        def refund(cents: int, *, idempotency_key: str = hf.INJECTED) -> dict[str, int]:
+            return send(ledger.url, "refund", cents, idempotency_key)
+
+        @deploy
+        async def agent(run: hf.Run, given: Any) -> Any:
+            return await asyncio.to_thread(refund, 500)
+
+        assert world.run(agent) == {"seq": 1}
+        assert len(ledger.effects("refund")) == 1
+
+
+def send(url: str, name: str, args: Any, key: str) -> dict[str, int]:
+    """One effect, as a payment client would send it."""
+    connection = HTTPConnection(urlsplit(url).netloc, timeout=10)
+    try:
+        connection.request("POST", f"/effects/{name}?dedupe=1", json.dumps({"args": args}), {"Idempotency-Key": key})
+        return {"seq": json.loads(connection.getresponse().read())["seq"]}
+    finally:
+        connection.close()
+
+
+PROCESS = """
+import os, sys, holdfast as hf
+store, file, dies = sys.argv[1:]
+@hf.tool(effect="idempotent")
+async def put(x: int, *, idempotency_key: str = hf.INJECTED) -> str:
+    with open(file, "a") as effects:
+        effects.write(idempotency_key + "\\n")
+    if dies == "yes":
+        os._exit(9)
+    return "put"
+@hf.agent(name="shop")
+async def agent(run, given):
+    return await put(1)
+print(hf.App("sqlite:///" + store).run_sync(agent, None, key="k"))
+"""
+
+
+def test_another_process_takes_over_at_once_with_the_same_key(tmp_path: Any) -> None:
+    """A key that depended on the process would make every crash a second payment."""
+    file = tmp_path / "effects"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", PROCESS, str(tmp_path / "h.db"), str(file), dies],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        for dies in ("yes", "yes", "no")
+    ]
+    assert [done.returncode for done in said] == [9, 9, 0], said
+    assert said[2].stdout == "put\n"
+    keys = file.read_text().split()
+    assert len(keys) == 3 and len(set(keys)) == 1
+
+
+@dataclasses.dataclass
+class Receipt:
+    """A typed result."""
+
+    number: int
+
+
+def test_a_result_that_a_person_entered_and_that_does_not_fit_can_be_mended(world: Any, shop: Any) -> None:
+    """A typing error at two in the morning must not end the run for good, nor pay again."""
+
+    @hf.tool(effect="once")
+    async def charge(x: int) -> Receipt:
+        shop.done.append(x)
+        raise ConnectionError("the answer was lost")
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return (await charge(1)).number
+
+    with pytest.raises(RunBlocked):
+        world.run(agent)
+    world.answer("it_happened", agent, result="receipt 7")
+    for _ in range(2):
+        with pytest.raises(RunBlocked, match="does not fit"):
+            world.run(agent)
+    world.answer("it_happened", agent, result={"number": 7})
+    assert world.run(agent) == 7
+    assert shop.done == [1]

@@ -197,3 +197,17 @@ def test_run_wait_style_sync_code_in_the_agent_cannot_stop_the_lease_thread(worl
         return "done"
 
     assert world.run(agent, lease_s=0.3) == "done"
+
+
+def test_tools_on_the_loop_of_another_thread_are_steps() -> None:
+    """A framework that runs its tools on a loop of its own would mix two loops, or lose the record."""
+    said = process("""
+        @hf.tool(effect="read")
+        async def look(x): return x
+        @hf.agent
+        async def agent(run, given):
+            async def far(): return await asyncio.gather(*(look(name) for name in "abc"))
+            return await asyncio.to_thread(lambda: asyncio.run(far()))
+        ends(agent)
+    """)
+    assert said == "result ['a', 'b', 'c']\n"

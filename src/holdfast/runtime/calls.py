@@ -28,6 +28,7 @@ from holdfast.protocols import Lease
 from holdfast.runtime.record import Record
 from holdfast.runtime.rest import Silence
 from holdfast.runtime.settings import Services
+from holdfast.runtime.thread import is_running_here
 
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
@@ -104,7 +105,7 @@ class Calls(ABC):
 
     def replayed(self, call: Call) -> Event | None:
         """The call's outcome when it is next in the record and nothing else is under way; otherwise ask for a step."""
-        if self.is_closing or self._waiting or self.record.has_unwritten:
+        if self.is_closing or self._waiting or self.record.has_unwritten or not is_running_here(self.loop):
             return None
         outcome = self.machine.replay(call)
         if outcome is not None and outcome.at > self.latest_at:
@@ -115,6 +116,8 @@ class Calls(ABC):
         """Ask for a step; comes back with its outcome, when it has one and it is its turn."""
         if self.is_closing:
             await self._refuse()
+        if not is_running_here(self.loop):  # a framework's own loop in a thread: asked for, and performed, on ours
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.step(performance), self.loop))
         what = performance.call[:3]
         self._see_cancelled(self._alike.get(what, {}))
         ask, command = self.machine.ask(performance.call)

@@ -188,8 +188,14 @@ class Driver(Calls):
 
     async def _end_stopped(self) -> None:
         if self._stop is not None:
-            outcome, why, facts = self._stop
-            await self._write_end(meta(outcome=outcome, why=why, **facts), None)
+            await self._write_end(self._stopped(*self._stop), None)
+
+    def _stopped(self, outcome: Status, why: str, facts: dict[str, Any]) -> str:
+        """The facts of the end; a cancel tells what nobody will now find out."""
+        if outcome is Status.CANCELLED:
+            left = [str(s.address) for s in self.state.slots.values() if s.is_in_flight and s.effect.is_write]
+            why += f". In doubt, and left so: {', '.join(left)}" if left else ""
+        return meta(outcome=outcome, why=why, **facts)
 
     async def _write_end(self, facts: str, body: bytes | None) -> None:
         self.is_closing = True  # a task that outlives its agent begins nothing any more
@@ -202,8 +208,7 @@ class Driver(Calls):
             self.record.is_last = False
             await mailroom.open_mail(self)
             if self._stop is not None:
-                outcome, why, more = self._stop
-                facts, body = meta(outcome=outcome, why=why, **more), None
+                facts, body = self._stopped(*self._stop), None
         self._release(None)
 
     async def _block(self, block: Block) -> None:

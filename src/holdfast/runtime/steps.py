@@ -82,6 +82,8 @@ class Attempts:
     refusal: str = ""
     """Why it may not be sent at all (an unknown price); the run is stopped with it."""
     verify: Callable[[str], Awaitable[Verdict]] | None = None
+    misfit: Callable[[bytes], str] = lambda body: ""
+    """Why a result that somebody else gave cannot be this step's; empty when it can."""
 
     @property
     def is_write(self) -> bool:
@@ -276,6 +278,8 @@ class _Attempting:
                     await self._ask_person(slot, because)
                 case doubt.Repeat():
                     return True
+                case doubt.Conclude(by, body) if body is not None and (wrong := self.plan.misfit(body)):
+                    await self._ask_person(slot, f"the result that {by} gave does not fit: {wrong}")
                 case doubt.Conclude(by, body):
                     await self._conclude(Kind.STEP_SUCCEEDED, Attempted(body, slot.reservation), {"by": by})
                     return False

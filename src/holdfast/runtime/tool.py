@@ -18,7 +18,7 @@ from holdfast.errors import Unencodable, UsageError
 from holdfast.journal.codec import decode, digest, encode
 from holdfast.runtime import current
 from holdfast.runtime.attempt import alone, attempted, verified
-from holdfast.runtime.facts import is_stronger, rebuilt
+from holdfast.runtime.facts import is_stronger, rebuilt, safe
 from holdfast.runtime.signature import Arguments, Signature
 from holdfast.runtime.spec import Calling, Definite, EffectName, Spec, make_spec
 from holdfast.runtime.steps import Attempted, Attempts, Verdict
@@ -174,6 +174,13 @@ def _plan(
         limit_s = where.driver.services.settings.verify_s
         return await verified(spec, lambda: asked(key) if asked else None, limit_s)
 
+    def misfit(body: bytes) -> str:
+        try:
+            decode(body, spec.returns)
+        except (Unencodable, ValueError) as unfit:
+            return safe(str(unfit), 500)
+        return ""
+
     return Attempts(
         call=call,
         args=call.shown,
@@ -182,4 +189,5 @@ def _plan(
         needs_key=needs_key,
         window_s=spec.window_s,
         verify=verify if asked is not None else None,
+        misfit=misfit,
     )
