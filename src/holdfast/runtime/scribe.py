@@ -14,6 +14,7 @@ from typing import Protocol
 from holdfast.core.accept import Posted
 from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Append, Clock, Journal, Post
+from holdfast.runtime.collector import uncollected
 
 YIELD_EVERY_S = 0.02
 """A lone run that never waits still lets the loop turn this often, so that its lease is renewed."""
@@ -78,7 +79,8 @@ class Scribe:
             self._deliver(posts)
         dirty, self._dirty = self._dirty, {}
         if dirty:
-            self._commit(list(dirty))
+            with uncollected():
+                self._commit(list(dirty))
             for futures in dirty.values():
                 for future in futures:
                     if not future.done():

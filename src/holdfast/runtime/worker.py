@@ -11,11 +11,8 @@ Invariants
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from holdfast.core.heads import Status
 from holdfast.core.state import State, fold
@@ -24,6 +21,7 @@ from holdfast.journal.process import this_worker
 from holdfast.protocols import Claim, Lease
 from holdfast.runtime import mailroom
 from holdfast.runtime.agent import Agent
+from holdfast.runtime.collector import uncollected
 from holdfast.runtime.driver import Driver
 from holdfast.runtime.settings import Services
 
@@ -33,22 +31,6 @@ _log = logging.getLogger("holdfast")
 
 CLAIMS_MAX = 100
 """Due runs taken in one look; more wait for the next."""
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Within the block the cyclic garbage collector rests.
-
-    A long record makes tens of thousands of objects that all live; looking through them again and again for garbage
-    took a third of the time of loading it.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class Worker:
@@ -144,11 +126,12 @@ class Worker:
         limit = CLAIMS_MAX if run_ids is None else len(run_ids)
         claims = self._services.journal.claim(self.id, run_ids=run_ids, agents=agents, limit=limit)
         failed: JournalError | None = None
-        for claim in claims:
-            try:
-                self._drive(claim)
-            except JournalError as error:
-                failed = failed or error
+        with uncollected():
+            for claim in claims:
+                try:
+                    self._drive(claim)
+                except JournalError as error:
+                    failed = failed or error
         if failed is not None:
             raise failed
         return len(claims)
@@ -183,9 +166,8 @@ class Worker:
         journal = self._services.journal
         try:
             is_fresh = claim.head.status is Status.READY
-            with _uncollected():
-                state = State() if is_fresh else fold(journal.events(claim.lease.run_id))
-                driver = Driver(self._services, claim, self._agents[claim.head.agent], state)
+            state = State() if is_fresh else fold(journal.events(claim.lease.run_id))
+            driver = Driver(self._services, claim, self._agents[claim.head.agent], state)
         except JournalError:
             journal.release(claim.lease, None)
             raise
