@@ -35,7 +35,7 @@ from holdfast.errors import JournalError
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Who works: enough to prove, on the same machine, that it is dead (DESIGN §5)."""
+    """Who works: enough to prove, on the same machine, that it is dead."""
 
     id: str
     boot_id: str = ""

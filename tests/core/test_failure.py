@@ -1,4 +1,4 @@
-"""What a failure means (R3), and whether the effect may have happened (DESIGN §4, "What an exception means").
+"""What a failure means (R3), and whether the effect may have happened.
 
 If these fail, a run retries what cannot work, or takes an effect that happened for one that did not.
 """

@@ -1,4 +1,4 @@
-"""The replay machine, rule by rule (DESIGN §4), and as a law over random programs.
+"""The replay machine, rule by rule, and as a law over random programs.
 
 If these fail, a resumed run gets another call's answer, does an effect twice, or stops for no reason.
 """

@@ -118,7 +118,7 @@ def nest(levels: int, inner: Any, wrap: Callable[[Any], Any] = lambda value: [va
 @law
 @given(values)
 def test_every_value_comes_back_exactly(value: Any) -> None:
-    """Else an agent reads after a crash something other than what its step returned (DESIGN §1.7)."""
+    """Else an agent reads after a crash something other than what its step returned."""
     data = encode(value)
     again = decode(data)
     assert exact(again) == exact(value)
@@ -147,7 +147,7 @@ def test_sets_and_maps_give_equal_bytes_in_any_order(elements: list[Any], chance
 @law
 @given(st.dictionaries(awkward, awkward | st.lists(awkward), max_size=3))
 def test_keys_that_look_like_tags_stay_data(value: dict[str, Any]) -> None:
-    """Else text from a model becomes an object of its choosing (REQUIREMENTS S18)."""
+    """Else text from a model becomes an object of its choosing."""
     assert decode(encode(value)) == value
     assert decode(encode([value, b""])) == [value, b""]
 

@@ -144,7 +144,7 @@ async def test_what_waiting_does_not_help_is_tried_once(desk: Any, client: Any, 
 
 
 async def test_no_money_is_tried_once_whatever_else_is_said(desk: Any, client: Any, hello: Any) -> None:
-    """R3, FIELD §3.4: a 429 for a spend limit comes back until the first of next month."""
+    """R3: a 429 for a spend limit comes back until the first of next month."""
     with ModelServer(script([])) as server:
         details = {"error_code": "enforced_spend_limit_reached"}
         server.fault(on=1, status=429, details=details, headers={"x-should-retry": "true"})
@@ -183,7 +183,7 @@ async def test_retry_after_is_a_floor(desk: Any, client: Any, hello: Any) -> Non
 
 
 async def test_a_retry_after_beyond_the_policy_gives_up_at_once(desk: Any, client: Any, hello: Any) -> None:
-    """FIELD §2.4: the SDK by itself would sleep whatever it is told, up to 136 years."""
+    """the SDK by itself would sleep whatever it is told, up to 136 years."""
     with ModelServer(script([])) as server:
         server.fault(on=1, status=429, headers={"retry-after": "86400"})
         live, replayed = await desk.twice(lambda run: error_of(client(server).messages.create(**hello)))

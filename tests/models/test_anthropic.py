@@ -133,7 +133,7 @@ def test_more_cached_for_an_hour_than_cached_at_all_is_not_believed() -> None:
     ],
 )
 def test_the_most_telling_code_is_found(error: Any, code: str) -> None:
-    """FIELD §3.4: the status alone does not say that the money ran out."""
+    """the status alone does not say that the money ran out."""
     read = answered(429, json.dumps({"type": "error", "error": error}).encode())
     assert (read.status, read.code, bool(read.error)) == (429, code, True)
 

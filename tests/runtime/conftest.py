@@ -171,6 +171,8 @@ class World:
         journal.is_dead = True
         self.dead |= journal.workers
         current.app_closed(app)
+        for driver in app._worker.drivers.values() if app._worker is not None else ():
+            driver.bridge.unwind()  # a dead process has no threads; here they would keep pytest from ending
         for task in asyncio.all_tasks(loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             _graveyard.append(task)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.core.events import Address, Charge, Event, Kind, StepKind
-from holdfast.core.state import Slot, State, fold
+from holdfast.core.slot import Slot
+from holdfast.core.state import State, fold
 from holdfast.journal.codec import decode
 from holdfast.testing import ledger, model_server
 

@@ -34,7 +34,8 @@ from holdfast.errors import (
 from holdfast.journal.codec import decode
 from holdfast.protocols import Journal
 from holdfast.runtime.agent import Agent
-from holdfast.runtime.app import App, checked_key
+from holdfast.runtime.app import App
+from holdfast.runtime.outcome import checked_key
 from holdfast.views.show import plain, question, show
 from holdfast.views.text import safe_json
 from holdfast.views.verdict import moment

@@ -1,4 +1,4 @@
-"""Exit codes: what a script learns from `holdfast` without reading a word (DESIGN §8)."""
+"""Exit codes: what a script learns from `holdfast` without reading a word."""
 
 from __future__ import annotations
 

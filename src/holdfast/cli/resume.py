@@ -91,7 +91,7 @@ def _loaded(target: str | None) -> Agent[Any, Any] | None:
 def _sum(raises: tuple[str, ...]) -> Charge | None:
     """All `--raise` together."""
     from holdfast.core.events import NOTHING
-    from holdfast.runtime.app import parse_raise  # loads asyncio
+    from holdfast.runtime.outcome import parse_raise  # loads asyncio
 
     total = NOTHING
     for text in raises:

@@ -27,7 +27,7 @@ class MessageKind(StrEnum):
 
 
 DOUBT_OPTIONS = ("it_happened", "it_did_not", "tell_the_agent", "abort")
-"""A person's four answers to a step in doubt (DESIGN §4)."""
+"""A person's four answers to a step in doubt."""
 
 
 class Message(NamedTuple):

@@ -72,7 +72,7 @@ class StepKind(StrEnum):
 
 
 class Effect(StrEnum):
-    """What a step does to the world; decides what a crash in the middle of it means (DESIGN §4)."""
+    """What a step does to the world; decides what a crash in the middle of it means."""
 
     READ = "read"
     IDEMPOTENT = "idempotent"

@@ -3,7 +3,7 @@
 The runtime reads the facts off an exception (`Facts`); this module says what they mean. For a `read` or a model
 call an exception is an outcome. For an `idempotent` or `once` effect every exception after the intent is
 *unknown* unless something makes it definite: the tool said so (`NotDone`, `definite=`), or it declared that its
-body sends one request and a table of that request's outcomes says so (DESIGN §4, "What an exception means").
+body sends one request and a table of that request's outcomes says so.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ BILLING_CODES = frozenset(
         "project_spend_limit_exceeded",
     }
 )
-"""Provider codes that mean "no money", whatever the status; waiting does not help (FIELD §3.4)."""
+"""Provider codes that mean "no money", whatever the status; waiting does not help."""
 
 
 def kind_of(facts: Facts) -> tuple[FailureKind, str]:

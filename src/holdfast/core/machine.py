@@ -1,7 +1,7 @@
 """The replay machine: what a step that the agent asks for may do now. Pure; it returns decisions, others perform.
 
 The agent function is run again from its start; each step it asks for is answered from the log, in the order in
-which outcomes were recorded. The rules are those of DESIGN §4, by their numbers there:
+which outcomes were recorded. The rules, by number:
 
 1. *Address.* A step is found by (scope, name, digest of its arguments, n). A call takes the lowest n that nobody
    was answered for and nobody waits for: so a call after one whose caller gave up is that step again. A sleep is
@@ -22,69 +22,12 @@ The machine never reads a clock, never touches the journal and holds no outcome 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import NamedTuple
 
+from holdfast.core.command import Ask, Block, Call, Command, Execute, Use, describe
 from holdfast.core.events import Address, Effect, Event, StepKind
-from holdfast.core.state import Slot, State
-
-
-class Call(NamedTuple):
-    """What the agent asks for."""
-
-    scope: str
-    name: str
-    digest: str
-    step: StepKind
-    effect: Effect
-    shown: bytes = b""
-    """The arguments as UTF-8 text, for a person who reads a difference."""
-
-
-class Ask:
-    """One call that waits for its answer."""
-
-    __slots__ = ("address", "call", "is_answered", "is_void")
-
-    def __init__(self, call: Call, address: Address) -> None:
-        self.call = call
-        self.address = address
-        self.is_void = False
-        """It was abandoned when it was first made, so on replay it does not complete (rule 6)."""
-        self.is_answered = False
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """Answer the call with this recorded outcome."""
-
-    outcome: Event
-
-
-@dataclass(frozen=True, slots=True)
-class Execute:
-    """Perform the step. `recovered` is what the log knows of it, when it was begun before."""
-
-    address: Address
-    recovered: Slot | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The code and the record do not match: both sides, for a person."""
-
-    is_hold: bool
-    """Blocked on a model call."""
-    asked: str
-    recorded: tuple[str, ...]
-
-    def __str__(self) -> str:
-        listed = ", ".join(self.recorded) or "nothing"
-        return f"the code asked for {self.asked}; the record has, and nobody asked for: {listed}"
-
-
-Command = Use | Execute
+from holdfast.core.slot import Slot
+from holdfast.core.state import State
 
 
 class _Live:
@@ -391,13 +334,6 @@ class Machine:
         slot = self.state.slots[address]
         sort = slot.effect if slot.step is StepKind.TOOL else slot.step
         return f"{sort} {address} ({address.digest[:8]})"
-
-
-def describe(call: Call) -> str:
-    """A call as a person reads it."""
-    sort = call.effect if call.step is StepKind.TOOL else call.step
-    shown = call.shown[:200].decode("utf-8", "replace")
-    return f"{sort} {call.name}({shown}{'…' if len(call.shown) > 200 else ''})"
 
 
 def _is_write(step: StepKind, effect: Effect) -> bool:

@@ -1,4 +1,4 @@
-"""Which process a worker is, and whether it is proven dead (DESIGN §5).
+"""Which process a worker is, and whether it is proven dead.
 
 Invariant: `proven_dead` is true only when this very machine, since its last start, in this very namespace, says
 that the process is gone. Whatever is unclear (another machine or container, no /proc, no right to look) is "no":

@@ -105,7 +105,7 @@ def rebuilt(outcome: Event, request: httpx2.Request) -> httpx2.Response | httpx2
 def failure_of(answered: Answered, headers: httpx2.Headers) -> Failure | None:
     """What an answer that is no success calls for; None for a success.
 
-    `x-should-retry` wins over the status; that no money is left wins over both (FIELD §3.4).
+    `x-should-retry` wins over the status; that no money is left wins over both.
     """
     status, says = answered.status, headers.get(SHOULD_RETRY)
     if 200 <= status < 300:

@@ -26,8 +26,8 @@ import httpx2
 from anthropic import DEFAULT_TIMEOUT, AnthropicError
 
 from holdfast.core.budget import Price
+from holdfast.core.command import Call
 from holdfast.core.events import Charge, Effect, Event, StepKind
-from holdfast.core.machine import Call
 from holdfast.core.policy import Retry
 from holdfast.errors import RunContextLost, Unencodable, UsageError
 from holdfast.journal.codec import digest, encode
@@ -77,7 +77,7 @@ class Client(httpx2.AsyncClient):
             return await straight(stream)
         where = _place(provider)
         # Inside another step's body the call belongs to that step, and the SDK may try again as it does elsewhere.
-        # It will be charged under that attempt when there are composites (DESIGN §4 rule 5).
+        # It will be charged under that attempt when there are composites (rule 5).
         asked = None if where is None or where.inside is not None else provider.asked(await request.aread())
         if where is None or asked is None:
             return await straight(stream)

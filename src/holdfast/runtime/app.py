@@ -10,32 +10,25 @@ from typing import Any, Self, TypeVar
 
 from holdfast.core import accept
 from holdfast.core.address import run_id as id_of
-from holdfast.core.budget import USD_NANO, Budget
-from holdfast.core.events import Charge, Event, Kind
-from holdfast.core.heads import BLOCKED, Head, Status
+from holdfast.core.budget import Budget
 from holdfast.core.policy import Duration, seconds
 from holdfast.core.state import State, fold
 from holdfast.errors import (
-    BudgetExceeded,
     InternalError,
     JournalError,
     MessageRefused,
     NotFound,
-    RunBlocked,
-    RunCancelled,
-    RunFailed,
     RunMismatch,
-    RunStopped,
-    RunWaiting,
     UsageError,
 )
-from holdfast.journal.codec import decode, digest, encode
+from holdfast.journal.codec import digest, encode
 from holdfast.journal.open import open_journal
 from holdfast.protocols import Clock, Journal, Post
 from holdfast.runtime import current
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.config import load_prices
+from holdfast.runtime.outcome import check_wait, checked_key, is_too_long, result_of, waiting
 from holdfast.runtime.scribe import Scribe
 from holdfast.runtime.settings import Services, Settings
 from holdfast.runtime.thread import is_running_here, run_blocking
@@ -228,9 +221,9 @@ class App:
                 if head is not None and head.status.is_end and not services.journal.mail(run):
                     return fold(services.journal.events(run)), error
                 if head is not None:
-                    _check_wait(head, services, give_up)
+                    check_wait(head, services, give_up)
                 await worker.admit(run)
-            elif driver.is_waiting and _is_too_long(driver.state.head(), give_up):
+            elif driver.is_waiting and is_too_long(driver.state.head(), give_up):
                 head = driver.state.head()
                 await driver.close()
                 await driver.finished()
@@ -282,75 +275,3 @@ class App:
                 await worker.deliver(driver)
             else:
                 worker.kick()
-
-
-def checked_key(key: Any) -> str:
-    """The key, when it can name a run."""
-    if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
-        raise UsageError(f"key={key!r} cannot name a run. Give 1 to 200 printable characters, such as 'ticket-4711'.")
-    return str(key)
-
-
-def _is_too_long(head: Head, give_up: float | None) -> bool:
-    return give_up is not None and (head.wake_at is None or head.wake_at > give_up)
-
-
-def _check_wait(head: Head, services: Services, give_up: float | None) -> None:
-    """Raise when this run, which is not driven here, is not to be waited for."""
-    if head.status is Status.SUSPENDED and (head.why in ("drift", "hold") or _is_too_long(head, give_up)):
-        if services.journal.mail(head.run_id):
-            return
-        raise waiting(head)
-    owner = services.journal.owner(head.run_id)
-    if owner is not None and give_up is not None and services.clock.now() >= give_up:
-        raise RunWaiting(
-            f"Run {head.run_id} is driven by another process (pid {owner[0].pid} on {owner[0].host or 'this host'}). "
-            "It was left alone. Wait for it, or look with `holdfast show`."
-        )
-
-
-def waiting(head: Head) -> RunWaiting:
-    """What to raise for a suspended run."""
-    kind = RunBlocked if head.why in BLOCKED else RunWaiting
-    asked = "; ".join(f"{q.id}: {q.text}" for q in head.questions)
-    how = {
-        "question": f"Answer with `holdfast answer {head.run_id}`: {asked}",
-        "in_doubt": f"Say what happened with `holdfast answer {head.run_id}`: {asked}",
-        "drift": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
-        "hold": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
-    }.get(head.why, "It goes on by itself when its time has come and a worker runs.")
-    return kind(f"Run {head.run_id} ({head.key}) is suspended: {head.why}. Nothing is lost. {how}")
-
-
-def result_of(state: State, agent: Agent[Any, O], error: BaseException | None = None) -> O:
-    """The agent's result out of the recorded end, or the end raised."""
-    end: Event | None = state.end
-    if end is None or end.kind is not Kind.RUN_ENDED:
-        raise RunWaiting(f"Run {state.run_id} has not ended: {state.status}.")
-    facts = end.facts
-    why = f"Run {state.run_id} ({state.key}) {state.status}: {str(facts.get('why', '')).rstrip('.')}"
-    match state.status:
-        case Status.SUCCEEDED:
-            result: Any = decode(end.body, agent.gives) if end.body is not None else None
-            return result  # type: ignore[no-any-return]
-        case Status.FAILED:
-            hint = "Every finished step is kept; `holdfast resume` tries the failed one again."
-            raise RunFailed(f"{why}. {hint}") from error
-        case Status.STOPPED:
-            raise (BudgetExceeded if facts.get("limit") else RunStopped)(f"{why}.")
-        case _:
-            raise RunCancelled(f"{why}.")
-
-
-def parse_raise(text: str) -> Charge:
-    """`usd=+1`, `tokens=+5000`: an addition to one cap."""
-    name, _, amount = text.partition("=")
-    try:
-        value = float(amount.removeprefix("+"))
-    except ValueError:
-        value = -1.0
-    parts = {"tool_calls": 1, "model_calls": 1, "tokens": 1, "usd": USD_NANO}
-    if name not in parts or value <= 0 or not value < 1e12:
-        raise UsageError(f"--raise {text!r} is not understood. Write one of {', '.join(parts)}, such as usd=+1.")
-    field = "usd_nano" if name == "usd" else name
-    return Charge(**{field: round(value * parts[name])})

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from holdfast.core.address import idempotency_key
 from holdfast.core.budget import first_excess
+from holdfast.core.command import Ask, Call, Execute, Use
 from holdfast.core.events import Address, Charge, Event, Kind
 from holdfast.core.heads import Status
-from holdfast.core.machine import Ask, Call, Execute, Machine, Use
+from holdfast.core.machine import Machine
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Lease

@@ -16,9 +16,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from holdfast.core.command import Block
 from holdfast.core.events import Kind, meta
 from holdfast.core.heads import Status, Why
-from holdfast.core.machine import Block
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Claim

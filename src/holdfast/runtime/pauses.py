@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.core.address import question_id
+from holdfast.core.command import Call, Execute
 from holdfast.core.events import Address, Kind, meta
 from holdfast.core.heads import Why
-from holdfast.core.machine import Call, Execute
 
 if TYPE_CHECKING:
     from holdfast.runtime.calls import Calls

@@ -1,6 +1,6 @@
 """When is a run at rest? A silence: nothing of ours moves, and nothing was asked for, for a while.
 
-Rest is a silence, never a proof, so what follows from it can be taken back (DESIGN §4, "At rest"). Inspecting the
+Rest is a silence, never a proof, so what follows from it can be taken back. Inspecting the
 loop was tried and cannot tell a queue from a socket.
 """
 

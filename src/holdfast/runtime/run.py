@@ -11,8 +11,8 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from holdfast.core.budget import USD_NANO, Limits
+from holdfast.core.command import Call
 from holdfast.core.events import Charge, Effect, Event, StepKind
-from holdfast.core.machine import Call
 from holdfast.core.policy import Duration, Retry, seconds
 from holdfast.errors import UsageError
 from holdfast.journal.codec import decode, digest, encode

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from holdfast.core import doubt
 from holdfast.core.accept import DOUBT_OPTIONS
 from holdfast.core.budget import overshoot
+from holdfast.core.command import Call, Execute, describe
 from holdfast.core.events import ONE_TOOL_CALL, Charge, Effect, Event, Kind, StepKind, meta
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.heads import Status, Why
-from holdfast.core.machine import Call, Execute, describe
 from holdfast.core.policy import Again, GiveUp, InDoubt, Retry, after_crash, after_failure
-from holdfast.core.state import Slot
+from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost
 from holdfast.runtime.pauses import fresh_question_id
 

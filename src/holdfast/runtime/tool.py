@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+from holdfast.core.command import Call
 from holdfast.core.events import Kind, StepKind
-from holdfast.core.machine import Call
 from holdfast.core.policy import Duration, Retry
 from holdfast.errors import Unencodable, UsageError
 from holdfast.journal.codec import decode, digest, encode
@@ -124,7 +124,7 @@ def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
 
 
 def _check_inner(spec: Spec, where: current.Place) -> None:
-    """Inside a step only plain calls of its own strength or less are made (DESIGN §4 rule 5)."""
+    """Inside a step only plain calls of its own strength or less are made (rule 5)."""
     if where.inside is not None and is_stronger(spec.effect, where.inside):
         raise UsageError(
             f"{where.step_name} ({where.inside}) called {spec.name} ({spec.effect}), a stronger effect, inside its "

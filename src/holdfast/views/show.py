@@ -1,4 +1,4 @@
-"""One run as plain data, folded from its log: what `holdfast show --json` prints (DESIGN §8).
+"""One run as plain data, folded from its log: what `holdfast show --json` prints.
 
 The field names are public. Fields may be added; none changes its meaning while `schema` is 1. Times are seconds
 since the epoch, UTC. Values are plain JSON: what has no place in JSON is shown as text.
@@ -15,7 +15,8 @@ from typing import Any
 from holdfast.core.budget import USD_NANO
 from holdfast.core.events import Address, Charge, Effect, Event, Kind, StepKind
 from holdfast.core.heads import Head, OpenQuestion
-from holdfast.core.state import Slot, State, fold
+from holdfast.core.slot import Slot
+from holdfast.core.state import State, fold
 from holdfast.journal.codec import Opaque, decode
 
 SCHEMA = 1

@@ -1,0 +1,78 @@
+"""What the log says about one step: one slot of the state."""
+
+from __future__ import annotations
+
+from holdfast.core.events import NOTHING, Address, Effect, Event, StepKind
+
+
+class Slot:
+    """What the log says about one step."""
+
+    __slots__ = (
+        "abandonments",
+        "address",
+        "attempt",
+        "begun_at",
+        "doubt",
+        "effect",
+        "failures",
+        "first_no",
+        "intent",
+        "is_excused",
+        "is_in_flight",
+        "is_unknown",
+        "logical",
+        "order",
+        "outcome",
+        "outcome_no",
+        "reservation",
+        "retry_at",
+        "served",
+        "step",
+        "verdicts",
+    )
+
+    def __init__(self, address: Address, step: StepKind, effect: Effect) -> None:
+        self.address = address
+        self.step = step
+        self.effect = effect
+        self.logical = 1
+        self.attempt = 0
+        self.begun_at: float | None = None
+        """When the first intent of this logical attempt was written; its key's age counts from here."""
+        self.intent: Event | None = None
+        """StepIntended or QuestionAsked, the latest."""
+        self.is_in_flight = False
+        """An attempt was begun and the log does not say how it ended."""
+        self.reservation = NOTHING
+        self.outcome: Event | None = None
+        self.order = -1
+        """Place of the outcome among all outcomes."""
+        self.abandonments: tuple[int, ...] = ()
+        """Numbers of the events that say that a call of it was given up by its caller."""
+        self.first_no = 0
+        """Number of the first event about it."""
+        self.outcome_no = 0
+        """Number of the event that is its outcome."""
+        self.is_excused = False
+        """First recorded after an outcome that was reopened: the code may take another way now."""
+        self.is_unknown = False
+        """An attempt of this logical attempt ended, or was interrupted, without anybody knowing what it did."""
+        self.retry_at: float | None = None
+        self.failures: tuple[Event, ...] = ()
+        self.verdicts: tuple[Event, ...] = ()
+        """What `verify` said since the attempt now in doubt was begun."""
+        self.doubt: Event | None = None
+        """The question that asks a person, while it is open."""
+        self.served = ""
+        """Who gave the outcome: the step itself, `verify` or `person`."""
+
+    @property
+    def abandoned(self) -> int:
+        """How many of its calls were given up by their caller."""
+        return len(self.abandonments)
+
+    @property
+    def is_only_abandoned(self) -> bool:
+        """All that the log has is that a caller gave up: nothing was begun."""
+        return self.outcome is None and self.begun_at is None and self.intent is None and self.logical == 1

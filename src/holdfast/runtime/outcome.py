@@ -1,0 +1,88 @@
+"""What a caller gets of a run: its result, the end raised, or why it is not over."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from holdfast.core.budget import USD_NANO
+from holdfast.core.events import Charge, Event, Kind
+from holdfast.core.heads import BLOCKED, Head, Status
+from holdfast.core.state import State
+from holdfast.errors import BudgetExceeded, RunBlocked, RunCancelled, RunFailed, RunStopped, RunWaiting, UsageError
+from holdfast.journal.codec import decode
+from holdfast.runtime.agent import Agent
+from holdfast.runtime.settings import Services
+
+O = TypeVar("O")  # noqa: E741 - output
+
+
+def checked_key(key: Any) -> str:
+    """The key, when it can name a run."""
+    if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
+        raise UsageError(f"key={key!r} cannot name a run. Give 1 to 200 printable characters, such as 'ticket-4711'.")
+    return str(key)
+
+
+def is_too_long(head: Head, give_up: float | None) -> bool:
+    return give_up is not None and (head.wake_at is None or head.wake_at > give_up)
+
+
+def check_wait(head: Head, services: Services, give_up: float | None) -> None:
+    """Raise when this run, which is not driven here, is not to be waited for."""
+    if head.status is Status.SUSPENDED and (head.why in ("drift", "hold") or is_too_long(head, give_up)):
+        if services.journal.mail(head.run_id):
+            return
+        raise waiting(head)
+    owner = services.journal.owner(head.run_id)
+    if owner is not None and give_up is not None and services.clock.now() >= give_up:
+        raise RunWaiting(
+            f"Run {head.run_id} is driven by another process (pid {owner[0].pid} on {owner[0].host or 'this host'}). "
+            "It was left alone. Wait for it, or look with `holdfast show`."
+        )
+
+
+def waiting(head: Head) -> RunWaiting:
+    """What to raise for a suspended run."""
+    kind = RunBlocked if head.why in BLOCKED else RunWaiting
+    asked = "; ".join(f"{q.id}: {q.text}" for q in head.questions)
+    how = {
+        "question": f"Answer with `holdfast answer {head.run_id}`: {asked}",
+        "in_doubt": f"Say what happened with `holdfast answer {head.run_id}`: {asked}",
+        "drift": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
+        "hold": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
+    }.get(head.why, "It goes on by itself when its time has come and a worker runs.")
+    return kind(f"Run {head.run_id} ({head.key}) is suspended: {head.why}. Nothing is lost. {how}")
+
+
+def result_of(state: State, agent: Agent[Any, O], error: BaseException | None = None) -> O:
+    """The agent's result out of the recorded end, or the end raised."""
+    end: Event | None = state.end
+    if end is None or end.kind is not Kind.RUN_ENDED:
+        raise RunWaiting(f"Run {state.run_id} has not ended: {state.status}.")
+    facts = end.facts
+    why = f"Run {state.run_id} ({state.key}) {state.status}: {str(facts.get('why', '')).rstrip('.')}"
+    match state.status:
+        case Status.SUCCEEDED:
+            result: Any = decode(end.body, agent.gives) if end.body is not None else None
+            return result  # type: ignore[no-any-return]
+        case Status.FAILED:
+            hint = "Every finished step is kept; `holdfast resume` tries the failed one again."
+            raise RunFailed(f"{why}. {hint}") from error
+        case Status.STOPPED:
+            raise (BudgetExceeded if facts.get("limit") else RunStopped)(f"{why}.")
+        case _:
+            raise RunCancelled(f"{why}.")
+
+
+def parse_raise(text: str) -> Charge:
+    """`usd=+1`, `tokens=+5000`: an addition to one cap."""
+    name, _, amount = text.partition("=")
+    try:
+        value = float(amount.removeprefix("+"))
+    except ValueError:
+        value = -1.0
+    parts = {"tool_calls": 1, "model_calls": 1, "tokens": 1, "usd": USD_NANO}
+    if name not in parts or value <= 0 or not value < 1e12:
+        raise UsageError(f"--raise {text!r} is not understood. Write one of {', '.join(parts)}, such as usd=+1.")
+    field = "usd_nano" if name == "usd" else name
+    return Charge(**{field: round(value * parts[name])})
