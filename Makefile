@@ -37,7 +37,7 @@ bench: $(READY) ## the benchmarks (PEERS=1: beside other libraries)
 lock: ## resolve requirements/dev.lock anew
 	@$(PYTHON) -m venv .venv-lock
 	@.venv-lock/bin/python -m pip -qq --disable-pip-version-check install --upgrade uv
-	@.venv-lock/bin/uv --quiet pip compile pyproject.toml --extra anthropic --extra test --group dev \
+	@.venv-lock/bin/uv --quiet pip compile pyproject.toml --extra anthropic --extra openai --extra prices --extra test --group dev \
 		--universal --python-version 3.11 --upgrade --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
 		--output-file requirements/dev.lock

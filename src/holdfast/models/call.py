@@ -1,7 +1,8 @@
 """What the wire needs to know about one model call, whichever provider it goes to.
 
-A provider is a module of plain functions (`Provider`); so far there is `anthropic`. Nothing here does I/O, and a
-provider never sees a header that holds a secret's value.
+A provider is a module of plain functions (`Provider`), one for each wire shape. Nothing here does I/O, and a provider
+never sees a header that holds a secret's value. A request is read in parts, so that a long conversation is not read
+again at each turn: `head` is its JSON object without the conversation, and each message of that is weighed by itself.
 """
 
 from __future__ import annotations
@@ -9,16 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+from holdfast.core.events import Effect
+
 
 class Usage(NamedTuple):
-    """Tokens of one call, as the provider counted them; the four parts do not overlap."""
+    """Tokens of one call, as the provider counted them; the first four parts do not overlap."""
 
     input: int
     output: int
+    """Reasoning included, where it is billed as output."""
     cache_read: int = 0
     cache_write: int = 0
     cache_write_long: int = 0
     """Those of `cache_write` that are kept for an hour; they cost more."""
+    reasoning: int = 0
+    """Those of `output` that nobody sees."""
+    searches: int = 0
+    """Web searches that the provider made and bills one by one."""
 
     @property
     def tokens(self) -> int:
@@ -27,18 +35,24 @@ class Usage(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A request."""
+    """What a request asks for, read from its head."""
 
-    body: dict[str, Any]
     model: str
-    input_max: int
-    """Upper bound of the input tokens, cached ones included."""
-    output_max: int
-    keeps_long: bool
+    head_max: int
+    """Upper bound of the input tokens that the head causes: system text, tools, schemas."""
+    output_max: int | None
+    """Upper bound of the output tokens, of all its answers together; None when the request does not bound it."""
+    is_stream: bool = False
+    keeps_long: bool = False
     """It may write a cache that is kept for an hour."""
-    is_stream: bool
-    shown: str
-    """As a person reads it."""
+    searches_max: int | None = 0
+    """Web searches that the provider may make and bill one by one; None: any number."""
+    effect: Effect = Effect.READ
+    """ONCE when the provider runs tools with effects, or writes into a conversation that it keeps."""
+    because: str = ""
+    """What makes it so, for a person."""
+    tools: tuple[str, ...] = ()
+    """Names of the caller's own tools that the model may call; without those that the provider runs."""
 
 
 class Answered(NamedTuple):
@@ -47,7 +61,9 @@ class Answered(NamedTuple):
     status: int
     """HTTP status; the one that the error stands for, where an error came with a 2xx."""
     is_object: bool
-    """Whether the body is a JSON object."""
+    """Whether the body is what the API answers: a JSON object, or a stream of events of this API."""
+    is_complete: bool = True
+    """False: a stream that broke off before its end."""
     served: str = ""
     """The model that answered."""
     stop_reason: str = ""
@@ -60,18 +76,42 @@ class Answered(NamedTuple):
     message: str = ""
 
 
+class Sse(NamedTuple):
+    """One server-sent event."""
+
+    event: str
+    """Its `event:` line, empty without one."""
+    data: bytes
+    """Its `data:` lines, joined by a line feed."""
+
+
 class Provider(Protocol):
-    """One provider's dialect."""
+    """One wire shape. Every function is pure, is given bytes of strangers, and never raises."""
 
     NAME: str
+    """As a person reads it, and as prices are looked up: `anthropic`, `openai`, `google`."""
     STEP: str
-    """Name of its steps."""
+    """Name of its steps: `messages`, `chat`, `responses`, `embeddings`, `generate`."""
+    HISTORY: str
+    """Member of the request that holds the conversation, a list of messages; empty where there is none."""
 
     def is_call(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
-        """Whether this request asks the model; everything else of the provider's passes untouched."""
+        """Whether this request asks the model in this shape, at whatever host."""
 
-    def asked(self, raw: bytes) -> Asked | None:
-        """Read a request; None when its body is no JSON object, so that only the provider can answer it."""
+    def asked(self, head: Mapping[str, Any], path: str, size: int) -> Asked:
+        """Read a request: `head` is its JSON object without `HISTORY`, `size` the bytes of that head."""
+
+    def weigh(self, message: Any, size: int) -> int:
+        """Upper bound of the input tokens of one message of the conversation, which has `size` bytes of JSON."""
+
+    def with_model(self, head: Mapping[str, Any], path: str, model: str) -> tuple[dict[str, Any], str] | None:
+        """What to send to ask another model: members of the head to replace, and the path. None: it cannot be."""
 
     def answered(self, status: int, raw: bytes) -> Answered:
-        """Read a response; never raises."""
+        """Read a response that is no stream."""
+
+    def streamed(self, status: int, raw: bytes) -> Answered:
+        """Read what came of a stream, to its end or not."""
+
+    def ends(self, event: Sse) -> bool:
+        """Whether this event says that the answer is over: it, and what follows, is held back until recorded."""
