@@ -28,6 +28,7 @@ class _Injected(str):
 INJECTED: Final[str] = _Injected()
 """Default of a tool's `idempotency_key: str` parameter: holdfast fills it in."""
 
+_LOOKS = ("__annotations__", "__code__", "__defaults__", "__kwdefaults__")
 _PLAIN = (str, int, float, bool, type(None), dict, list, Any, inspect.Parameter.empty)
 
 
@@ -72,6 +73,24 @@ class Signature:
             raise UsageError(f"{self._name} has no parameter {unknown[0]!r} to hide. Check hidden={hidden!r}.")
         self.injected = injected(self._signature)
         self._left_out = frozenset(hidden) | frozenset(self.injected)
+
+    @property
+    def public(self) -> inspect.Signature:
+        """The signature for everybody else: without what holdfast fills in."""
+        shown = [p for name, p in self._signature.parameters.items() if name not in self.injected]
+        return self._signature.replace(parameters=shown)
+
+    @property
+    def looks(self) -> dict[str, Any]:
+        """What makes an object look like this function to whoever inspects functions, such as agent frameworks.
+
+        They ask for annotations, for defaults, and by the flags of its code whether a call has to be awaited.
+        """
+        found = {name: getattr(self._fn, name) for name in _LOOKS if hasattr(self._fn, name)}
+        for name in ("__annotations__", "__kwdefaults__"):
+            if found.get(name):
+                found[name] = {key: value for key, value in found[name].items() if key not in self.injected}
+        return found
 
     @cached_property
     def _hints(self) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class Tool(Generic[P, R]):
         self._hidden = hidden
         self._signature = Signature(spec.fn, hidden=hidden, name=spec.name)
         update_wrapper(self, spec.fn)
+        self.__signature__ = self._signature.public
+        vars(self).update(self._signature.looks)
 
     def __repr__(self) -> str:
         return f"<tool {self.name} ({self.spec.effect})>"
