@@ -29,6 +29,7 @@ from holdfast.testing.model_server import (
 )
 
 AUTH = {"x-api-key": "test", "anthropic-version": "2023-06-01"}
+TOOL = {"name": "t", "input_schema": {"type": "object"}}
 HELLO: dict[str, Any] = {"model": "m", "max_tokens": 16, "messages": [{"role": "user", "content": "Hello"}]}
 POLICY = "from holdfast.testing.model_server import script, text\nsteps = script([text('one'), text('two')])\n"
 
@@ -124,10 +125,10 @@ def test_the_policy_sees_the_parsed_request() -> None:
         return text("ok")
 
     with ModelServer(policy) as server:
-        post(server, HELLO | {"system": "s", "tools": [{"name": "t"}], "temperature": 0}, headers=AUTH | {"X-A": "b"})
+        post(server, HELLO | {"system": "s", "tools": [TOOL], "temperature": 0}, headers=AUTH | {"X-A": "b"})
     (request,) = seen
     assert (request.n, request.model, request.system, request.max_tokens) == (1, "m", "s", 16)
-    assert (request.messages, request.tools) == (HELLO["messages"], [{"name": "t"}])
+    assert (request.messages, request.tools) == (HELLO["messages"], [TOOL])
     assert request.headers["x-a"] == "b" and request.body["temperature"] == 0
 
 
@@ -385,7 +386,7 @@ TURN = [user("Hello"), calls("toolu_a", "toolu_b")]
         ({"model": " "}, "model: Input should be"),
         ({"max_tokens": 0}, "max_tokens: Input should be"),
         ({"max_tokens": True}, "max_tokens: Input should be"),
-        ({"stream": True}, "does not stream yet"),
+        ({"stream": "yes"}, "stream: Input should be a valid boolean"),
         ({"messages": []}, "at least one message is required"),
         ({"messages": "Hello"}, "at least one message is required"),
         ({"messages": ["Hello"]}, "messages.0.role: Input should be 'user' or 'assistant'"),

@@ -4,10 +4,13 @@
 
 Invariants
 1. A body above `BODY_BYTES_MAX`, or of a length not announced, is refused unread.
-2. An answer is JSON with a content-length; `None` in its place closes the connection without a byte.
-3. `Loopback.close` ends the listener and every connection; `Child.close` returns when the process is gone.
-4. A `Child` has its own session: killing the process group of whoever started it does not reach it.
-5. `canonical`, and so `digest`, depends on the value alone, not on the order of its keys.
+2. An `Answer` is JSON with a content-length; `Pieces` are sent one by one, as slowly and as far as they say;
+   `None` in their place closes the connection without a byte.
+3. Whoever answers is told once how it ended: the client hung up before the end, or it did not. A server that is
+   closed in between says nothing.
+4. `Loopback.close` ends the listener and every connection; `Child.close` returns when the process is gone.
+5. A `Child` has its own session: killing the process group of whoever started it does not reach it.
+6. `canonical`, and so `digest`, depends on the value alone, not on the order of its keys.
 
 Never: listens beyond 127.0.0.1, knows what a request means, retries, or reads a clock.
 """
@@ -20,18 +23,26 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 BODY_BYTES_MAX = 32 * 1024 * 1024
 """Largest request body taken, as at the Messages API; more is answered 413."""
 WAIT_S_MAX = 600.0
+
+
+def _unheard(hung_up: bool) -> None:
+    pass
+
+
+def _stays(seconds: float) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,8 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    gone: Callable[[float], bool] = field(default=_stays, compare=False, repr=False)
+    """Waits so many seconds; at once true when the client hangs up, or the server is closed."""
 
     def json(self) -> Any:
         """The body as JSON; ValueError when it is not (NaN and Infinity are not)."""
@@ -54,12 +67,35 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Pieces:
+    """An answer that is sent piece by piece, or not to its end."""
+
+    status: int
+    pieces: Sequence[bytes]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    length: int | None = None
+    """The content-length that is announced; None: chunked."""
+    every_s: float = 0.0
+    """Time between two pieces."""
+    ending: Literal["end", "cut", "stall"] = "end"
+    """After the last piece: the answer ends, the connection is closed without an end, or nothing more comes while
+    the connection stays open until the client hangs up."""
+    told: Callable[[bool], None] = _unheard
+    """Called at the end with whether the client hung up before it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What to send back; `None` in its place closes the connection without a byte."""
+    """A JSON answer; `None` in its place closes the connection without a byte."""
 
     status: int
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def pieces(self) -> Pieces:
+        """The answer as one piece."""
+        body = json.dumps(self.body).encode()
+        return Pieces(self.status, [body], {"content-type": "application/json", **self.headers}, len(body))
 
 
 class Loopback(ThreadingHTTPServer):
@@ -68,10 +104,11 @@ class Loopback(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, answer: Callable[[Call], Answer | None], port: int = 0) -> None:
+    def __init__(self, answer: Callable[[Call], Answer | Pieces | None], port: int = 0) -> None:
         """Listen on `port` (0: any free one) and serve at once, until `close`."""
         self.answer = answer
         self.used = threading.Event()
+        self.closing = threading.Event()
         self._open: dict[threading.Thread, socket.socket] = {}
         super().__init__(("127.0.0.1", port), _Connection)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -99,6 +136,7 @@ class Loopback(ThreadingHTTPServer):
 
     def close(self) -> None:
         """End every connection and thread; nothing stays open."""
+        self.closing.set()
         self.shutdown()
         self._acceptor.join()
         for thread, connection in list(self._open.items()):
@@ -127,7 +165,7 @@ class _Connection(BaseHTTPRequestHandler):
         if answer is None:
             self.close_connection = True
         else:
-            self._send(answer)
+            self._send(answer.pieces() if isinstance(answer, Answer) else answer)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _serve
 
@@ -142,17 +180,55 @@ class _Connection(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", 0)))
-        return Call(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
+        return Call(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body, self._gone)
 
-    def _send(self, answer: Answer) -> None:
-        body = json.dumps(answer.body).encode()
+    def _send(self, answer: Pieces) -> None:
+        try:
+            hung_up = not self._sent(answer)
+        except ConnectionError:
+            hung_up = True
+        self.close_connection |= hung_up or answer.ending != "end"
+        if not (hung_up and self.server.closing.is_set()):
+            answer.told(hung_up)
+
+    def _sent(self, answer: Pieces) -> bool:
+        """Whether it was sent as far as it goes: False when the client hung up before."""
+        self._send_head(answer)
+        chunked = answer.length is None
+        for number, piece in enumerate([] if self.command == "HEAD" else answer.pieces):
+            if self._gone(answer.every_s if number else 0.0):
+                return False
+            if piece:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                self.wfile.flush()
+        if answer.ending == "stall":
+            self.wfile.flush()
+            return not self._gone(None)
+        if answer.ending == "end" and chunked and self.command != "HEAD":
+            self.wfile.write(b"0\r\n\r\n")
+        self.wfile.flush()
+        return True
+
+    def _send_head(self, answer: Pieces) -> None:
         self.send_response_only(answer.status)
-        framing = {"content-type": "application/json", "content-length": str(len(body))}
+        chunked = answer.length is None
+        framing = {"transfer-encoding": "chunked"} if chunked else {"content-length": str(answer.length)}
         for name, value in {**framing, **answer.headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+
+    def _gone(self, seconds: float | None) -> bool:
+        """Wait so long, None for ever, for the client to hang up or the server to close; whether that was so."""
+        watch = select.poll()  # `select.select` knows no descriptor above 1023
+        watch.register(self.connection, select.POLLIN)
+        if not watch.poll(None if seconds is None else seconds * 1000):
+            return False
+        try:
+            if not self.connection.recv(1, socket.MSG_PEEK):
+                return True
+        except ConnectionError:
+            return True
+        return self.server.closing.wait(seconds)  # it sent its next request already
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

@@ -1,27 +1,71 @@
 """The Anthropic Messages API as the fake provider speaks it: what it refuses, and the form of what it answers.
 
-`refusal` holds the strict rules. A policy, such as a `script`, sees a `Request` and says a `Reply` (made by
-`text`, `tool_use`, `tool_uses`, `error`); `render` puts it on the wire. `model_server` decides when each has its turn.
+A `Dialect`; see there for the seam and the invariants. The makers of replies stand in `policy` and can be imported
+from here, too.
 
-Invariants
-1. `refusal` names the first violation only; each check may rely on all before it.
-2. A body that `refusal` has nothing against has the fields that `render` reads.
-3. Equal arguments give equal answers: ids are hashes of the seed, tokens are counted from the bytes.
-
-Never: does I/O, reads a clock, streams (yet), looks into images, documents or thinking, or keeps state, but
-for how far a `Script` has come.
+Never: does I/O, reads a clock, looks into images, documents or thinking, or keeps state.
 """
 
 import re
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
+from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
-from holdfast.testing.loopback import Answer, Call, canonical
+from holdfast.testing.dialect import (
+    TOOL_NAME,
+    Tokens,
+    Turn,
+    Wrong,
+    counted,
+    is_count,
+    is_text,
+    minted,
+    refused,
+    repeats,
+    slices,
+    sse,
+)
+from holdfast.testing.loopback import Answer, Call, Pieces
+from holdfast.testing.policy import (
+    Called,
+    Part,
+    Policy,
+    Reply,
+    Request,
+    Result,
+    Said,
+    Script,
+    arguments_text,
+    arguments_value,
+    error,
+    named,
+    script,
+    text,
+    tool_use,
+    tool_uses,
+)
 
+__all__ = [
+    "ERROR_TYPES",
+    "NAME",
+    "Policy",
+    "Reply",
+    "Request",
+    "Script",
+    "error",
+    "error_event",
+    "is_stream",
+    "refusal",
+    "render",
+    "request",
+    "script",
+    "serves",
+    "text",
+    "tool_use",
+    "tool_uses",
+]
+
+NAME = "messages"
 ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -35,149 +79,153 @@ ERROR_TYPES = {
     529: "overloaded_error",
 }
 """https://platform.claude.com/docs/en/api/errors; any other status is `api_error`."""
+SPENT = {"error_code": "enforced_spend_limit_reached"}
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A valid request, as the policy sees it."""
-
-    n: int
-    """Number of this request at this server, from 1."""
-    model: str
-    system: Any
-    messages: list[dict[str, Any]]
-    tools: list[dict[str, Any]]
-    max_tokens: int
-    headers: Mapping[str, str]
-    """As received, names in lower case."""
-    body: Mapping[str, Any]
+def serves(call: Call) -> bool:
+    """Whether this is a path of the API, or of something beside it that is not here."""
+    return call.path.startswith(("/v1/messages", "/v1/complete"))
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the model or the provider says; made by `text`, `tool_use`, `tool_uses` and `error`."""
-
-    content: tuple[dict[str, Any], ...] = ()
-    stop_reason: str = "end_turn"
-    usage: Mapping[str, Any] = field(default_factory=dict)
-    """Laid over the default: a token is 4 bytes, rounded up, of the canonical JSON of `[system, messages,
-    tools]` for the input and of the content for the output."""
-    status: int = 200
-    error: Mapping[str, Any] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+def is_stream(call: Call, body: Any) -> bool:
+    """Whether a stream is asked for."""
+    return isinstance(body, dict) and body.get("stream") is True
 
 
-Policy = Callable[[Request], Reply]
+def request(turn: Turn) -> Request:
+    """The request as the policy sees it."""
+    body = turn.body
+    return Request(
+        n=turn.n,
+        model=body["model"],
+        system=body.get("system"),
+        messages=body["messages"],
+        tools=body.get("tools") or [],
+        max_tokens=body["max_tokens"],
+        headers=turn.call.headers,
+        body=body,
+        api=NAME,
+        stream=is_stream(turn.call, body),
+        parts=named([part for message in body["messages"] for part in _parts(message)]),
+        tool_names=tuple(tool["name"] for tool in body.get("tools") or []),
+    )
 
 
-def text(text: str, *, usage: Mapping[str, Any] | None = None, stop_reason: str = "end_turn") -> Reply:
-    """The model answers with text."""
-    return Reply(({"type": "text", "text": text},), stop_reason, usage or {})
+def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
+    by: Any = {"user": "user", "assistant": "model"}[message["role"]]
+    if isinstance(message["content"], str):
+        yield Said(by, message["content"])
+    for block in _blocks(message):
+        match block:
+            case {"type": "text", "text": said}:
+                yield Said(by, said)
+            case {"type": "tool_use", "id": id, "name": name, "input": input}:
+                yield Called(name, input, id)
+            case {"type": "tool_result", "tool_use_id": id}:
+                yield Result("", _text_of(block.get("content")), bool(block.get("is_error")), id)
+            case _:
+                pass
 
 
-def tool_use(
-    name: str,
-    input: Mapping[str, Any],
-    id: str | None = None,
-    text: str | None = None,
-    *,
-    usage: Mapping[str, Any] | None = None,
-) -> Reply:
-    """The model calls one tool, after some `text` if given; without `id` the server makes one."""
-    return tool_uses([(name, input, id)], text=text, usage=usage)
+def _text_of(content: Any) -> str:
+    if isinstance(content, list):
+        return "".join(part.get("text", "") for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
 
 
-def tool_uses(
-    calls: Sequence[tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], str | None]],
-    *,
-    text: str | None = None,
-    usage: Mapping[str, Any] | None = None,
-) -> Reply:
-    """The model calls several tools at once; each call is `(name, input)` or `(name, input, id)`."""
-    said = [] if text is None else [{"type": "text", "text": text}]
-    used = [
-        {
-            "type": "tool_use",
-            "id": call[2] if len(call) == 3 else None,
-            "name": call[0],
-            "input": dict(call[1]),
-        }
-        for call in calls
-    ]
-    return Reply((*said, *used), "tool_use", usage or {})
+# --- what it answers ---------------------------------------------------------------------------------------------
 
 
-def error(
-    status: int,
-    type: str | None = None,
-    message: str = "planned by the test",
-    *,
-    headers: Mapping[str, str] | None = None,
-    details: Mapping[str, Any] | None = None,
-) -> Reply:
-    """The provider answers with an error; `type` is the one that belongs to the status unless given."""
-    told = {"type": type or ERROR_TYPES.get(status, "api_error"), "message": message}
-    return Reply(status=status, error=told | ({"details": details} if details else {}), headers=headers or {})
-
-
-class Script:
-    """A policy that answers from a list in order; a step may be a policy itself. Made by `script`."""
-
-    def __init__(self, steps: Sequence[Reply | Policy]) -> None:
-        self._steps = list(steps)
-        self._taken = 0
-        self._lock = threading.Lock()
-
-    def __call__(self, request: Request) -> Reply:
-        """The next step; AssertionError when there is none left."""
-        with self._lock:
-            assert self._taken < len(self._steps), f"surplus: the script has only {len(self._steps)} steps"
-            step = self._steps[self._taken]
-            self._taken += 1
-        return step if isinstance(step, Reply) else step(request)
-
-    def unused(self) -> list[str]:
-        """The steps that were never asked for, numbered from 1."""
-        left = list(enumerate(self._steps, 1))[self._taken :]
-        return [f"script step {number} of {len(self._steps)} was never used: {step}" for number, step in left]
-
-
-def script(steps: Sequence[Reply | Policy]) -> Script:
-    """A policy that answers from `steps` in order; `check()` fails on unused steps and on surplus requests."""
-    return Script(steps)
-
-
-def render(reply: Reply, n: int, body: Any, seed: str) -> Answer:
-    """`reply` on the wire, to request number `n` with this `body`; generated ids come from `seed`."""
-    request_id = f"req_{n:024d}"
-    headers = {"request-id": request_id, **reply.headers}
+def render(reply: Reply, turn: Turn) -> Answer | Pieces:
+    """`reply` on the wire; generated ids come from the turn's seed."""
+    headers = {"request-id": _request_id(turn), **reply.headers}
     if reply.status != 200:
-        return Answer(reply.status, {"type": "error", "error": reply.error, "request_id": request_id}, headers)
-    content = [_with_id(block, f"{seed}:{index}") for index, block in enumerate(reply.content)]
-    asked = [body.get(part) for part in ("system", "messages", "tools")]
+        if (wait := reply.error.get("retry_after_s")) is not None:
+            headers = {"retry-after": f"{wait:g}", **headers}
+        return Answer(reply.status, _failed(reply, turn), headers)
+    asked = [turn.body.get(part) for part in ("system", "messages", "tools")]
+    message = _message(reply, turn, counted(reply, asked))
+    if not is_stream(turn.call, turn.body):
+        return Answer(200, message, headers)
+    return Pieces(200, list(_events(message, reply)), {"content-type": "text/event-stream; charset=utf-8", **headers})
+
+
+def error_event(reply: Reply, turn: Turn, index: int) -> bytes:
+    """The error as an event of a stream."""
+    return sse(_failed(reply, turn), "error")
+
+
+def _failed(reply: Reply, turn: Turn) -> dict[str, Any]:
+    told = {"type": ERROR_TYPES.get(reply.status, "api_error"), "message": reply.error["message"]}
+    told |= {name: reply.error[name] for name in ("type", "details") if name in reply.error}
+    if reply.error.get("billing"):
+        told = {"details": SPENT} | told
+    return {"type": "error", "error": told, "request_id": _request_id(turn)}
+
+
+def _request_id(turn: Turn) -> str:
+    return f"req_{turn.n:024d}"
+
+
+def _message(reply: Reply, turn: Turn, used: Tokens | None) -> dict[str, Any]:
     message = {
-        "id": _id("msg_", seed),
+        "id": minted("msg_", turn.seed),
         "type": "message",
         "role": "assistant",
-        "model": body["model"],
-        "content": content,
+        "model": turn.body["model"],
+        "content": [_block(block, f"{turn.seed}:{index}") for index, block in enumerate(reply.content)],
         "stop_reason": reply.stop_reason,
         "stop_sequence": None,
-        "usage": {"input_tokens": _tokens(asked), "output_tokens": _tokens(content), **reply.usage},
     }
-    return Answer(200, message, headers)
+    return message | ({"usage": _usage(used)} if used else {})
 
 
-def _with_id(block: dict[str, Any], seed: str) -> dict[str, Any]:
-    return block | {"id": block["id"] or _id("toolu_", seed)} if block["type"] == "tool_use" else block
+def _block(block: dict[str, Any], seed: str) -> dict[str, Any]:
+    if block["type"] != "tool_use":
+        return block
+    return block | {"id": block["id"] or minted("toolu_", seed), "input": arguments_value(block["input"])}
 
 
-def _id(prefix: str, seed: str) -> str:
-    return prefix + sha256(seed.encode()).hexdigest()[:24]
+def _usage(used: Tokens) -> dict[str, Any]:
+    cached = {"cache_read_input_tokens": used.cache_read, "cache_creation_input_tokens": used.cache_write}
+    thought = {"output_tokens_details": {"thinking_tokens": used.reasoning}} if used.reasoning else {}
+    told = {"input_tokens": used.input, "output_tokens": used.output} | {k: v for k, v in cached.items() if v}
+    return {**told, **thought, **used.more}
 
 
-def _tokens(value: Any) -> int:
-    return -(-len(canonical(value)) // 4)
+def _events(message: dict[str, Any], reply: Reply) -> Iterator[bytes]:
+    usage = {"usage": message["usage"]} if "usage" in message else {}
+    begun = {name: usage[name] | {"output_tokens": 1} for name in usage}
+    start = message | {"content": [], "stop_reason": None} | begun
+    yield sse({"type": "message_start", "message": start}, "message_start")
+    for index, (block, said) in enumerate(zip(message["content"], reply.content, strict=True)):
+        empty = {"text": {"text": ""}, "tool_use": {"input": {}}}.get(block["type"], {})
+        yield sse(
+            {"type": "content_block_start", "index": index, "content_block": block | empty}, "content_block_start"
+        )
+        if index == 0:
+            yield sse({"type": "ping"}, "ping")
+        for delta in _deltas(said):
+            yield sse({"type": "content_block_delta", "index": index, "delta": delta}, "content_block_delta")
+        yield sse({"type": "content_block_stop", "index": index}, "content_block_stop")
+    stop = {"stop_reason": message["stop_reason"], "stop_sequence": None}
+    yield sse({"type": "message_delta", "delta": stop, **usage}, "message_delta")
+    yield sse({"type": "message_stop"}, "message_stop")
+
+
+def _deltas(block: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    match block["type"]:
+        case "text":
+            yield from ({"type": "text_delta", "text": part} for part in slices(block["text"]))
+        case "tool_use":
+            yield {"type": "input_json_delta", "partial_json": ""}
+            written = slices(arguments_text(block["input"]))
+            yield from ({"type": "input_json_delta", "partial_json": part} for part in written)
+        case _:
+            pass  # whole in its first event
+
+
+# --- what it refuses ---------------------------------------------------------------------------------------------
 
 
 def refusal(call: Call) -> Reply | None:
@@ -195,8 +243,7 @@ def refusal(call: Call) -> Reply | None:
         body = call.json()
     except ValueError as wrong:
         return error(400, message=f"The request body is not valid JSON: {wrong}")
-    wrong_with = next(_violations(body), None)
-    return error(400, message=wrong_with) if wrong_with else None
+    return refused(Wrong(message) for message in _violations(body))
 
 
 def _violations(body: Any) -> Iterator[str]:
@@ -205,12 +252,13 @@ def _violations(body: Any) -> Iterator[str]:
         yield "The request body must be a JSON object"
         return
     yield from (f"{name}: Field required" for name in ("model", "max_tokens", "messages") if name not in body)
-    if not isinstance(body["model"], str) or not body["model"].strip():
+    if not is_text(body["model"]):
         yield "model: Input should be a valid, non-empty string"
-    if type(body["max_tokens"]) is not int or body["max_tokens"] < 1:
+    if not is_count(body["max_tokens"]):
         yield "max_tokens: Input should be an integer greater than or equal to 1"
-    if body.get("stream"):
-        yield "stream: this test server does not stream yet; send the request without `stream`"
+    if not isinstance(body.get("stream", False), bool):
+        yield "stream: Input should be a valid boolean"
+    yield from _tool_violations(body)
     messages = body["messages"]
     if not isinstance(messages, list) or not messages:
         yield "messages: at least one message is required"
@@ -220,6 +268,28 @@ def _violations(body: Any) -> Iterator[str]:
     if messages[0]["role"] != "user":
         yield 'messages: first message must use the "user" role'
     yield from _pairing_violations(messages)
+
+
+def _tool_violations(body: Mapping[str, Any]) -> Iterator[str]:
+    tools, choice = body.get("tools"), body.get("tool_choice")
+    if tools is not None and not isinstance(tools, list):
+        yield "tools: Input should be a valid list"
+    for index, tool in enumerate(tools or []):
+        if not isinstance(tool, dict) or not TOOL_NAME.fullmatch(str(tool.get("name", ""))):
+            yield f"tools.{index}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
+        elif tool.get("type", "custom") == "custom" and not isinstance(tool.get("input_schema"), dict):
+            yield f"tools.{index}.input_schema: Field required"
+    names = [tool["name"] for tool in tools or []]
+    if twice := repeats(names):
+        yield f"tools: Tool names must be unique; repeated: {', '.join(twice)}"
+    if choice is None:
+        return
+    if not isinstance(choice, dict) or choice.get("type") not in ("auto", "any", "tool", "none"):
+        yield "tool_choice: Input should have a `type` of 'auto', 'any', 'tool' or 'none'"
+    elif not names:
+        yield "tool_choice: may only be specified while providing tools"
+    elif choice["type"] == "tool" and choice.get("name") not in names:
+        yield f"tool_choice: Tool {choice.get('name')!r} not found in provided tools"
 
 
 def _message_violations(at: str, message: Any, *, final: bool) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A fake model provider: a real HTTP server on 127.0.0.1 which speaks the Anthropic Messages API strictly.
+"""A fake model provider: a real HTTP server on 127.0.0.1 which speaks the APIs of model providers strictly.
 
 A policy (a function, or `script([...])`) says what the model answers; the server refuses what the real API
 would refuse, so that a transcript which passes here is valid there.
@@ -11,79 +11,59 @@ Invariants
 4. Nothing fails silently: unused or surplus script steps, a policy that raised and a fault that never came are
    all named by `check()`.
 
-Never: streams (yet), speaks for other providers (yet; the path chooses), reads a clock, or leaves loopback.
+The path of a request chooses the API; `desk` has the state, `fault` what can be planned, `policy` the words.
+
+Never: reads a clock, or leaves loopback.
 """
 
 import argparse
 import importlib.util
 import json
 import sys
-import threading
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from holdfast.testing.loopback import WAIT_S_MAX, Answer, Call, Child, Loopback, ask, digest
-from holdfast.testing.messages_api import (
+from holdfast.testing.desk import Desk, Received, Until
+from holdfast.testing.fault import Fault
+from holdfast.testing.loopback import Call, Child, Loopback, ask
+from holdfast.testing.policy import (
+    Called,
     Policy,
     Reply,
     Request,
+    Result,
+    Said,
     Script,
+    Usage,
+    echo,
     error,
-    refusal,
-    render,
     script,
     text,
     tool_use,
     tool_uses,
+    vectors,
 )
 
 __all__ = [
+    "Called",
     "ModelServer",
     "Policy",
     "Received",
     "Reply",
     "Request",
+    "Result",
+    "Said",
     "Script",
+    "echo",
     "error",
     "script",
     "text",
     "tool_use",
     "tool_uses",
+    "vectors",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One request on the wire."""
-
-    n: int
-    method: str
-    path: str
-    digest: str
-    """SHA-256 of the canonical JSON of the body."""
-    body: Any
-    retry_count: int | None
-    """`x-stainless-retry-count`: the SDK's own retries; None without the header."""
-    repeated: bool
-    """An equal body had already been answered 200 when this one came: work that was paid for is asked again."""
-    status: int | None = None
-    """None while unanswered, and for ever if the connection was dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    on: int
-    times: int = 1
-    status: int | None = None
-    type: str | None = None
-    message: str = "planned by the test"
-    headers: Mapping[str, str] | None = None
-    details: Mapping[str, Any] | None = None
-    drop: bool = False
-    delay_s: float = 0.0
 
 
 class ModelServer:
@@ -94,7 +74,7 @@ class ModelServer:
 
     def __init__(self, policy: Policy, port: int = 0) -> None:
         """`port` 0: any free one. Listens from `with` on, in threads of this process."""
-        self._desk: _Desk | None = _Desk(policy)
+        self._desk: Desk | None = Desk(policy)
         self._port = port
         self._running: Loopback | Child | None = None
 
@@ -151,29 +131,58 @@ class ModelServer:
         self,
         *,
         on: int,
-        status: int | None = None,
         times: int = 1,
-        headers: Mapping[str, str] | None = None,
-        type: str | None = None,
-        message: str = "planned by the test",
-        details: Mapping[str, Any] | None = None,
-        drop: bool = False,
         delay_s: float = 0.0,
+        drop: bool = False,
+        status: int | None = None,
+        billing: bool = False,
+        type: str | None = None,
+        code: str | None = None,
+        message: str = "planned by the test",
+        headers: Mapping[str, str] | None = None,
+        details: Any = None,
+        retry_after_s: float | None = None,
+        error_after: int | None = None,
+        cut_after: int | None = None,
+        stall_after: int | None = None,
+        every_s: float = 0.0,
+        duplicate: int | None = None,
+        truncate: bool = False,
+        html: bool = False,
+        tool_name: str | None = None,
+        tool_arguments: str | None = None,
+        usage: Usage | None = None,
     ) -> None:
         """Plan a fault for requests `on` (from 1) to `on + times - 1`; ValueError if past or planned twice.
 
-        `delay_s` waits first. Then `drop` closes the connection without an answer and `status` answers with an
-        error; with neither, the request is handled as usual. The policy never sees a failed request.
-        """
-        fault = _Fault(on, times, status, type, message, headers, details, drop, delay_s)
-        self._control("POST", "faults", asdict(fault))
+        `delay_s` waits before the first byte; with nothing else, the request is then handled as usual.
 
-    def wait_for(self, count: int, timeout_s: float = 10.0) -> None:
-        """Block until `count` requests have arrived, answered or not; TimeoutError if not in time."""
-        wanted = {"count": count, "timeout_s": timeout_s}
+        Instead of an answer, unseen by the policy: `drop` closes the connection without a byte; `status` is an
+        error in the form of the API, with `type`, `code`, `message`, `details`, `headers` and `retry_after_s`;
+        `billing` is the 429 that says that the money ran out.
+
+        In what the model says: `tool_name` and `tool_arguments` (any text) stand in every tool call of the reply;
+        `usage` is laid over the reply's, or "missing".
+
+        In how it is sent, counted in events of the stream (an answer that is no stream has two: its halves):
+        `cut_after` closes the connection after so many, `stall_after` leaves it open and sends nothing more,
+        `every_s` is the time between two, `duplicate` is the one that comes twice, `error_after` ends the stream
+        with an error event (`status` says which, 529 otherwise; without a stream that error is the answer),
+        `truncate` breaks the last JSON off in its middle, `html` is a page with status 200 in place of the answer.
+        """
+        planned = {name: value for name, value in locals().items() if name != "self"}
+        self._control("POST", "faults", asdict(Fault(**planned)))
+
+    def wait_for(self, count: int, timeout_s: float = 10.0, *, until: Until = "arrived") -> None:
+        """Block until `count` requests have arrived, answered or not; TimeoutError if not in time.
+
+        With `until="ended"` those that are over are counted, with "hung_up" those whose client went before the end.
+        """
+        wanted = {"count": count, "timeout_s": timeout_s, "until": until}
         got = self._control("POST", "wait", wanted, timeout_s=timeout_s + 10.0)["count"]
         if got < count:
-            raise TimeoutError(f"Waited {timeout_s} s for {count} requests; {got} have arrived.")
+            did = until.replace("_", " ")
+            raise TimeoutError(f"Waited {timeout_s} s for {count} requests; {got} have {did}.")
 
     def check(self) -> None:
         """AssertionError naming unused and surplus script steps, policy errors and faults that never came."""
@@ -201,120 +210,6 @@ class ModelServer:
         return told
 
 
-class _Desk:
-    """The state of a server: what came, what is planned, what went wrong."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.closing = threading.Event()
-        self._policy = policy
-        self._changed = threading.Condition()
-        self._received: list[Received] = []
-        self._seen: Counter[str] = Counter()
-        self._answered: set[str] = set()
-        self._faults: dict[int, _Fault] = {}
-        self._problems: list[str] = []
-
-    def answer(self, call: Call) -> Answer | None:
-        if call.path.startswith("/_holdfast/"):
-            return self.control(call)
-        received, seed = self._receive(call)
-        answer = self._decide(received, seed, call)
-        if answer:
-            with self._changed:
-                self._received[received.n - 1] = replace(received, status=answer.status)
-                self._answered |= {received.digest} if answer.status == 200 else set()
-        return answer
-
-    def _receive(self, call: Call) -> tuple[Received, str]:
-        body = _parsed(call)
-        key, retries = digest(body), call.headers.get("x-stainless-retry-count", "")
-        with self._changed:
-            n, paid = len(self._received) + 1, key in self._answered
-            retry_count = int(retries) if retries.isdecimal() else None
-            received = Received(n, call.method, call.path, key, body, retry_count, paid)
-            self._received.append(received)
-            self._seen[key] += 1
-            self._changed.notify_all()
-            return received, f"{key}:{self._seen[key]}"
-
-    def _decide(self, received: Received, seed: str, call: Call) -> Answer | None:
-        fault = self._faults.get(received.n)
-        if fault and ((fault.delay_s and self.closing.wait(fault.delay_s)) or fault.drop):
-            return None
-        if fault and fault.status:
-            planned = error(fault.status, fault.type, fault.message, headers=fault.headers, details=fault.details)
-            return render(planned, received.n, received.body, seed)
-        reply = refusal(call) or self._ask_policy(received, call)
-        return render(reply, received.n, received.body, seed)
-
-    def _ask_policy(self, received: Received, call: Call) -> Reply:
-        body = received.body
-        request = Request(
-            n=received.n,
-            model=body["model"],
-            system=body.get("system"),
-            messages=body["messages"],
-            tools=body.get("tools") or [],
-            max_tokens=body["max_tokens"],
-            headers=call.headers,
-            body=body,
-        )
-        try:
-            reply = self._policy(request)
-            assert isinstance(reply, Reply), f"a policy returns a Reply, not {reply!r}"
-            return reply
-        except Exception as raised:  # the policy is the test's own code; check() passes it on
-            problem = f"request {received.n}: the policy raised {type(raised).__name__}: {raised}"
-            with self._changed:
-                self._problems.append(problem)
-            return error(400, message=f"ModelServer, {problem}")  # a status that nobody retries
-
-    def control(self, call: Call) -> Answer:
-        with self._changed:
-            try:
-                return self._route(call)
-            except (ValueError, TypeError) as wrong:
-                return Answer(400, {"error": str(wrong)})
-
-    def _route(self, call: Call) -> Answer:
-        match call.method, call.path.removeprefix("/_holdfast/"):
-            case "GET", "requests":
-                return Answer(200, {"requests": [asdict(each) for each in self._received]})
-            case "GET", "check":
-                return Answer(200, {"problems": self._check()})
-            case "POST", "wait":
-                return self._wait(**call.json())
-            case "POST", "faults":
-                return self._plan(_Fault(**call.json()))
-            case _:
-                return Answer(404, {"error": f"the model server does not know {call.method} {call.path}"})
-
-    def _check(self) -> list[str]:
-        unused = self._policy.unused() if isinstance(self._policy, Script) else []
-        never = {fault.on for n, fault in self._faults.items() if n == fault.on > len(self._received)}
-        return [*self._problems, *unused, *(f"the fault planned on request {on} never came" for on in never)]
-
-    def _wait(self, count: int, timeout_s: float) -> Answer:
-        self._changed.wait_for(lambda: len(self._received) >= count, min(timeout_s, WAIT_S_MAX))
-        return Answer(200, {"count": len(self._received)})
-
-    def _plan(self, fault: _Fault) -> Answer:
-        numbers = range(fault.on, fault.on + fault.times)
-        if fault.on <= len(self._received):
-            raise ValueError(f"request {fault.on} is past, {len(self._received)} were received")
-        if not numbers or self._faults.keys() & set(numbers):
-            raise ValueError(f"requests {fault.on} to {numbers.stop - 1}: planned already, or none at all")
-        self._faults |= dict.fromkeys(numbers, fault)
-        return Answer(200, {})
-
-
-def _parsed(call: Call) -> Any:
-    try:
-        return call.json()
-    except ValueError:
-        return call.body.decode(errors="replace")
-
-
 def _load(where: str) -> Policy:
     file, _, name = where.rpartition(":")
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
@@ -333,7 +228,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
     parser.add_argument("--idle-s", type=float, default=3600.0, help="end when idle so long")
     options = parser.parse_args(argv)
-    Loopback(_Desk(_load(options.policy)).answer, options.port).serve_until_idle(options.idle_s)
+    Loopback(Desk(_load(options.policy)).answer, options.port).serve_until_idle(options.idle_s)
 
 
 if __name__ == "__main__":
