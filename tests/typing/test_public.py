@@ -97,6 +97,32 @@ assert_type(plain, hf.Agent[str, int])
 assert_type(support, hf.Agent[Ticket, list[str]])
 
 
+@hf.agent
+def blocking(run: hf.Run, number: int) -> str:
+    """A plain `def`: sync tools as they are, async ones through run.wait."""
+    assert_type(write_mail("a@example.com"), bool)
+    assert_type(run.wait(find(number)), dict[str, int])
+    assert_type(run.wait(run.ask("Send it?")), hf.Answer)
+    run.wait(run.sleep(1))
+    return str(number)
+
+
+@hf.agent(name="blocking 2", budget=hf.Budget(tool_calls=1))
+def blocking_with_options(run: hf.Run, number: int) -> str:
+    """With parentheses."""
+    return str(number)
+
+
+async def of_either_kind(app: hf.App, run: hf.Run) -> None:
+    """A sync agent is an agent; called as a function it is the function."""
+    chosen: list[hf.Agent[int, str]] = [blocking, blocking_with_options]
+    assert_type(await app.run(blocking, 1), str)
+    assert_type(app.run_sync(blocking_with_options, 1), str)
+    assert_type(await app.run(chosen[0], 1), str)
+    assert_type(blocking(run, 1), str)
+    assert_type(blocking_with_options(run, 1), str)
+
+
 async def runs(app: hf.App, run: hf.Run) -> None:
     """Results have the agent's type."""
     assert_type(await app.run(plain, "text"), int)

@@ -1,4 +1,8 @@
-"""Agents: the user's function, and what its input, its result and its failures mean for the record."""
+"""Agents: the user's function, and what its input, its result and its failures mean for the record.
+
+An `async def` agent runs on the loop of its app. A `def` agent runs in a thread of its own; its sync tools are steps as
+they are, and `run.wait` runs whatever is async.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import inspect
 import typing
 from collections.abc import Awaitable, Callable
 from functools import cached_property, update_wrapper
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 from holdfast.core.budget import Budget, Limits
 from holdfast.core.events import meta
@@ -17,6 +21,7 @@ from holdfast.errors import PolicyInvalid, Unencodable, UsageError
 from holdfast.journal.codec import decode, encode
 from holdfast.runtime.facts import causes, facts_of
 from holdfast.runtime.run import Run
+from holdfast.runtime.thread import body_in_thread
 
 if typing.TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
@@ -28,16 +33,19 @@ O = TypeVar("O")  # noqa: E741 - output
 class Agent(Generic[I, O]):
     """A function of (run, input) that keeps running; it stays callable as before."""
 
+    is_sync: ClassVar[bool] = False
+    """Whether a run of it holds a thread."""
+
     def __init__(
         self,
-        fn: Callable[[Run, I], Awaitable[O]],
+        fn: Callable[[Run, I], Any],
         *,
         name: str | None = None,
         budget: Budget | None = None,
         escalate: str = "",
     ) -> None:
-        if not inspect.iscoroutinefunction(fn):
-            raise UsageError(f"Agent {getattr(fn, '__name__', fn)!r} must be `async def`: (run, input) -> result.")
+        if _is_no_function(fn):
+            raise UsageError(f"Agent {getattr(fn, '__name__', fn)!r} must be a function: (run, input) -> result.")
         if len(inspect.signature(fn).parameters) != 2:
             raise UsageError(f"Agent {fn.__name__} must take the run and one input; give more as one dict or model.")
         if budget is not None and not isinstance(budget, Budget):
@@ -52,7 +60,7 @@ class Agent(Generic[I, O]):
         return f"<agent {self.name}>"
 
     def __call__(self, run: Run, input: I) -> Awaitable[O]:
-        return self.fn(run, input)
+        return self.fn(run, input)  # type: ignore[no-any-return]
 
     @property
     def limits(self) -> Limits | None:
@@ -83,9 +91,12 @@ class Agent(Generic[I, O]):
 
     async def begin(self, driver: Driver) -> O:
         """Run the function from its start, with the recorded input."""
+        result: O = await self.fn(Run(driver), self._given(driver))
+        return result
+
+    def _given(self, driver: Driver) -> Any:
         recorded = driver.state.input
-        given: Any = decode(recorded, self.takes) if recorded is not None else None
-        return await self.fn(Run(driver), given)
+        return decode(recorded, self.takes) if recorded is not None else None
 
     def encoded(self, result: O) -> tuple[bytes | None, BaseException | None]:
         """The result's bytes, or why it has none."""
@@ -102,18 +113,64 @@ class Agent(Generic[I, O]):
         return meta(outcome=Status.FAILED, why=f"{facts.error}: {facts.text}", cause=reopened, failure=failure.facts())
 
 
+class SyncAgent(Agent[I, O]):
+    """An agent that is a plain `def`: its runs have a thread of their own."""
+
+    is_sync = True
+
+    def __call__(self, run: Run, input: I) -> O:  # type: ignore[override]  # as its function was before
+        return self.fn(run, input)  # type: ignore[no-any-return]
+
+    async def begin(self, driver: Driver) -> O:
+        """Run the function from its start, in a thread; a closing run waits for its thread only so long."""
+        run, given = Run(driver), self._given(driver)
+        patience_s = driver.services.settings.close_s
+        result = await body_in_thread(f"agent {driver.lease.run_id}", lambda: self.fn(run, given), patience_s)
+        if inspect.isawaitable(result):
+            _drop(result)
+            raise UsageError(f"Agent {self.name} is a plain `def`, but returned an awaitable. Make it `async def`.")
+        return result  # type: ignore[no-any-return]
+
+
+def _is_no_function(fn: Any) -> bool:
+    return not callable(fn) or inspect.isclass(fn) or inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
+
+
+def _drop(result: Any) -> None:
+    """It is told about by our error; the interpreter need not say that nobody awaited it."""
+    if inspect.iscoroutine(result):
+        result.close()
+
+
+class _Declared(Protocol):
+    """`@agent(…)` on either kind of function."""
+
+    @overload  # an awaitable is a result too; the first that fits is meant
+    def __call__(  # type: ignore[overload-overlap]
+        self, fn: Callable[[Run, I], Awaitable[O]], /
+    ) -> Agent[I, O]: ...
+    @overload
+    def __call__(self, fn: Callable[[Run, I], O], /) -> SyncAgent[I, O]: ...
+
+
 @overload
-def agent(fn: Callable[[Run, I], Awaitable[O]], /) -> Agent[I, O]: ...
+def agent(fn: Callable[[Run, I], Awaitable[O]], /) -> Agent[I, O]: ...  # type: ignore[overload-overlap]  # as above
 @overload
-def agent(
-    *, name: str | None = None, budget: Budget | None = None, escalate: str = ""
-) -> Callable[[Callable[[Run, I], Awaitable[O]]], Agent[I, O]]: ...
-def agent(fn: Callable[[Run, I], Awaitable[O]] | None = None, /, **declared: Any) -> Any:
-    """Declare an agent: `async def name(run: Run, input) -> result`.
+def agent(fn: Callable[[Run, I], O], /) -> SyncAgent[I, O]: ...
+@overload
+def agent(*, name: str | None = None, budget: Budget | None = None, escalate: str = "") -> _Declared: ...
+def agent(fn: Callable[[Run, I], Any] | None = None, /, **declared: Any) -> Any:
+    """Declare an agent: `async def name(run: Run, input) -> result`, or the same as a plain `def`.
 
     name: what its runs are recorded under; the function's name by default. budget: the caps of one run; a finite
-    default holds when none is given. escalate: who gets the questions of its runs.
+    default holds when none is given. escalate: who gets the questions of its runs. A plain `def` runs in a thread of
+    its own: it calls sync tools as they are, and hands what is async to `run.wait`.
     """
     if fn is not None:
-        return Agent(fn)
-    return lambda function: Agent(function, **declared)
+        return _made(fn)
+    return lambda function: _made(function, **declared)
+
+
+def _made(fn: Callable[[Run, Any], Any], **declared: Any) -> Agent[Any, Any]:
+    kind = Agent if inspect.iscoroutinefunction(fn) else SyncAgent
+    return kind(fn, **declared)

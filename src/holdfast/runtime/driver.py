@@ -38,7 +38,7 @@ class Driver(Calls):
         super().__init__(services, claim.lease, agent, state)
         self.was_taken_over = claim.is_takeover or state.status is Status.RUNNING
         """Whether the last owner left it in the middle; also an owner in this process can, when its store fails."""
-        self.bridge = Bridge(self.loop)
+        self.bridge = Bridge(self.loop, lambda: self.is_closing)
         self.has_rested = False
         """Whether it came to rest here: before that, "suspended" only tells how the last owner left it."""
         self.is_gone = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import typing
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 SPECS_MAX = 64
@@ -198,6 +199,22 @@ class Run:
         call = Call("", "note", digest(encode(text)), StepKind.NOTE, Effect.READ, safe(text, 200).encode())
         await self._driver.step(Note(call, safe(text)))
 
+    def wait(self, awaitable: Awaitable[T]) -> T:
+        """For a sync agent: run something async on the run's loop, and block this thread until it is there.
+
+        It keeps the context of the calling thread. Raises `Unwind` when the run is closed meanwhile.
+        """
+        coroutine = awaitable if inspect.iscoroutine(awaitable) else _awaited(awaitable)
+        if self._driver.bridge.is_own_thread:
+            coroutine.close()
+            raise UsageError(
+                "run.wait was called on the event loop's own thread, which it would block. Nothing was begun. "
+                "In an `async def` agent write `await …`; run.wait is for agents that are a plain `def`."
+            )
+        with current.entered(current.place() or self._place):  # a thread of the agent's own may have lost it
+            result: T = self._driver.bridge.wait(coroutine)
+        return result
+
     def carry(self, fn: F) -> F:
         """`fn` bound to this run, for executors that lose the context."""
         where = current.place() or current.Place(self._driver)
@@ -224,6 +241,10 @@ class Run:
 
     def _scope(self, name: str) -> str:
         return f"/{name}"
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 def _answer(outcome: Event) -> Answer:

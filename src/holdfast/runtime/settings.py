@@ -34,6 +34,8 @@ class Settings:
     """A worker that has not renewed its lease for so long is replaced."""
     parked_max: int = 1_000
     """Runs kept in memory while they wait; the oldest are closed first."""
+    parked_sync_max: int = 64
+    """Of these, runs of agents that are a plain `def`: each holds a thread."""
     verify_s: float = 30.0
     """Time box of one `verify`."""
 

@@ -1,4 +1,4 @@
-"""Threads for sync tools, and how a thread that waits on a run is unwound.
+"""Threads for sync tools and sync agents, and how a thread that waits on a run is unwound.
 
 Threads are daemons of our own, one a call: a pool of `concurrent.futures` is joined at interpreter exit, and a
 process with a parked tool would never end.
@@ -21,6 +21,27 @@ class Unwind(BaseException):
 
 async def in_thread(name: str, fn: Callable[[], Any]) -> Any:
     """Run `fn` in a daemon thread with a copy of the current context. Cancelling the caller leaves it running."""
+    return await _started(name, fn)
+
+
+async def body_in_thread(name: str, fn: Callable[[], Any], patience_s: float) -> Any:
+    """Run `fn` as the body of a run. Cancelled, it comes back when the thread has ended, or after `patience_s`."""
+    ended = _started(name, fn)
+    try:
+        await asyncio.wait({ended})
+    except asyncio.CancelledError:
+        await asyncio.wait({ended}, timeout=patience_s)
+        if not ended.cancel():
+            ended.exception()  # seen, so that the loop does not report it
+        raise
+    try:
+        return ended.result()
+    except Unwind:
+        raise asyncio.CancelledError("the run is closing") from None
+
+
+def _started(name: str, fn: Callable[[], Any]) -> asyncio.Future[Any]:
+    """A daemon thread that runs `fn` in a copy of the current context, and what it comes to."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
     context = contextvars.copy_context()
@@ -31,7 +52,7 @@ async def in_thread(name: str, fn: Callable[[], Any]) -> Any:
         if error is None:
             done.set_result(result)
         elif isinstance(error, (StopIteration, GeneratorExit)):  # neither can pass through a future
-            done.set_exception(RuntimeError(f"a sync tool raised {type(error).__name__}: {error}"))
+            done.set_exception(RuntimeError(f"sync code raised {type(error).__name__}: {error}"))
         else:
             done.set_exception(error)
 
@@ -41,11 +62,13 @@ async def in_thread(name: str, fn: Callable[[], Any]) -> Any:
             result = context.run(fn)
         except BaseException as raised:
             error = raised
-        if not loop.is_closed():
+        try:
             loop.call_soon_threadsafe(settle, result, error)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits for it any more
 
     threading.Thread(target=body, name=f"holdfast {name}", daemon=True).start()
-    return await done
+    return done
 
 
 def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
@@ -78,10 +101,12 @@ def run_blocking(coroutine: Coroutine[Any, Any, Any]) -> Any:
 class Bridge:
     """Threads of user code that wait for a step of one run."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, is_closing: Callable[[], bool] = bool) -> None:
         self._loop = loop
+        self._is_closing = is_closing
         self._thread = threading.get_ident()
         self._waiting: set[Future[Any]] = set()
+        self._is_unwound = False
 
     @property
     def is_own_thread(self) -> bool:
@@ -89,17 +114,27 @@ class Bridge:
         return threading.get_ident() == self._thread
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run the coroutine on the loop and wait for it; raises `Unwind` when the run closes meanwhile."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """Run the coroutine on the loop and wait for it; raises `Unwind` when the run closes meanwhile.
+
+        It keeps the context of the calling thread, so that a tool in it knows where it is.
+        """
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:  # the loop is closed: this thread has outlived its process's work
+            coroutine.close()
+            raise Unwind from None
         self._waiting.add(future)
         try:
             return future.result()
-        except (asyncio.CancelledError, FutureCancelled):
-            raise Unwind from None
+        except (asyncio.CancelledError, FutureCancelled) as cancelled:
+            if self._is_unwound or self._is_closing():
+                raise Unwind from None
+            raise asyncio.CancelledError(*cancelled.args) from None
         finally:
             self._waiting.discard(future)
 
     def unwind(self) -> None:
         """Wake every waiting thread with `Unwind`."""
+        self._is_unwound = True
         for future in list(self._waiting):
             future.cancel()

@@ -52,6 +52,8 @@ class Worker:
         self._owed: list[tuple[Lease, float]] = []
         """Leases to give back, and when their runs are due again."""
         self.drivers: dict[str, Driver] = {}
+        self._threaded: dict[str, Driver] = {}
+        """Those of them that hold a thread."""
         services.is_fenced = self._is_fenced
         services.on_change = self._changed
 
@@ -172,6 +174,8 @@ class Worker:
             journal.release(claim.lease, None)
             raise
         self.drivers[claim.lease.run_id] = driver
+        if driver.agent.is_sync:
+            self._threaded[claim.lease.run_id] = driver
         driver.start()
 
     async def deliver(self, driver: Driver) -> None:
@@ -187,6 +191,7 @@ class Worker:
         run = driver.lease.run_id
         if driver.is_gone and self.drivers.get(run) is driver:
             del self.drivers[run]
+            self._threaded.pop(run, None)
             if driver.record.refusal is not None:
                 settings = self._services.settings
                 is_bug = isinstance(driver.record.refusal, InternalError)
@@ -198,11 +203,12 @@ class Worker:
         self._close_oldest()
 
     def _close_oldest(self) -> None:
-        if len(self.drivers) <= self._services.settings.parked_max:
-            return
-        waiting = [driver for driver in self.drivers.values() if driver.state.status is Status.SUSPENDED]
-        for driver in waiting[: max(0, len(waiting) - self._services.settings.parked_max)]:
-            driver.close_soon()
+        settings = self._services.settings
+        for drivers, most in ((self._threaded, settings.parked_sync_max), (self.drivers, settings.parked_max)):
+            if len(drivers) > most:
+                waiting = [driver for driver in drivers.values() if driver.state.status is Status.SUSPENDED]
+                for driver in waiting[: max(0, len(waiting) - most)]:
+                    driver.close_soon()
 
     async def change_of(self, run_id: str, limit_s: float) -> None:
         """Wait until something becomes of this run here, at most so long."""
