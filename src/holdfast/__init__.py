@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from holdfast.errors import UsageError as UsageError
     from holdfast.journal.codec import Opaque as Opaque
     from holdfast.models.client import http_client as http_client
+    from holdfast.models.for_model import ForModel as ForModel
+    from holdfast.models.for_model import for_model as for_model
+    from holdfast.models.toolset import Toolset as Toolset
     from holdfast.runtime.agent import Agent as Agent
     from holdfast.runtime.agent import agent as agent
     from holdfast.runtime.app import App as App
@@ -51,6 +54,7 @@ _HOMES = {
     "Budget": "core.budget",
     "BudgetExceeded": "errors",
     "Done": "runtime.spec",
+    "ForModel": "models.for_model",
     "INJECTED": "runtime.signature",
     "InternalError": "errors",
     "JournalError": "errors",
@@ -69,12 +73,14 @@ _HOMES = {
     "Settings": "runtime.settings",
     "Tool": "runtime.tool",
     "ToolFailed": "errors",
+    "Toolset": "models.toolset",
     "Unknown": "runtime.spec",
     "Unverified": "errors",
     "Unwind": "runtime.thread",
     "UsageError": "errors",
     "agent": "runtime.agent",
     "detached": "runtime.current",
+    "for_model": "models.for_model",
     "http_client": "models.client",
     "tool": "runtime.tool",
 }

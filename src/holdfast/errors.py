@@ -2,6 +2,7 @@
 
     UsageError              you used it in a way that cannot work; nothing was done
       Unencodable           a value cannot be written to the journal
+      ArgumentsInvalid      what a model gave a tool does not fit it, or names no tool
       RunContextLost        an effect was asked for outside the run that it belongs to
       RunMismatch           the key names a run of another agent or input
       PolicyInvalid         a policy, budget or declaration without a bound or a meaning
@@ -43,6 +44,10 @@ class Unencodable(UsageError):
         super().__init__(f"{what} (at {path}). Nothing was written. Return or pass plain data instead.")
         self.what = what
         self.path = path
+
+
+class ArgumentsInvalid(UsageError):
+    """What a model gave a tool does not fit the tool's schema, or names no tool; nothing was begun."""
 
 
 class RunContextLost(UsageError):

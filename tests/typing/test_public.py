@@ -67,6 +67,20 @@ async def tools() -> None:
     assert_type(find.schema, dict[str, Any])
 
 
+async def tools_of_a_model(reply: object) -> None:
+    """A toolset, and what the model is told."""
+    tools = hf.Toolset(find, bare, write_mail)
+    assert_type(tools.names, tuple[str, ...])
+    assert_type(tools.schemas("openai-responses"), list[dict[str, Any]])
+    assert_type(await tools.use("find", {"number": 1}), hf.ForModel)
+    assert_type(await tools.results(reply), list[dict[str, Any]])
+    said = hf.for_model(ValueError("x"))
+    assert_type(said.text, str)
+    assert_type(said.is_error, bool)
+    assert_type(said.anthropic("t1"), dict[str, Any])
+    tools.schemas("bard")  # type: ignore[arg-type]
+
+
 @hf.agent
 async def plain(run: hf.Run, text: str) -> int:
     """Without parentheses."""

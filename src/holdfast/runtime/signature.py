@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from holdfast.errors import UsageError
+from holdfast.errors import ArgumentsInvalid, UsageError
 
 
 class _Injected(str):
@@ -141,7 +141,7 @@ class Signature:
             ) from wrong
 
     def validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """What a model or a file gave, checked by the schema; `UsageError` says what does not fit."""
+        """What a model or a file gave, checked by the schema; `ArgumentsInvalid` says what does not fit."""
         import pydantic  # heavy; only models' and files' arguments need it
 
         model = self._model
@@ -149,7 +149,7 @@ class Signature:
             checked = model.model_validate(arguments)
         except pydantic.ValidationError as wrong:
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in wrong.errors())
-            raise UsageError(
+            raise ArgumentsInvalid(
                 f"The arguments of {self._name} do not fit its schema: {problems}. It was not begun."
             ) from wrong
         return {name: getattr(checked, name) for name in model.model_fields if name in checked.model_fields_set}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
+from weakref import WeakSet
 
 from holdfast.core.command import Call
 from holdfast.core.events import Kind, StepKind
@@ -28,6 +29,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_alive: WeakSet[Tool[..., Any]] = WeakSet()
+
+
+def declared_names() -> frozenset[str]:
+    """Names of the tools that this process holds at this moment."""
+    return frozenset(tool.name for tool in list(_alive))
+
+
 class Tool(Generic[P, R]):
     """A function with its declaration; call it as before."""
 
@@ -39,6 +48,7 @@ class Tool(Generic[P, R]):
         update_wrapper(self, spec.fn)
         self.__signature__ = self._signature.public
         vars(self).update(self._signature.looks)
+        _alive.add(self)
 
     def __repr__(self) -> str:
         return f"<tool {self.name} ({self.spec.effect})>"
@@ -56,10 +66,19 @@ class Tool(Generic[P, R]):
         """JSON schema of the visible parameters, for a model's tool list."""
         return self._signature.schema
 
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Parameters that are neither recorded nor shown to a model."""
+        return self._hidden
+
     def call(self, arguments: dict[str, Any], **hidden: Any) -> R:
         """Call with what a model gave: validated by the schema first, so a bad call is never begun."""
-        checked = self._signature.validated(arguments)
-        return self._run(self._signature.bind((), {**checked, **hidden}))  # type: ignore[no-any-return]
+        return self.bound(arguments, **hidden)()
+
+    def bound(self, arguments: dict[str, Any], **hidden: Any) -> Callable[[], R]:
+        """The call, validated and ready to be made; `ArgumentsInvalid` says what does not fit the schema."""
+        bound = self._signature.bind((), {**self._signature.validated(arguments), **hidden})
+        return lambda: self._run(bound)
 
     def _run(self, arguments: Arguments) -> Any:
         """One call: a step, a plain call inside a step, or a call without a run."""
