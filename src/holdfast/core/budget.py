@@ -113,12 +113,18 @@ def overshoot(limits: Limits, spent: Charge) -> Excess | None:
 
 
 class Price(NamedTuple):
-    """US dollars per million tokens of one model."""
+    """US dollars per million tokens of one model, as an operator states them; and what else bounds its cost."""
 
     input: Decimal
     output: Decimal
     cache_read: Decimal
     cache_write: Decimal
+    web_search: Decimal | None = None
+    """US dollars per thousand web searches that the provider makes."""
+    output_max: int | None = None
+    """The most output tokens of one answer, for a request that does not bound it."""
+    context: int | None = None
+    """The most tokens that the model can take in."""
 
     def usd_nano(self, *, input: int, output: int, cache_read: int = 0, cache_write: int = 0) -> int:
         """What these tokens cost in 10⁻⁹ USD, rounded up."""

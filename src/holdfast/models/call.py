@@ -27,6 +27,14 @@ class Usage(NamedTuple):
     """Those of `output` that nobody sees."""
     searches: int = 0
     """Web searches that the provider made and bills one by one."""
+    sound_input: int = 0
+    """Those of `input` that are sound; with some models they cost more."""
+    sound_output: int = 0
+    """Those of `output` that are sound."""
+    picture_output: int = 0
+    """Those of `output` that are pictures, or films."""
+    tier: str = ""
+    """The tier of service that it was billed at, where the provider says so: `fast`, `priority`, `flex`."""
 
     @property
     def tokens(self) -> int:
@@ -47,6 +55,10 @@ class Asked(NamedTuple):
     """It may write a cache that is kept for an hour."""
     searches_max: int | None = 0
     """Web searches that the provider may make and bill one by one; None: any number."""
+    tier: str = ""
+    """The tier of service that it asks for; empty for the ordinary one."""
+    rounds: int = 1
+    """How often the provider may read the whole conversation for one answer: more than once when it runs tools."""
     effect: Effect = Effect.READ
     """ONCE when the provider runs tools with effects, or writes into a conversation that it keeps."""
     because: str = ""
@@ -74,6 +86,8 @@ class Answered(NamedTuple):
     code: str = ""
     """The most telling of its error codes."""
     message: str = ""
+    retry_after_s: float | None = None
+    """How long to wait, where the body says it instead of a header (Google)."""
 
 
 class Sse(NamedTuple):

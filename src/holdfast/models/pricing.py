@@ -1,43 +1,73 @@
-"""What a model call costs, at the prices that the operator wrote into `holdfast.toml`. Pure.
+"""What a model call costs: at the operator's prices (`holdfast.toml`) first, else at those in the package genai-prices.
 
-An unknown model has no price: nothing is guessed from a similar name, so a budget in USD fails closed.
+Invariants
+1. A model is found by its name, or by its name without the date of a snapshot; never by a similar one. An unknown one
+   has no price, so that a budget in USD fails closed.
+2. Nothing is fetched: the prices are those in the installed package. Without the package there are none.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 
 from holdfast.core.budget import Price
-from holdfast.models.call import Asked, Usage
+from holdfast.models.name import names_of
+from holdfast.models.rates import ModelPrice, Rates, Tier
 
-_SNAPSHOT = re.compile(r"-(\d{8}|latest)$")
+__all__ = ["FILE", "SEARCH", "ModelPrice", "Prices"]
+
+FILE = "holdfast.toml"
 _LONG_WRITE = 2
 """An hour's cache write costs twice the base input price, a five-minute one `cache_write`
 (https://platform.claude.com/docs/en/build-with-claude/prompt-caching#pricing)."""
+SEARCH = {"anthropic": Decimal(10), "openai": Decimal(25), "google": Decimal(35)}
+"""US dollars per thousand web searches, where no price of the model says it
+(https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool#usage-and-pricing,
+https://platform.openai.com/docs/pricing, https://ai.google.dev/gemini-api/docs/pricing): the dearest of each."""
+_DEAREST_SEARCH = max(SEARCH.values())
 
 
-def price_of(model: str, prices: Mapping[str, Price]) -> Price | None:
-    """The price of this model: by its exact name, else by its name without the date of the snapshot."""
-    return prices.get(model) or prices.get(_SNAPSHOT.sub("", model))
+class Prices:
+    """Finds prices."""
+
+    def __init__(self, overrides: Mapping[str, Price]) -> None:
+        self._overrides = overrides
+
+    def find(self, provider: str, model: str, host: str = "", *, at: float | None = None) -> ModelPrice | None:
+        """The price of this model; None when it is not known.
+
+        provider: `Provider.NAME`. host: where the request goes; a known one decides whose prices hold. at: seconds
+        UTC of the call, for a price that changes on a date; None: the dearest of its prices.
+        """
+        for name in names_of(model):
+            stated = self._overrides.get(name)
+            if stated is not None:
+                listed = None if stated.web_search is not None else self._listed(provider, model, host, at)
+                search = stated.web_search if listed is None else listed.search
+                return _stated(name, stated, SEARCH.get(provider, _DEAREST_SEARCH) if search is None else search)
+        return self._listed(provider, model, host, at)
+
+    def _listed(self, provider: str, model: str, host: str, at: float | None) -> ModelPrice | None:
+        try:
+            from holdfast.models.pricelist import listed  # heavy (0.2 s), and its package is optional
+        except ModuleNotFoundError as missing:
+            if missing.name != "genai_prices":
+                raise
+            return None
+        return listed(provider, model, host, at, SEARCH.get(provider, _DEAREST_SEARCH))
 
 
-def worst_nano(price: Price, asked: Asked) -> int:
-    """The most that this request can cost, in 10⁻⁹ USD."""
-    dearest = price._replace(cache_write=_long_write(price)) if asked.keeps_long else price
-    return dearest.worst_usd_nano(input=asked.input_max, output=asked.output_max)
-
-
-def cost_nano(price: Price, usage: Usage) -> int:
-    """What these tokens cost, in 10⁻⁹ USD."""
-    short = usage.cache_write - usage.cache_write_long
-    cost = price.usd_nano(input=usage.input, output=usage.output, cache_read=usage.cache_read, cache_write=short)
-    if usage.cache_write_long:
-        long = price._replace(cache_write=_long_write(price))
-        cost += long.usd_nano(input=0, output=0, cache_write=usage.cache_write_long)
-    return cost
-
-
-def _long_write(price: Price) -> Decimal:
-    return max(price.cache_write, _LONG_WRITE * price.input)
+def _stated(name: str, price: Price, search: Decimal) -> ModelPrice:
+    long = max(price.cache_write, _LONG_WRITE * price.input)
+    rates = Rates(
+        price.input,
+        price.output,
+        price.cache_read,
+        price.cache_write,
+        long,
+        sound_input=price.input,
+        sound_output=price.output,
+        picture_output=price.output,
+    )
+    return ModelPrice(name, FILE, (Tier(-1, rates),), search)

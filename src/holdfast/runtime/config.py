@@ -5,6 +5,9 @@ input = 3.0
 output = 15.0
 cache_read = 0.3                # input, when absent
 cache_write = 3.75              # 1.25 × input, when absent
+web_search = 10.0               # US dollars per thousand searches that the provider makes
+output_max = 64000              # tokens; what a request without max_tokens can cost
+context = 200000                # tokens; no request can be more
 """
 
 from __future__ import annotations
@@ -42,7 +45,15 @@ def _price(file: Path, model: str, table: Any) -> Price:
     base = _usd(file, model, table["input"])
     given = {part: _usd(file, model, table[part]) for part in ("output", "cache_read", "cache_write") if part in table}
     dearest = base * Decimal("1.25")  # Anthropic's price of a cache write: too much is better than too little
-    return Price(base, given["output"], given.get("cache_read", base), given.get("cache_write", dearest))
+    return Price(
+        base,
+        given["output"],
+        given.get("cache_read", base),
+        given.get("cache_write", dearest),
+        web_search=_usd(file, model, table["web_search"]) if "web_search" in table else None,
+        output_max=_tokens(file, model, table.get("output_max")),
+        context=_tokens(file, model, table.get("context")),
+    )
 
 
 def _usd(file: Path, model: str, value: Any) -> Decimal:
@@ -53,3 +64,11 @@ def _usd(file: Path, model: str, value: Any) -> Decimal:
     if isinstance(value, bool) or not price.is_finite() or price < 0:
         raise PolicyInvalid(f"{file}: {value!r} is no price for {model!r}. Give USD per million tokens.")
     return price
+
+
+def _tokens(file: Path, model: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    if type(value) is not int or value < 0:
+        raise PolicyInvalid(f"{file}: {value!r} is no number of tokens for {model!r}. Give a whole number.")
+    return value

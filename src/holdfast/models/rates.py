@@ -1,0 +1,107 @@
+"""What the tokens of one model cost, in all its tiers. Pure.
+
+Invariant: `worst_nano` is never less than `cost_nano` of a usage within its bounds. A sum is rounded up once, so both
+round alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from holdfast.models.call import Usage
+
+
+class Rates(NamedTuple):
+    """US dollars per million tokens, by what they are."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal
+    cache_write: Decimal
+    cache_write_long: Decimal
+    sound_input: Decimal
+    sound_output: Decimal
+    picture_output: Decimal
+
+    def usd_micro(self, usage: Usage) -> Decimal:
+        """What these tokens cost, in 10⁻⁶ USD."""
+        sound_in, sound_out = min(usage.sound_input, usage.input), min(usage.sound_output, usage.output)
+        picture = min(usage.picture_output, usage.output - sound_out)
+        long = min(usage.cache_write_long, usage.cache_write)
+        return (
+            self.input * (usage.input - sound_in)
+            + self.sound_input * sound_in
+            + self.cache_read * usage.cache_read
+            + self.cache_write * (usage.cache_write - long)
+            + self.cache_write_long * long
+            + self.output * (usage.output - sound_out - picture)
+            + self.sound_output * sound_out
+            + self.picture_output * picture
+        )
+
+    def worst_micro(self, input: int, output: int, *, keeps_long: bool) -> Decimal:
+        """The most that so many tokens can cost, whatever they are, in 10⁻⁶ USD."""
+        inputs = [self.input, self.cache_read, self.cache_write, self.sound_input]
+        inputs += [self.cache_write_long] if keeps_long else []
+        return max(inputs) * input + max(self.output, self.sound_output, self.picture_output) * output
+
+
+class Tier(NamedTuple):
+    """Rates of a call with more than so many input tokens; they hold for all its tokens."""
+
+    above: int
+    rates: Rates
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPrice:
+    """What one model costs."""
+
+    model: str
+    """As the source names it."""
+    source: str
+    """Where the price is from, with its version."""
+    tiers: tuple[Tier, ...]
+    """By `above`; the first is for any call."""
+    search: Decimal
+    """US dollars per thousand web searches."""
+    services: Mapping[str, tuple[Tier, ...]] = field(default_factory=dict)
+    """The same for other tiers of service, by name."""
+
+    def worst_nano(self, *, input: int, output: int, keeps_long: bool, searches: int, tier: str = "") -> int:
+        """The most that a call within these bounds can cost, in 10⁻⁹ USD. tier: `Asked.tier`."""
+        reached = [
+            reached.rates.worst_micro(input, output, keeps_long=keeps_long)
+            for tiers in (self.tiers, self.services.get(tier, ()))  # what asks for more may get the ordinary one
+            for reached in tiers
+            if reached.above < max(input, 1)
+        ]
+        return math.ceil((max(reached) + self.search * searches * 1000) * 1000)
+
+    def cost_nano(self, usage: Usage) -> int:
+        """What this usage costs, in 10⁻⁹ USD."""
+        rates = self._rates(usage)
+        return math.ceil((rates.usd_micro(usage) + self.search * usage.searches * 1000) * 1000)
+
+    def facts(self) -> dict[str, Any]:
+        """For the record, so that nobody prices the call again: every rate that may have been used."""
+        told: dict[str, Any] = {"model": self.model, "source": self.source, "web_search": str(self.search)}
+        told |= {"tiers": _told(self.tiers)}
+        return told | (
+            {"services": {name: _told(tiers) for name, tiers in self.services.items()}} if self.services else {}
+        )
+
+    def _rates(self, usage: Usage) -> Rates:
+        given = usage.input + usage.cache_read + usage.cache_write
+        tiers = self.services.get(usage.tier, self.tiers)
+        return next(tier.rates for tier in reversed(tiers) if tier.above < max(given, 1))
+
+
+def _told(tiers: tuple[Tier, ...]) -> list[dict[str, Any]]:
+    return [
+        {"above": max(tier.above, 0)} | {name: str(usd) for name, usd in tier.rates._asdict().items()} for tier in tiers
+    ]
