@@ -747,6 +747,29 @@ def test_parallel_reads_are_charged_exactly_and_all_but_one_have_an_intent(world
     assert world.state().spent == Charge(tool_calls=19 + done + 1 + 20 - done), "the crash, one allowance, the rest"
 
 
+def test_a_read_that_fails_after_a_crash_is_no_doubt(world: Any, shop: Any) -> None:
+    """A person would be asked at night whether a look-up happened, while all the agent needs is its error."""
+
+    @hf.tool(effect="read", raises=(LookupError,))
+    async def look(x: int) -> int:
+        await turns(5)
+        if not shop.done:
+            shop.done.append("crashed")
+            raise world.Crash
+        raise LookupError(f"there is no {x}")
+
+    @hf.agent(name="shop")
+    async def agent(run: hf.Run, given: Any) -> Any:
+        failed = await asyncio.gather(look(1), look(2), return_exceptions=True)
+        return [str(error) for error in failed]
+
+    with pytest.raises(world.Crash):
+        world.run(agent)
+    assert len(world.events(Kind.STEP_INTENDED)) == 1, "a read besides another has an intent"
+    assert world.run(agent) == ["there is no 1", "there is no 2"]
+    assert world.events(Kind.QUESTION_ASKED) == []
+
+
 def test_parallel_calls_cannot_slip_past_the_cap_together(quick: Any) -> None:
     """Twenty branches that each see room for one more would spend twenty."""
 

@@ -201,7 +201,7 @@ class _Attempting:
         driver = self.driver
         clock = driver.services.clock
         slot = driver.state.slots.get(self.address)
-        if slot is not None and slot.is_unknown:  # a "no" of this attempt says nothing about the one before
+        if slot is not None and slot.is_unknown and self.effect.is_write:  # this "no" says nothing about the one before
             failure = replace(failure, is_definite=False)
         decision = after_failure(
             self.effect,
