@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from holdfast.core.failure import ONE_REQUEST as ONE_REQUEST
     from holdfast.core.policy import Retry as Retry
     from holdfast.errors import BudgetExceeded as BudgetExceeded
+    from holdfast.errors import HistoryGrew as HistoryGrew
     from holdfast.errors import InternalError as InternalError
     from holdfast.errors import JournalError as JournalError
     from holdfast.errors import NotDone as NotDone
@@ -63,6 +64,7 @@ _HOMES = {
     "Opaque": "journal.codec",
     "Retry": "core.policy",
     "Run": "runtime.run",
+    "HistoryGrew": "errors",
     "RunBlocked": "errors",
     "RunCancelled": "errors",
     "RunFailed": "errors",

@@ -17,6 +17,7 @@
       RunCancelled          somebody cancelled it
       RunWaiting            not an end: a person, a time or another process is awaited
         RunBlocked          not an end: the code no longer matches the record, or an effect is in doubt
+          HistoryGrew       state of the agent outlived the process, and its conversation is ahead of the record
     JournalError            the store is unwell, or refuses
       LeaseLost             another worker has taken the run over
       MailWaiting           a run may not end while it has unread mail
@@ -104,6 +105,17 @@ class RunWaiting(RunError):
 
 class RunBlocked(RunWaiting):
     """Not an end: the code no longer matches the record, or an effect is in doubt."""
+
+
+class HistoryGrew(RunBlocked):
+    """Not an end: the conversation holds answers that the record has not given yet; state outlived the process."""
+
+    advice = (
+        "The agent asks the model with a conversation that is ahead of the record: state of its own outlived the "
+        "process, such as a framework's saver or session. Nothing was sent, and nothing is lost. Put that state behind "
+        "a step, keep it in memory for the run, or use an adapter of holdfast.integrations; then `holdfast resume`. "
+        "Or declare on_drift='fresh', which asks again what was answered."
+    )
 
 
 class JournalError(Exception):

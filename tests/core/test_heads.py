@@ -81,4 +81,4 @@ def test_ends(status: Status) -> None:
 
 def test_blocked_needs_a_person() -> None:
     """Lost: exit code 8 and the inbox tell different runs."""
-    assert {Why.IN_DOUBT, Why.DRIFT, Why.HOLD} == BLOCKED
+    assert {Why.IN_DOUBT, Why.DRIFT, Why.HOLD, Why.HISTORY_GREW} == BLOCKED

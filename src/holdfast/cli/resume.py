@@ -12,7 +12,7 @@ import click
 from holdfast.cli import option
 from holdfast.cli.output import SCHEMA, document, say
 from holdfast.cli.store import address, find, opened, post, who_goes_on
-from holdfast.core.heads import Why
+from holdfast.core.heads import MISMATCHED
 from holdfast.errors import RunMismatch, UsageError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _sum(raises: tuple[str, ...]) -> Charge | None:
 
 def _is_shut(head: Head) -> bool:
     """Whether the run goes on only after a message: it has ended, or is blocked by its code."""
-    return head.status.is_end or head.why in (Why.DRIFT, Why.HOLD)
+    return head.status.is_end or head.why in MISMATCHED
 
 
 def _post(journal: Journal, head: Head, raised: Charge | None, by: str, *, has_agent: bool) -> None:

@@ -143,5 +143,9 @@ def _rest(picture: dict[str, Any]) -> list[RenderableType]:
 
 
 def _drift(item: dict[str, Any]) -> str:
-    asked, recorded = item.get("asked") or item["step"], item.get("recorded")
-    return f"{item.get('rule', '')}: asked for {asked}" + (f"; recorded: {recorded}" if recorded else "")
+    rule, recorded = item.get("rule", ""), item.get("recorded")
+    if rule == "fresh":
+        return f"{rule}: model calls were begun as new; given up: {', '.join(recorded or ())}"
+    if rule == "tail":
+        recorded = item["step"]
+    return f"{rule}: asked for {item.get('asked') or item['step']}" + (f"; recorded: {recorded}" if recorded else "")

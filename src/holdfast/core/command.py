@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from holdfast.core.events import Address, Effect, Event, StepKind
+from holdfast.core.events import Address, Effect, Event, StepKind, meta
+from holdfast.core.heads import Why
 from holdfast.core.slot import Slot
 
 
@@ -19,6 +21,17 @@ class Call(NamedTuple):
     effect: Effect
     shown: bytes = b""
     """The arguments as UTF-8 text, for a person who reads a difference."""
+    tail: str = ""
+    """Of a model call: digest of what it is about, whatever else of its prompt has drifted (`models.tail`)."""
+    history: Sequence[str] = ()
+    """Of a model call: at k - 1 the digest over the first k messages of its conversation. Shared, never copied."""
+
+    def intended(self) -> str:
+        """The facts by which it is found again when its prompt has drifted."""
+        if not self.tail and not self.history:
+            return ""
+        history = [len(self.history), self.history[-1]] if self.history else None
+        return meta(tail=self.tail or None, history=history)
 
 
 class Ask:
@@ -57,6 +70,15 @@ class Block:
     """Blocked on a model call."""
     asked: str
     recorded: tuple[str, ...]
+    has_grown: bool = False
+    """The conversation of the call goes on from the recorded one that is due, as if it had its answer."""
+
+    @property
+    def why(self) -> Why:
+        """What the suspension says."""
+        if self.has_grown:
+            return Why.HISTORY_GREW
+        return Why.HOLD if self.is_hold else Why.DRIFT
 
     def __str__(self) -> str:
         listed = ", ".join(self.recorded) or "nothing"

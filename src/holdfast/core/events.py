@@ -10,7 +10,7 @@ kind              meta                                                  body
 RunStarted        run, agent, key, input_digest, limits, seed, code,    the input
                   created_at
 RunResumed        why (takeover, resume, unblocked), by, reopened
-StepIntended      until (of a sleep)                                    the arguments
+StepIntended      until (of a sleep); tail, history (of a model call)   the arguments
 StepSucceeded     by (verify, or a person), lost; verdict, text (of a   the result
                   `verify`); model facts (model, usage, price, …)
 StepFailed        a failure (see `failure`), because, by, model facts   the error's arguments, or the response
@@ -21,7 +21,8 @@ QuestionClosed    id, outcome (answered, expired), choice, by           the answ
 BudgetChanged     limits, by
 BudgetWarned      name, limit, spent, overshoot
 NoteWritten       text
-DriftFound        rule (order, unused, abandoned), recorded, asked
+DriftFound        rule (order, unused, abandoned, tail, fresh),
+                  recorded, asked
 RunSuspended      why, until, difference
 RunEnded          outcome, why, failure, cause, limit, by               the result
 ================  ====================================================  =====================================

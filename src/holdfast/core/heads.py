@@ -46,13 +46,17 @@ class Why(StrEnum):
     """Blocked: what the code asks for is not what was recorded."""
     HOLD = "hold"
     """Blocked on a model call."""
+    HISTORY_GREW = "history_grew"
+    """Blocked on a model call that goes on from answers which this process has not given: state outlived the last."""
     SHUTDOWN = "shutdown"
     """The worker was told to stop; due at once elsewhere."""
     RETRY = "retry"
     """A retry's wait is longer than the process stays."""
 
 
-BLOCKED = frozenset({Why.IN_DOUBT, Why.DRIFT, Why.HOLD})
+MISMATCHED = frozenset({Why.DRIFT, Why.HOLD, Why.HISTORY_GREW})
+"""The code and the record do not match: nothing is begun until somebody resumes the run."""
+BLOCKED = MISMATCHED | {Why.IN_DOUBT}
 
 
 @dataclass(frozen=True, slots=True)

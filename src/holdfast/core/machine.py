@@ -10,7 +10,9 @@ which outcomes were recorded. The rules, by number:
    without the ones that nobody asked for. An outcome that was passed over is handed out at once when asked for.
 3. *No record at the address.* A `read` or sleep is new and runs; it never gets another argument's answer. A new
    effect or question waits until every recorded one was asked for, a model call until every recorded model call
-   of its scope was; at rest they are blocked, and the difference names both sides.
+   of its scope was. At rest a model call may be found to be a recorded one by its tail (`drift`); then it *is* that
+   step, here and in each later replay. At long rest the others are blocked, and the difference names both sides; or,
+   where the agent says so, model calls begin as new and the recorded ones of their scope are given up (`rest_fresh`).
 4. *Nothing new while the past is unexplained*, which is the same wait; an agent that returns or raises before all
    recorded effects, questions and model calls were asked for is blocked too (`unexplained`).
 6. *An abandoned call* does not complete on replay: the next equal call takes its outcome. Its step counts as asked
@@ -21,40 +23,15 @@ The machine never reads a clock, never touches the journal and holds no outcome 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from heapq import heappop, heappush
+from collections.abc import Iterable, Iterator
 
 from holdfast.core.command import Ask, Block, Call, Command, Execute, Use, describe
+from holdfast.core.drift import Match, awaited_no, forsaken, has_grown, matches
 from holdfast.core.events import Address, Effect, Event, StepKind
+from holdfast.core.places import Live, Places
 from holdfast.core.slot import Slot
 from holdfast.core.state import State
-
-
-class _Live:
-    """What this process knows about one step beyond the log."""
-
-    __slots__ = ("address", "ask", "asks", "is_performed")
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        self.ask: Ask | None = None
-        """The call that took this n: it waits, or was answered. None when its caller gave up."""
-        self.asks = 0
-        self.is_performed = False
-        """Somebody here performs it, so a further call joins instead of beginning it again."""
-
-
-class _Group:
-    """The calls with equal scope, name and arguments."""
-
-    __slots__ = ("free", "lives", "voids")
-
-    def __init__(self) -> None:
-        self.lives: list[_Live] = []
-        self.free: list[int] | None = None
-        """A heap of the n whose callers gave up; some may be taken again. None while there was none."""
-        self.voids: list[_Live] | None = None
-
+from holdfast.core.unused import Unused, is_held_sort
 
 _ANSWERED = Ask(Call("", "", "", StepKind.TOOL, Effect.READ), Address("", "", "", 0))
 """Stands for every call that was answered as it was made: nobody waits, so nobody can give up."""
@@ -64,30 +41,24 @@ _ANSWERED.is_answered = True
 class Machine:
     """Answers the calls of one run against its state. `ready` gives what became possible since."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, *, on_drift: str = "hold") -> None:
         self.state = state
-        self._groups: dict[tuple[str, ...], _Group | _Live] = {}
-        """Calls by what they ask for; a lone one stands there by itself."""
-        self._lives: dict[Address, _Live] = {}
+        self._is_fresh = on_drift == "fresh"
+        self._places = Places(state)
+        self._groups, self._lives = self._places.groups, self._places.lives  # for `replay`, where each look-up counts
+        self._unused = Unused(state)
         self._next = 0
         self.asked = 0
         """Calls made so far; goes onto each outcome that is recorded."""
         self._queued: dict[Address, Ask] = {}
         self._held: list[Ask] = []
-        self._is_news = False
-        self._unused = {a: slot for a, slot in state.slots.items() if not (slot.abandoned or slot.is_excused)}
-        self._unused_writes = {a for a, slot in self._unused.items() if _is_write(slot.step, slot.effect)}
-        self._unused_models: dict[str, set[Address]] = {}
-        for address, slot in self._unused.items():
-            if slot.step is StepKind.MODEL:
-                self._unused_models.setdefault(address.scope, set()).add(address)
 
     # --- what the driver reports -------------------------------------------------------------------------------
 
     def ask(self, call: Call) -> tuple[Ask, Command | None]:
         """Take a call in. None: it waits; see `ready`."""
         self.asked += 1
-        live = self._place(call)
+        live = self._places.take(call)
         ask = live.ask = Ask(call, live.address)
         live.asks += 1
         return ask, self._decide(ask, live)
@@ -104,20 +75,20 @@ class Machine:
         address, outcome, what = slot.address, slot.outcome, call[:3]
         if address[:3] != what or slot.abandonments or outcome is None or outcome.asked > self.asked + 1:
             return None
-        group = self._group(what) if what in self._groups else None
+        group = self._places.group(what) if what in self._groups else None
         n = len(group.lives) if group is not None else 0
         is_special = group is not None and (group.free or group.voids)
         if address.n != n or is_special or call.step is StepKind.SLEEP:
             return None
         self.asked += 1
         self._next = place + 1
-        live = self._lives[address] = _Live(address)
+        live = self._lives[address] = Live(address)
         live.ask, live.asks = _ANSWERED, 1
         if group is None:
             self._groups[what] = live
         else:
             group.lives.append(live)
-        self._mark_used(address, slot)
+        self._unused.use(address, slot)
         return outcome
 
     def performing(self, address: Address, *, is_performed: bool) -> None:
@@ -143,10 +114,7 @@ class Machine:
         live = self._lives[ask.address]
         if live.ask is not ask:
             return False
-        live.ask = None
-        group = self._group(ask.address[:3])
-        group.free = group.free or []
-        heappush(group.free, ask.address.n)
+        self._places.leave(live)
         self._queued.pop(ask.address, None)
         if ask in self._held:
             self._held.remove(ask)
@@ -179,14 +147,30 @@ class Machine:
                 return ask, self._hand_out(ask, slot.outcome), skipped
         return None
 
+    def rest_tail(self) -> list[Match]:
+        """After a silence: the held model calls that certainly are recorded ones, whatever drifted in their prompts."""
+        if not any(ask.call.tail for ask in self._held):
+            return []
+        state, places = self.state, self._places
+        records = [*self._unused.models(), *(s for s in forsaken(state, places) if s.step is StepKind.MODEL)]
+        before = awaited_no(state, places, [*self._queued, *self._unused.kept()])
+        found = matches(self._held, records, before=before, asked=self.asked)
+        return [self._moved(ask, slot.address) for ask, slot in found]
+
+    def rest_fresh(self) -> list[Address]:
+        """After a long silence: recorded model calls that are given up, so that held ones begin as new (`ready`)."""
+        scopes = [ask.call.scope for ask in self._held if ask.call.step is StepKind.MODEL]
+        return self._unused.excuse(scopes) if self._is_fresh else []
+
     def rest_block(self) -> Block | None:
         """After a long silence: why the calls that are held may not go on, if there are any."""
         if not self._held:
             return None
         call = self._held[0].call
         is_hold = call.step is StepKind.MODEL
-        unused = self._unused_models.get(call.scope, set()) if is_hold else self._unused_writes
-        return Block(is_hold, describe(call), tuple(self._describe(address) for address in sorted(unused)))
+        unused = [slot.address for slot in self._unused.models(call.scope)] if is_hold else self._unused.writes
+        has_grown = is_hold and self._has_grown([ask.call for ask in self._held])
+        return Block(is_hold, describe(call), self._described(unused), has_grown)
 
     def rest_void(self) -> tuple[Ask, Command] | None:
         """After a long silence: a call that was abandoned then and is not now; give it its outcome after all."""
@@ -203,15 +187,16 @@ class Machine:
 
     def unexplained(self, how: str) -> Block | None:
         """The agent returned or raised (`how`): recorded effects, questions or model calls it never asked for."""
-        models = {address for addresses in self._unused_models.values() for address in addresses}
-        left = sorted(self._unused_writes | models)
+        left = sorted(self._unused.kept())
         if not left:
             return None
-        return Block(not self._unused_writes, how, tuple(self._describe(address) for address in left))
+        asks = [live.ask.call for live in self._lives.values() if live.ask is not None]
+        is_hold = not self._unused.writes
+        return Block(is_hold, how, self._described(left), is_hold and self._has_grown(asks))
 
     def unused_reads(self) -> list[Address]:
         """Recorded reads that nobody asked for; drift, but harmless."""
-        return sorted(a for a, slot in self._unused.items() if slot.step is StepKind.TOOL and not slot.effect.is_write)
+        return self._unused.reads
 
     @property
     def is_replaying(self) -> bool:
@@ -221,41 +206,14 @@ class Machine:
 
     # --- rules -------------------------------------------------------------------------------------------------
 
-    def _place(self, call: Call) -> _Live:
-        """Rule 1: the lowest n that nobody was answered for and nobody waits for."""
-        group = self._group(call[:3])
-        is_new = call.step is StepKind.SLEEP
-        while group.free and not is_new:
-            live = group.lives[heappop(group.free)]
-            if live.ask is None:
-                return live
-        address = Address(call.scope, call.name, call.digest, len(group.lives))
-        if group.voids and address not in self.state.slots and not is_new:
-            for live in group.voids:  # a void call only waits for its caller's own timer: its step is this one again
-                if live.ask is not None and live.ask.is_void and not live.ask.is_answered:
-                    return live
-        live = self._lives[address] = _Live(address)
-        group.lives.append(live)
-        return live
-
-    def _group(self, what: tuple[str, ...]) -> _Group:
-        found = self._groups.get(what)
-        if isinstance(found, _Group):
-            return found
-        group = self._groups[what] = _Group()
-        if found is not None:
-            group.lives.append(found)
-        return group
-
-    def _decide(self, ask: Ask, live: _Live) -> Command | None:
+    def _decide(self, ask: Ask, live: Live) -> Command | None:
         slot = self.state.slots.get(ask.address)
-        if slot is None or (slot.is_only_abandoned and _is_held_sort(ask.call)):
+        if slot is None or (slot.is_only_abandoned and is_held_sort(ask.call.step, ask.call.effect)):
             return self._decide_new(ask, live)
-        self._mark_used(ask.address, slot)
+        self._unused.use(ask.address, slot)
         ask.is_void = live.asks <= slot.abandoned
         if ask.is_void:
-            group = self._group(ask.address[:3])
-            group.voids = [*(group.voids or ()), live]
+            self._places.add_void(live)
         if slot.outcome is None:
             is_idle_void = ask.is_void and not (slot.is_in_flight and slot.effect.is_write)
             return None if live.is_performed or is_idle_void else Execute(ask.address, slot)
@@ -271,27 +229,13 @@ class Machine:
         self._advance()
         return slot.order < self._next or (slot.order == self._next and self.asked >= outcome.asked)
 
-    def _decide_new(self, ask: Ask, live: _Live) -> Command | None:
+    def _decide_new(self, ask: Ask, live: Live) -> Command | None:
         if live.is_performed:
             return None
-        if self._is_explained(ask.call):
+        if self._unused.explains(ask.call):
             return Execute(ask.address)
         self._held.append(ask)
         return None
-
-    def _is_explained(self, call: Call) -> bool:
-        """Rules 3 and 4: whether a new step of this sort may begin."""
-        if call.step is StepKind.MODEL:
-            return not self._unused_models.get(call.scope)
-        return not (self._unused_writes and _is_write(call.step, call.effect))
-
-    def _mark_used(self, address: Address, slot: Slot) -> None:
-        if self._unused.pop(address, None) is None:
-            return
-        self._is_news = True
-        self._unused_writes.discard(address)
-        if slot.step is StepKind.MODEL:
-            self._unused_models[address.scope].discard(address)
 
     def _hand_out(self, ask: Ask, outcome: Event) -> Use:
         self._queued.pop(ask.address, None)
@@ -322,23 +266,36 @@ class Machine:
         return ask, self._hand_out(ask, slot.outcome)
 
     def _next_new(self) -> tuple[Ask, Command] | None:
-        if self._is_news:  # otherwise nothing has changed for those that are held
+        if self._unused.is_news:  # otherwise nothing has changed for those that are held
             for ask in self._held:
-                if self._is_explained(ask.call):
+                if self._unused.explains(ask.call):
                     self._held.remove(ask)
                     return ask, Execute(ask.address)
-            self._is_news = False
+            self._unused.is_news = False
         return None
+
+    # --- drift -------------------------------------------------------------------------------------------------
+
+    def _moved(self, ask: Ask, recorded: Address) -> Match:
+        self._held.remove(ask)
+        asked, live = ask.address, self._places.move(ask.address, recorded)
+        ask.address = recorded
+        return Match(ask, asked, self._decide(ask, live))
+
+    def _has_grown(self, calls: list[Call]) -> bool:
+        """Whether one of these goes on from the model call that is due in its scope, which nobody has asked for."""
+        slots = self.state.slots
+        for scope in {call.scope for call in calls if call.history}:
+            due = self._unused.models(scope)
+            used = [slots[address] for address in self._lives if address.scope == scope and address in slots]
+            if due and any(has_grown(call, due[0], used) for call in calls if call.scope == scope):
+                return True
+        return False
+
+    def _described(self, addresses: Iterable[Address]) -> tuple[str, ...]:
+        return tuple(self._describe(address) for address in addresses)
 
     def _describe(self, address: Address) -> str:
         slot = self.state.slots[address]
         sort = slot.effect if slot.step is StepKind.TOOL else slot.step
         return f"{sort} {address} ({address.digest[:8]})"
-
-
-def _is_write(step: StepKind, effect: Effect) -> bool:
-    return step is StepKind.QUESTION or (step is StepKind.TOOL and effect.is_write)
-
-
-def _is_held_sort(call: Call) -> bool:
-    return call.step is StepKind.MODEL or _is_write(call.step, call.effect)

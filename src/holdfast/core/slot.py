@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from holdfast.core.events import NOTHING, Address, Effect, Event, StepKind
 
 
@@ -22,6 +25,7 @@ class Slot:
         "is_in_flight",
         "is_unknown",
         "logical",
+        "marks",
         "order",
         "outcome",
         "outcome_no",
@@ -55,7 +59,9 @@ class Slot:
         self.outcome_no = 0
         """Number of the event that is its outcome."""
         self.is_excused = False
-        """First recorded after an outcome that was reopened: the code may take another way now."""
+        """The code need not ask for it: recorded after an outcome that was reopened, or given up to begin afresh."""
+        self.marks = ""
+        """Facts of its latest intent, also after it was reopened; JSON text."""
         self.is_unknown = False
         """An attempt of this logical attempt ended, or was interrupted, without anybody knowing what it did."""
         self.retry_at: float | None = None
@@ -71,6 +77,20 @@ class Slot:
     def abandoned(self) -> int:
         """How many of its calls were given up by their caller."""
         return len(self.abandonments)
+
+    @property
+    def tail(self) -> str:
+        """Of a model call: digest of what it is about (`models.tail`). Read when asked for, so that a fold is cheap."""
+        return str(self._intended().get("tail", ""))
+
+    @property
+    def history(self) -> tuple[int, str] | None:
+        """Of a model call: how many messages its conversation has, and their digest."""
+        found = self._intended().get("history")
+        return (int(found[0]), str(found[1])) if found else None
+
+    def _intended(self) -> dict[str, Any]:
+        return json.loads(self.marks) if self.marks else {}
 
     @property
     def is_only_abandoned(self) -> bool:

@@ -47,6 +47,8 @@ class State:
         self.question_slots: dict[str, Slot] = {}
         self.notes: list[str] = []
         self.drifts: list[Event] = []
+        self.moved: dict[Address, Address] = {}
+        """Calls that had no record of their own, and the recorded steps that they were found to be."""
         self.suspension: Event | None = None
         self.end: Event | None = None
         self.resumes: list[Event] = []
@@ -113,7 +115,7 @@ class State:
         slot.logical, slot.attempt = event.logical, event.attempt
         if slot.begun_at is None:
             slot.begun_at = event.at
-        slot.intent = event
+        slot.intent, slot.marks = event, event.meta
         slot.is_in_flight = True
         slot.retry_at = None
         slot.verdicts = ()
@@ -235,9 +237,16 @@ class State:
 
     def _drifted(self, event: Event) -> None:
         self.drifts.append(event)
-        if event.address is not None and event.facts.get("rule") == "abandoned":
-            slot = self.slots[event.address]
+        facts, address = event.facts, event.address
+        rule = facts.get("rule")
+        if address is not None and rule == "abandoned":
+            slot = self.slots[address]
             slot.abandonments = slot.abandonments[:-1]
+        elif address is not None and rule == "tail":
+            self.moved[Address(*facts["asked"])] = address
+        elif rule == "fresh":
+            for parts in facts["recorded"]:
+                self.slots[Address(*parts)].is_excused = True
 
     def _suspended(self, event: Event) -> None:
         facts = event.facts

@@ -26,6 +26,7 @@ from holdfast.runtime.thread import body_in_thread
 if typing.TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
 
+OnDrift = typing.Literal["hold", "fresh"]
 I = TypeVar("I")  # noqa: E741 - input
 O = TypeVar("O")  # noqa: E741 - output
 
@@ -43,6 +44,7 @@ class Agent(Generic[I, O]):
         name: str | None = None,
         budget: Budget | None = None,
         escalate: str = "",
+        on_drift: OnDrift = "hold",
     ) -> None:
         if _is_no_function(fn):
             raise UsageError(f"Agent {getattr(fn, '__name__', fn)!r} must be a function: (run, input) -> result.")
@@ -50,10 +52,13 @@ class Agent(Generic[I, O]):
             raise UsageError(f"Agent {fn.__name__} must take the run and one input; give more as one dict or model.")
         if budget is not None and not isinstance(budget, Budget):
             raise PolicyInvalid(f"budget={budget!r} is no Budget. Write budget=holdfast.Budget(usd=1.50).")
+        if on_drift not in typing.get_args(OnDrift):
+            raise PolicyInvalid(f"on_drift={on_drift!r} is not understood. Write on_drift='hold' or 'fresh'.")
         self.fn = fn
         self.name = name or fn.__name__
         self.budget = budget
         self.escalate = escalate
+        self.on_drift = on_drift
         update_wrapper(self, fn)
 
     def __repr__(self) -> str:
@@ -158,13 +163,16 @@ def agent(fn: Callable[[Run, I], Awaitable[O]], /) -> Agent[I, O]: ...  # type: 
 @overload
 def agent(fn: Callable[[Run, I], O], /) -> SyncAgent[I, O]: ...
 @overload
-def agent(*, name: str | None = None, budget: Budget | None = None, escalate: str = "") -> _Declared: ...
+def agent(
+    *, name: str | None = None, budget: Budget | None = None, escalate: str = "", on_drift: OnDrift = "hold"
+) -> _Declared: ...
 def agent(fn: Callable[[Run, I], Any] | None = None, /, **declared: Any) -> Any:
     """Declare an agent: `async def name(run: Run, input) -> result`, or the same as a plain `def`.
 
     name: what its runs are recorded under; the function's name by default. budget: the caps of one run; a finite
-    default holds when none is given. escalate: who gets the questions of its runs. A plain `def` runs in a thread of
-    its own: it calls sync tools as they are, and hands what is async to `run.wait`.
+    default holds when none is given. escalate: who gets the questions of its runs. on_drift: what becomes of a model
+    call that the record does not explain: `hold` waits for a person, `fresh` begins it as new. A plain `def` runs in a
+    thread of its own: it calls sync tools as they are, and hands what is async to `run.wait`.
     """
     if fn is not None:
         return _made(fn)

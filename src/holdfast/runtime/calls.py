@@ -49,7 +49,7 @@ class Calls(ABC):
         self.agent = agent
         self.lease = lease
         self.record = Record(services, lease, state)
-        self.machine = Machine(state)
+        self.machine = Machine(state, on_drift=agent.on_drift)
         self.record.asked = lambda: self.machine.asked
         self.loop = asyncio.get_running_loop()
         self.silence = Silence(services.clock, lambda: self.record.is_writing, self._on_silence)

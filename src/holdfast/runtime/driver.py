@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from holdfast.core.command import Block
 from holdfast.core.events import Kind, meta
-from holdfast.core.heads import Status, Why
+from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Claim
@@ -71,7 +71,7 @@ class Driver(Calls):
         self._set_active(True)
         try:
             await mailroom.open_mail(self)
-            is_blocked = self.state.status is Status.SUSPENDED and self.state.why in (Why.DRIFT, Why.HOLD)
+            is_blocked = self.state.status is Status.SUSPENDED and self.state.why in MISMATCHED
             if self._stop is not None:
                 await self._end_stopped()
             elif self.record.refusal is not None or self.state.status.is_end or is_blocked:
@@ -215,9 +215,8 @@ class Driver(Calls):
         """Suspend: the code and the record do not match; both sides are kept for a person."""
         is_over = self._root is None or self._root.done()
         self.is_closing = self.is_closing or is_over
-        why = Why.HOLD if block.is_hold else Why.DRIFT
         difference = {"asked": block.asked, "recorded": list(block.recorded)}
-        self.record.note(Kind.RUN_SUSPENDED, meta(why=why, difference=difference))
+        self.record.note(Kind.RUN_SUSPENDED, meta(why=block.why, difference=difference))
         await self.record.write()
         if is_over:
             self._release(None)
@@ -234,23 +233,49 @@ class Driver(Calls):
     def _on_silence(self, silence_s: float) -> None:
         if self.is_closing or self._stop is not None:
             return
-        found = self.machine.rest_order()
-        if found is not None:
-            ask, use, skipped = found
-            facts = meta(rule="order", asked=str(ask.address), recorded=[str(address) for address in skipped])
-            self.record.note(Kind.DRIFT_FOUND, facts, address=ask.address)
-            self._tell(ask, use)
+        if self._found_by_tail() or self._found_in_order():
             self.silence.listen(self.services.settings.quiet_s)
         else:
             self._in_background(self._rest(silence_s))
 
+    def _found_by_tail(self) -> bool:
+        """Model calls whose prompt has drifted are recorded ones; before the order, which may pass over theirs."""
+        found = self.machine.rest_tail()
+        for ask, asked, command in found:
+            self.record.note(Kind.DRIFT_FOUND, meta(rule="tail", asked=list(asked)), address=ask.address)
+            if command is not None:
+                self._tell(ask, command)
+        if found:
+            self._pump()
+        return bool(found)
+
+    def _found_in_order(self) -> bool:
+        """A recorded outcome is handed out though others before it were not asked for."""
+        found = self.machine.rest_order()
+        if found is None:
+            return False
+        ask, use, skipped = found
+        facts = meta(rule="order", asked=str(ask.address), recorded=[str(address) for address in skipped])
+        self.record.note(Kind.DRIFT_FOUND, facts, address=ask.address)
+        self._tell(ask, use)
+        return True
+
+    def _begun_afresh(self) -> bool:
+        """Model calls that nothing recorded explains begin as new, where the agent says so."""
+        given_up = self.machine.rest_fresh()
+        if given_up:
+            self.record.note(Kind.DRIFT_FOUND, meta(rule="fresh", recorded=[list(address) for address in given_up]))
+            self._pump()
+        return bool(given_up)
+
     async def _rest(self, silence_s: float) -> None:
         settings = self.services.settings
         await self._suspend()
-        block = self.machine.rest_block() if silence_s >= settings.park_s else None
         if silence_s < settings.park_s:
             self.silence.listen(settings.quiet_s if silence_s + settings.quiet_s < settings.park_s else settings.park_s)
-        elif block is not None:
+        elif self._begun_afresh():
+            self.silence.listen(settings.quiet_s)
+        elif (block := self.machine.rest_block()) is not None:
             await self._block(block)
         elif (void := self.machine.rest_void()) is not None:
             self.record.note(Kind.DRIFT_FOUND, meta(rule="abandoned"), address=void[0].address)

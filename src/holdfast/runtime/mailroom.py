@@ -12,7 +12,7 @@ from holdfast.core.accept import MessageKind
 from holdfast.core.address import run_id
 from holdfast.core.budget import Limits
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Charge, Event, Kind, meta
-from holdfast.core.heads import BLOCKED, Status, Why
+from holdfast.core.heads import MISMATCHED, Status
 from holdfast.protocols import Mail
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _resumed(driver: Driver, facts: dict[str, Any]) -> None:
     if facts.get("raised"):
         limits: Limits = state.limits.raised(Charge(*facts["raised"]))
         driver.record.add(Event(Kind.BUDGET_CHANGED, now, meta=meta(limits=list(limits), by=facts.get("by"))))
-    is_blocked = state.status is Status.SUSPENDED and state.why in BLOCKED and state.why != Why.IN_DOUBT
+    is_blocked = state.status is Status.SUSPENDED and state.why in MISMATCHED
     if state.status.is_end or is_blocked:
         reopened = state.end.facts.get("cause", []) if state.end is not None else []
         why = "resume" if state.status.is_end else "unblocked"

@@ -6,9 +6,18 @@ from typing import Any, TypeVar
 
 from holdfast.core.budget import USD_NANO
 from holdfast.core.events import Charge, Event, Kind
-from holdfast.core.heads import BLOCKED, Head, Status
+from holdfast.core.heads import BLOCKED, MISMATCHED, Head, Status, Why
 from holdfast.core.state import State
-from holdfast.errors import BudgetExceeded, RunBlocked, RunCancelled, RunFailed, RunStopped, RunWaiting, UsageError
+from holdfast.errors import (
+    BudgetExceeded,
+    HistoryGrew,
+    RunBlocked,
+    RunCancelled,
+    RunFailed,
+    RunStopped,
+    RunWaiting,
+    UsageError,
+)
 from holdfast.journal.codec import decode
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.settings import Services
@@ -29,7 +38,7 @@ def is_too_long(head: Head, give_up: float | None) -> bool:
 
 def check_wait(head: Head, services: Services, give_up: float | None) -> None:
     """Raise when this run, which is not driven here, is not to be waited for."""
-    if head.status is Status.SUSPENDED and (head.why in ("drift", "hold") or is_too_long(head, give_up)):
+    if head.status is Status.SUSPENDED and (head.why in MISMATCHED or is_too_long(head, give_up)):
         if services.journal.mail(head.run_id):
             return
         raise waiting(head)
@@ -43,6 +52,8 @@ def check_wait(head: Head, services: Services, give_up: float | None) -> None:
 
 def waiting(head: Head) -> RunWaiting:
     """What to raise for a suspended run."""
+    if head.why == Why.HISTORY_GREW:
+        return HistoryGrew(f"Run {head.run_id} ({head.key}) is suspended: {head.why}. {HistoryGrew.advice}")
     kind = RunBlocked if head.why in BLOCKED else RunWaiting
     asked = "; ".join(f"{q.id}: {q.text}" for q in head.questions)
     how = {

@@ -170,7 +170,8 @@ class _Attempting:
         is_again = slot is not None and slot.is_in_flight  # the intent also settles what was reserved before a crash
         has_intent = plan.needs_intent or driver.reads_open > 0 or is_again
         if has_intent:
-            intent = self._event(Kind.STEP_INTENDED, charge=plan.reservation, body=plan.args)
+            facts = plan.call.intended()
+            intent = self._event(Kind.STEP_INTENDED, charge=plan.reservation, meta=facts, body=plan.args)
             driver.record.add(intent)
             await driver.write()
         if driver.services.is_fenced():

@@ -32,7 +32,7 @@ def show(head: Head, events: Sequence[Event]) -> dict[str, Any]:
         "steps": [_step(slot, state, failures.get(slot.address, [])) for slot in state.slots.values()],
         "questions": [question(asked) for asked in state.questions.values()],
         "notes": list(state.notes),
-        "drift": [{"at": event.at, "step": _shown(event.address), **event.facts} for event in state.drifts],
+        "drift": [_drift(event) for event in state.drifts],
         "suspended": _suspended(state),
     }
 
@@ -78,6 +78,15 @@ def amounts(charge: Sequence[int | None] | Charge) -> dict[str, float | int | No
 def question(asked: OpenQuestion) -> dict[str, Any]:
     """An open question as plain data."""
     return asdict(asked) | {"options": list(asked.options)}
+
+
+def _drift(event: Event) -> dict[str, Any]:
+    facts = event.facts
+    if facts.get("rule") == "tail":
+        facts["asked"] = _shown(Address(*facts["asked"]))
+    elif facts.get("rule") == "fresh":
+        facts["recorded"] = [_shown(Address(*parts)) for parts in facts["recorded"]]
+    return {"at": event.at, "step": _shown(event.address), **facts}
 
 
 def _suspended(state: State) -> dict[str, Any] | None:

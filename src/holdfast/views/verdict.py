@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from holdfast.core.heads import Status, Why
+from holdfast.errors import HistoryGrew
 from holdfast.views.text import ago
 
 _HANGING = ("running", "retrying", "in_doubt", "waiting")
@@ -66,6 +67,9 @@ def _suspended(picture: dict[str, Any], now: float) -> str:
             difference = suspended["difference"] or {}
             recorded = ", ".join(difference.get("recorded", ())) or "nothing of that sort"
             return f"Blocked {since}: the code asks for {difference.get('asked', '?')}; the record has {recorded}."
+        case Why.HISTORY_GREW:
+            asked = (suspended["difference"] or {}).get("asked", "?")
+            return f"Blocked {since} at {asked}: its history grew. {HistoryGrew.advice}"
         case Why.SLEEP:
             return f"Sleeping{due}."
         case Why.RETRY:
