@@ -2,23 +2,29 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+FRAMEWORKS := .venv-frameworks/.ready
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+COMPILE := .venv-lock/bin/uv --quiet pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
+	--generate-hashes --no-emit-index-url --no-emit-find-links
 TYPING := $(wildcard tests/typing/*.py)
 
 # Pyright would otherwise ask the network for a newer version.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint proof bench lock clean
+.PHONY: help demo test test-frameworks lint proof bench lock lock-frameworks clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-12s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/make \1|\2/p' Makefile | while IFS='|' read -r name what; do printf '%-20s %s\n' "$$name" "$$what"; done
 
 demo: $(READY) ## see an agent survive a crash
 	@$(BIN)/holdfast demo
 
 test: $(READY) ## the tests (under 3 minutes)
 	@$(BIN)/pytest -q -n 2 tests
+
+test-frameworks: $(FRAMEWORKS) ## agent frameworks as they are, killed at every step (own venv)
+	@.venv-frameworks/bin/pytest -q -n 2 --dist worksteal -m frameworks tests/frameworks
 
 lint: $(READY) ## style, types and layers
 	@$(BIN)/ruff check .
@@ -34,16 +40,16 @@ bench: $(READY) ## the benchmarks (PEERS=1: beside other libraries)
 	@$(if $(PEERS),$(PIP) install --requirement requirements/peers.txt)
 	@$(BIN)/python -m bench $(if $(PEERS),--peers)
 
-lock: ## resolve requirements/dev.lock anew
-	@$(PYTHON) -m venv .venv-lock
-	@.venv-lock/bin/python -m pip -qq --disable-pip-version-check install --upgrade uv
-	@.venv-lock/bin/uv --quiet pip compile pyproject.toml --extra anthropic --extra openai --extra prices --extra test --group dev \
-		--universal --python-version 3.11 --upgrade --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-		--output-file requirements/dev.lock
+lock: .venv-lock ## resolve requirements/dev.lock anew
+	@$(COMPILE) --extra anthropic --extra openai --extra prices --extra test --group dev \
+		--custom-compile-command 'make lock' --output-file requirements/dev.lock
+
+lock-frameworks: .venv-lock ## resolve requirements/frameworks.lock anew
+	@$(COMPILE) --extra prices --extra test --group frameworks \
+		--custom-compile-command 'make lock-frameworks' --output-file requirements/frameworks.lock
 
 clean: ## remove .venv, caches and build results
-	@rm -rf .venv .venv-lock build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-frameworks .venv-lock build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements/dev.lock pyproject.toml
@@ -53,3 +59,14 @@ $(READY): requirements/dev.lock pyproject.toml
 	@$(PIP) install --require-hashes --requirement requirements/dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
+
+$(FRAMEWORKS): requirements/frameworks.lock pyproject.toml
+	@echo 'Setting up .venv-frameworks (once; a few minutes) ...'
+	@$(PYTHON) -m venv .venv-frameworks
+	@.venv-frameworks/bin/python -m pip -qq --disable-pip-version-check install --require-hashes --requirement requirements/frameworks.lock
+	@.venv-frameworks/bin/python -m pip -qq --disable-pip-version-check install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-lock:
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip -qq --disable-pip-version-check install --upgrade uv
