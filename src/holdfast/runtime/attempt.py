@@ -23,7 +23,7 @@ from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.facts import facts_of, safe
 from holdfast.runtime.spec import Calling, Done, Spec, Unknown
 from holdfast.runtime.steps import Attempted, Verdict
-from holdfast.runtime.thread import Unwind, in_thread
+from holdfast.runtime.thread import Unwind, in_thread, on_loop
 
 _clock = SystemClock()
 
@@ -43,6 +43,19 @@ async def attempted(spec: Spec, call: Callable[[], Any], inside: current.Place |
         return Attempted(encode(result, spec.returns), ONE_TOOL_CALL)
     except (Unencodable, ValueError) as error:  # ValueError: pydantic's word for "not of the declared type"
         return _lost(spec, result, error)
+
+
+async def attempted_on(
+    home: asyncio.AbstractEventLoop, spec: Spec, call: Callable[[], Any], inside: current.Place
+) -> Attempted:
+    """The same on its caller's own loop, which other things of the body may belong to. Closed first: unknown."""
+    try:
+        return await on_loop(home, attempted(spec, call, inside))
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return _failed(spec, ConnectionAbortedError("the event loop of its caller was closed before it had ended"))
 
 
 def _is_not_its_own(spec: Spec, error: BaseException) -> bool:

@@ -29,7 +29,7 @@ from holdfast.protocols import Lease
 from holdfast.runtime.record import Record
 from holdfast.runtime.rest import Silence
 from holdfast.runtime.settings import Services
-from holdfast.runtime.thread import is_running_here
+from holdfast.runtime.thread import Bridge, is_running_here, loop_elsewhere
 
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
@@ -58,6 +58,7 @@ class Calls(ABC):
         self.reads_open = 0
         """Reads under way without an intent; the allowance covers one."""
         self.is_closing = False
+        self.bridge = Bridge(self.loop, lambda: self.is_closing)
         self.live_errors: dict[Address, BaseException] = {}
         """What tools raised in this process, for `__cause__`."""
         self._waiting: dict[Ask, _Answer] = {}
@@ -115,10 +116,10 @@ class Calls(ABC):
 
     async def step(self, performance: Performance) -> Event:
         """Ask for a step; comes back with its outcome, when it has one and it is its turn."""
+        if loop_elsewhere(self.loop) is not None:  # a framework's own loop in a thread: asked for on ours
+            return await self.bridge.reach(self.step(performance))
         if self.is_closing:
             await self._refuse()
-        if not is_running_here(self.loop):  # a framework's own loop in a thread: asked for, and performed, on ours
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.step(performance), self.loop))
         what = performance.call[:3]
         self._see_cancelled(self._alike.get(what, {}))
         ask, command = self.machine.ask(performance.call)

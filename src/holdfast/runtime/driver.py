@@ -25,7 +25,7 @@ from holdfast.protocols import Claim
 from holdfast.runtime import current, mailroom
 from holdfast.runtime.calls import Calls
 from holdfast.runtime.settings import Services
-from holdfast.runtime.thread import Bridge
+from holdfast.runtime.thread import loop_elsewhere
 
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
@@ -38,7 +38,6 @@ class Driver(Calls):
         super().__init__(services, claim.lease, agent, state)
         self.was_taken_over = claim.is_takeover or state.status is Status.RUNNING
         """Whether the last owner left it in the middle; also an owner in this process can, when its store fails."""
-        self.bridge = Bridge(self.loop, lambda: self.is_closing)
         self.has_rested = False
         """Whether it came to rest here: before that, "suspended" only tells how the last owner left it."""
         self.is_gone = False
@@ -225,6 +224,8 @@ class Driver(Calls):
 
     async def unfit(self, what: str, recorded: str, error: Exception) -> NoReturn:
         """A recorded value does not fit the type that the code declares now: blocked (P10); does not return."""
+        if loop_elsewhere(self.loop) is not None:
+            await self.bridge.reach(self.unfit(what, recorded, error))
         self._in_background(self._block(Block(False, f"{what}: {error}", (recorded,))))
         await self.never()
 

@@ -1,4 +1,4 @@
-"""Threads for sync tools and sync agents, and how a thread that waits on a run is unwound.
+"""Threads for sync tools and sync agents, how a thread that waits on a run is unwound, and loops in other threads.
 
 Threads are daemons of our own, one a call: a pool of `concurrent.futures` is joined at interpreter exit, and a
 process with a parked tool would never end.
@@ -12,7 +12,12 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+LOOK_S = 1.0
+"""How often it is seen whether another loop was closed with our coroutine unfinished: no callback tells."""
 
 
 class Unwind(BaseException):
@@ -79,6 +84,42 @@ def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
+def loop_elsewhere(loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop | None:
+    """The loop that this thread is running, when it is another one."""
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return None if running is loop else running
+
+
+async def on_loop(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], among: set[Future[Any]] | None = None
+) -> T:
+    """Run the coroutine on a loop that another thread runs; cancelled with its caller.
+
+    Raises `CancelledError` when it was cancelled over there, or when that loop is closed or is closed meanwhile.
+    among: where it is kept while it runs, so that others can cancel it.
+    """
+    try:
+        there = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError:
+        coroutine.close()
+        raise asyncio.CancelledError("the other event loop is closed") from None
+    here = asyncio.wrap_future(there)
+    among = set() if among is None else among
+    among.add(there)
+    try:
+        while not (await asyncio.wait({here}, timeout=LOOK_S))[0]:
+            if loop.is_closed():
+                raise asyncio.CancelledError("the other event loop was closed")
+        return here.result()
+    finally:
+        among.discard(there)
+        if not loop.is_closed():
+            here.cancel()
+
+
 def run_blocking(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run to the end and give the result, on a loop of its own in another thread when this thread's loop runs."""
     try:
@@ -133,8 +174,12 @@ class Bridge:
         finally:
             self._waiting.discard(future)
 
+    async def reach(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The same for a task on the loop of another thread, which it does not block; cancelled as it is closed."""
+        return await on_loop(self._loop, coroutine, self._waiting)
+
     def unwind(self) -> None:
-        """Wake every waiting thread with `Unwind`."""
+        """Wake every waiting thread with `Unwind`, and cancel what tasks on other loops wait for."""
         self._is_unwound = True
         for future in list(self._waiting):
             future.cancel()

@@ -18,12 +18,12 @@ from holdfast.core.policy import Duration, Retry
 from holdfast.errors import Unencodable, UsageError
 from holdfast.journal.codec import decode, digest, encode
 from holdfast.runtime import current
-from holdfast.runtime.attempt import alone, attempted, verified
+from holdfast.runtime.attempt import alone, attempted, attempted_on, verified
 from holdfast.runtime.facts import is_stronger, rebuilt, safe
 from holdfast.runtime.signature import Arguments, Signature
 from holdfast.runtime.spec import Calling, Definite, EffectName, Spec, make_spec
 from holdfast.runtime.steps import Attempted, Attempts, Verdict
-from holdfast.runtime.thread import run_blocking
+from holdfast.runtime.thread import loop_elsewhere, run_blocking
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -187,9 +187,12 @@ def _plan(
 ) -> Attempts:
     """How the step is performed when the record does not answer it."""
     inside = current.Place(where.driver, where.scope, spec.effect, spec.name)
+    home = loop_elsewhere(where.driver.loop) if spec.is_async else None
 
     async def attempt(key: str, number: int) -> Attempted:
-        return await attempted(spec, calling(key), inside)
+        if home is None or home.is_closed():  # when its caller is gone, the next attempt is made on ours
+            return await attempted(spec, calling(key), inside)
+        return await attempted_on(home, spec, calling(key), inside)
 
     async def verify(key: str) -> Verdict:
         limit_s = where.driver.services.settings.verify_s
