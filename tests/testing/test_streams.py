@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, AzureOpenAI, InternalServerError, NotFoundError, OpenAI
 
-from holdfast.testing.model_server import ModelServer, Reply, Request, text, tool_use, tool_uses
+from holdfast.testing.model_server import ModelServer, Reply, Request, error, script, text, tool_use, tool_uses, vectors
 
 LONG = "A parcel from Köln is late; it comes on Monday. " * 3
 USAGE = {
@@ -144,12 +147,19 @@ async def test_the_async_sdks_stream_too(server: ModelServer) -> None:
         ):
             return await stream.get_final_text()
 
+    async def responses() -> str:
+        async with (
+            AsyncOpenAI(base_url=f"{server.url}/v1", api_key="t") as sdk,
+            sdk.responses.stream(model="m", input=HELLO) as stream,
+        ):
+            return (await stream.get_final_response()).output_text
+
     async def chat() -> str:
         async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="t") as sdk:
             stream = await sdk.chat.completions.create(model="m", messages=HELLO, stream=True)
             return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
 
-    assert set(await asyncio.gather(claude(), chat())) == {f"{LONG}Hello "}
+    assert set(await asyncio.gather(claude(), chat(), responses())) == {f"{LONG}Hello "}
 
 
 def test_one_policy_serves_every_api() -> None:
@@ -165,4 +175,164 @@ def test_one_policy_serves_every_api() -> None:
         with OpenAI(base_url=f"{server.url}/v1", api_key="t") as gpt:
             message = gpt.chat.completions.create(model="m", messages=HELLO, tools=CHAT_TOOLS).choices[0].message
             assert message.tool_calls and message.content is None
-        assert [(each.api, each.stream) for each in server.requests] == [("messages", False), ("chat", False)]
+            assert gpt.responses.create(model="m", input="Hello", tools=RESPONSES_TOOLS).output[0].type
+        assert "functionCall" in gemini(server, HI | GEMINI_TOOLS)[1]["candidates"][0]["content"]["parts"][0]
+        gemini(server, HI, "streamGenerateContent", "?alt=sse&key=k")
+        assert [each.api for each in server.requests] == ["messages", "chat", "responses", "gemini", "gemini"]
+        assert [each.stream for each in server.requests] == [False] * 4 + [True]
+        assert server.repeated() == 0
+
+
+RESPONSES_TOOLS: Any = [
+    {"type": "function", "name": name, "parameters": {"type": "object"}, "strict": False} for name in ("refund", "mail")
+]
+
+
+def test_responses_stream_to_the_same_response(gpt: OpenAI) -> None:
+    """Else a stream would be another answer than the same call without one."""
+    for tools in ({}, {"tools": RESPONSES_TOOLS}):
+        whole = gpt.responses.create(model="m", input=HELLO, **tools)
+        with gpt.responses.stream(model="m", input=HELLO, **tools) as stream:
+            events = list(stream)
+            final = stream.get_final_response()
+        assert final.output_text == whole.output_text and final.usage == whole.usage
+        calls = [
+            [(item.name, item.arguments) for item in response.output if item.type == "function_call"]
+            for response in (final, whole)
+        ]
+        assert calls[0] == calls[1] and len(calls[0]) == 2 * bool(tools)
+        assert [event.sequence_number for event in events] == list(range(len(events)))
+        assert (events[0].type, events[1].type) == ("response.created", "response.in_progress")
+        assert events[-1].type == "response.completed"
+        deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+        assert "".join(deltas) == whole.output_text and len(deltas) > 1 - bool(tools)
+
+
+def test_responses_tell_tokens_in_their_own_names(gpt: OpenAI) -> None:
+    """Else prices of cached and reasoned tokens would be tested against invented fields."""
+    usage = gpt.responses.create(model="m", input="Hello").usage
+    assert usage is not None and usage.model_dump(exclude_none=True) == {
+        "input_tokens": 19,
+        "input_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 3},
+        "output_tokens": 20,
+        "output_tokens_details": {"reasoning_tokens": 8},
+        "total_tokens": 39,
+    }
+
+
+def test_responses_run_a_tool_conversation(gpt: OpenAI) -> None:
+    """Else a policy could not tell what the tools said, whatever the API."""
+    asked = gpt.responses.create(model="m", input="Hello", tools=RESPONSES_TOOLS)
+    calls = [item for item in asked.output if item.type == "function_call"]
+    outputs = [
+        {"type": "function_call_output", "call_id": call.call_id, "output": f"done {n}"} for n, call in enumerate(calls)
+    ]
+    said = gpt.responses.create(model="m", input=[*HELLO, *asked.output, *outputs], tools=RESPONSES_TOOLS)
+    assert said.output_text == f"{LONG}Hello refund=done 0; mail=done 1"
+    follow: Any = {"previous_response_id": asked.id, "input": outputs, "tools": RESPONSES_TOOLS}
+    assert gpt.responses.create(model="m", **follow).output_text.endswith("=done 0; =done 1")
+
+
+def test_reasons_to_stop_have_each_providers_name() -> None:
+    """Else an answer that was cut off by its limit would look complete, or the other way round."""
+    with ModelServer(lambda request: text("no", stop_reason="max_tokens")) as server:
+        with Anthropic(base_url=server.url, api_key="t") as sdk:
+            assert sdk.messages.create(model="m", max_tokens=9, messages=HELLO).stop_reason == "max_tokens"
+        with OpenAI(base_url=f"{server.url}/v1", api_key="t") as gpt:
+            assert gpt.chat.completions.create(model="m", messages=HELLO).choices[0].finish_reason == "length"
+            response = gpt.responses.create(model="m", input="Hello")
+            assert response.status == "incomplete" and response.incomplete_details
+            assert response.incomplete_details.reason == "max_output_tokens"
+            events = list(gpt.responses.create(model="m", input="Hello", stream=True))
+            assert events[-1].type == "response.incomplete"
+        told = gemini(server, HI)[1]
+        assert told["candidates"][0]["finishReason"] == "MAX_TOKENS"
+
+
+def test_embeddings_are_the_same_for_the_same_text(gpt: OpenAI) -> None:
+    """Else a memory that is found by likeness could not be tested twice with the same result."""
+    first = gpt.embeddings.create(model="m", input=["a", "b"])
+    floats = gpt.embeddings.create(model="m", input="a", encoding_format="float", dimensions=8)
+    one, two = (each.embedding for each in first.data)
+    assert one == pytest.approx(floats.data[0].embedding, abs=1e-6) and one != two and len(one) == 8
+    assert sum(number * number for number in one) == pytest.approx(1.0, abs=1e-5)
+    assert (first.usage.prompt_tokens, first.usage.total_tokens) == (19, 19)
+
+
+def test_a_policy_may_say_the_vectors() -> None:
+    """Else likeness could only be tested with vectors that nobody chose."""
+    with ModelServer(script([vectors([[1, 0], [0, 1]]), error(500)])) as server:
+        with OpenAI(base_url=f"{server.url}/v1", api_key="t", max_retries=0) as gpt:
+            told = gpt.embeddings.create(model="m", input=["a", "b"])
+            assert [each.embedding for each in told.data] == [[1, 0], [0, 1]]
+            with pytest.raises(InternalServerError):
+                gpt.embeddings.create(model="m", input="a")
+        assert [each.api for each in server.requests] == ["embeddings", "embeddings"]
+
+
+HI: Any = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
+GEMINI_TOOLS: Any = {"tools": [{"functionDeclarations": [{"name": "refund"}, {"name": "mail"}]}]}
+
+
+def gemini(server: ModelServer, body: Any, method: str = "generateContent", query: str = "?key=k") -> tuple[int, Any]:
+    """One raw request: status and what was sent, a list of the events' data for `alt=sse`."""
+    connection = HTTPConnection(urlsplit(server.url).netloc, timeout=20)
+    try:
+        connection.request("POST", f"/v1beta/models/gemini-x:{method}{query}", json.dumps(body))
+        response = connection.getresponse()
+        told = response.read().decode()
+        if response.headers["content-type"].startswith("text/event-stream"):
+            return response.status, [json.loads(event.removeprefix("data: ")) for event in told.split("\n\n")[:-1]]
+        return response.status, json.loads(told)
+    finally:
+        connection.close()
+
+
+def gemini_text(frames: list[Any]) -> str:
+    """The text of all events."""
+    return "".join(part.get("text", "") for frame in frames for part in frame["candidates"][0]["content"]["parts"])
+
+
+def test_gemini_streams_to_the_same_answer(server: ModelServer) -> None:
+    """Else a stream would be another answer than the same call without one."""
+    status, whole = gemini(server, HI)
+    assert status == 200 and whole["modelVersion"] == "gemini-x"
+    for query in ("?alt=sse&key=k", "?key=k"):
+        frames = gemini(server, HI, "streamGenerateContent", query)[1]
+        assert gemini_text(frames) == gemini_text([whole]) == f"{LONG}Hello " and len(frames) > 2
+        assert [frame["candidates"][0].get("finishReason") for frame in frames][-2:] == [None, "STOP"]
+        assert frames[-1]["usageMetadata"] == whole["usageMetadata"]
+    assert whole["usageMetadata"] == {
+        "promptTokenCount": 19,
+        "cachedContentTokenCount": 5,
+        "thoughtsTokenCount": 8,
+        "candidatesTokenCount": 12,
+        "totalTokenCount": 39,
+    }
+
+
+def test_gemini_runs_a_tool_conversation(server: ModelServer) -> None:
+    """Else the one provider without ids of calls could not be tested."""
+    asked = gemini(server, HI | GEMINI_TOOLS)[1]["candidates"][0]["content"]
+    assert asked["parts"][1] == {"functionCall": {"name": "refund", "args": ORDER}}
+    results = [
+        {"functionResponse": {"name": part["functionCall"]["name"], "response": {"result": f"done {n}"}}}
+        for n, part in enumerate(asked["parts"][1:])
+    ]
+    contents = [*HI["contents"], asked, {"role": "user", "parts": results}]
+    said = gemini(server, {"contents": contents, **GEMINI_TOOLS}, "streamGenerateContent", "?alt=sse&key=k")[1]
+    assert gemini_text(said) == f"{LONG}Hello refund=done 0; mail=done 1"
+
+
+def test_azures_paths_are_served(server: ModelServer) -> None:
+    """Else a client of Azure could not be tested."""
+    options: Any = {"azure_endpoint": server.url, "api_key": "t", "api_version": "2026-06-01", "max_retries": 0}
+    with AzureOpenAI(**options) as azure:
+        assert azure.chat.completions.create(model="my-gpt", messages=HELLO).model == "my-gpt"
+        assert azure.embeddings.create(model="my-embedder", input="a").model == "my-embedder"
+        assert azure.responses.create(model="my-gpt", input="Hello").model == "my-gpt"
+    path = server.requests[-3].path
+    assert path == "/openai/deployments/my-gpt/chat/completions"
+    unversioned = OpenAI(base_url=f"{server.url}/openai/deployments/d", api_key="t", max_retries=0)
+    with unversioned, pytest.raises(NotFoundError, match="api-version"):
+        unversioned.chat.completions.create(model="m", messages=HELLO)

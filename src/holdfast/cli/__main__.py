@@ -25,6 +25,7 @@ VERBS = {
     "answer": Verb("holdfast.cli.answer:answer", "Answer a question of a run."),
     "cancel": Verb("holdfast.cli.cancel:cancel", "Cancel a run; an effect in flight finishes first."),
     "doctor": Verb("holdfast.cli.doctor:doctor", "Versions, the store's health, and what is wrong."),
+    "model-server": Verb("holdfast.cli.model_server:model_server", "A local stand-in for model providers, for tests."),
 }
 
 

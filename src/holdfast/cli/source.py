@@ -18,6 +18,10 @@ from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
+    from holdfast.testing.policy import Policy
+
+
+_SUCH_AS = {"agent": "support", "policy": "policy"}
 
 
 class _Fresh(importlib.machinery.SourceFileLoader):
@@ -33,6 +37,15 @@ def load(target: str) -> Agent[Any, Any]:
     path, name = _parts(target)
     module = _module(path)
     return _agent(module, path, name)
+
+
+def policy_of(target: str) -> Policy:
+    """The policy of a model server that `FILE.py:NAME` names."""
+    path, name = _parts(target, "policy")
+    found: Policy | None = getattr(_module(path), name, None) if name else None
+    if not callable(found):
+        raise UsageError(f"{path} has no function or script {name!r}. Write FILE.py:NAME. Nothing was started.")
+    return found
 
 
 def path_of(target: str) -> Path:
@@ -54,11 +67,13 @@ def _is_under(file: Path, home: Path) -> bool:
     return file.resolve().is_relative_to(home) and "site-packages" not in file.parts and file.suffix == ".py"
 
 
-def _parts(target: str) -> tuple[Path, str]:
+def _parts(target: str, what: str = "agent") -> tuple[Path, str]:
     path, colon, name = target.rpartition(":")
     file = Path(path if colon else target)
     if file.suffix != ".py":
-        raise UsageError(f"{target!r} names no agent. Write FILE.py:AGENT, such as support.py:support.")
+        raise UsageError(
+            f"{target!r} names no {what}. Write FILE.py:{what.upper()}, such as support.py:{_SUCH_AS[what]}."
+        )
     if not file.is_file():
         raise UsageError(f"There is no file {file}. Nothing was started.")
     return file, name if colon else ""

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
-from holdfast.testing import chat_api, messages_api
+from holdfast.testing import chat_api, embeddings_api, gemini_api, messages_api, responses_api
 from holdfast.testing.dialect import Dialect, Turn, parsed
 from holdfast.testing.fault import Fault, changed, spoilt
 from holdfast.testing.loopback import WAIT_S_MAX, Answer, Call, Pieces, digest
 from holdfast.testing.policy import Policy, Reply, Script, error
 
-DIALECTS: tuple[Dialect, ...] = (messages_api, chat_api)
+DIALECTS: tuple[Dialect, ...] = (messages_api, chat_api, responses_api, embeddings_api, gemini_api)
 Until = Literal["arrived", "ended", "hung_up"]
 
 
@@ -179,7 +179,7 @@ class Desk:
         never = {fault.on for n, fault in self._faults.items() if n == fault.on > len(self._received)}
         return [*self._problems, *unused, *(f"the fault planned on request {on} never came" for on in never)]
 
-    def _wait(self, count: int, timeout_s: float, until: Until) -> Answer:
+    def _wait(self, count: int, timeout_s: float = 10.0, until: Until = "arrived") -> Answer:
         if until not in get_args(Until):
             raise ValueError(f"until is one of {', '.join(get_args(Until))}, not {until!r}")
         self._changed.wait_for(lambda: _number(self._received, until) >= count, min(timeout_s, WAIT_S_MAX))

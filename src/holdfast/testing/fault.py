@@ -50,6 +50,14 @@ class Fault:
     tool_arguments: str | None = None
     usage: Usage | None = None
 
+    def __post_init__(self) -> None:
+        counts = (self.error_after, self.cut_after, self.stall_after, self.delay_s, self.every_s)
+        _require(all(count is None or count >= 0 for count in counts), "counts and times are not negative")
+        _require(self.duplicate is None or self.duplicate > 0, "events are counted from 1")
+        _require(self.cut_after is None or self.stall_after is None, "only one of cut_after and stall_after")
+        _require(self.status is None or self.status >= 400, f"status {self.status} is no error")
+        _require(not isinstance(self.usage, str) or self.usage == "missing", "usage is a mapping or 'missing'")
+
     @property
     def is_broken(self) -> bool:
         """Whether no client can make an answer of it: it is not finished, or nothing that the API says."""

@@ -148,8 +148,14 @@ class Loopback(ThreadingHTTPServer):
     def serve_until_idle(self, idle_s: float) -> None:
         """The life of a server process: print `{"url": …}`, return after `idle_s` without any request."""
         print(json.dumps({"url": self.url}), flush=True)
-        while self.used.wait(idle_s):
-            self.used.clear()
+        idle = 0.0
+        while idle < idle_s:
+            wait_s = min(idle_s - idle, 0.5)  # a signal that comes just before a wait is handled at its end only
+            if self.used.wait(wait_s):
+                self.used.clear()
+                idle = 0.0
+            else:
+                idle += wait_s
         self.close()
 
 

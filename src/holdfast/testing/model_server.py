@@ -184,11 +184,20 @@ class ModelServer:
             did = until.replace("_", " ")
             raise TimeoutError(f"Waited {timeout_s} s for {count} requests; {got} have {did}.")
 
+    def problems(self) -> list[str]:
+        """Unused and surplus script steps, policy errors, faults that never came or were impossible."""
+        told: list[str] = self._control("GET", "check")["problems"]
+        return told
+
     def check(self) -> None:
-        """AssertionError naming unused and surplus script steps, policy errors and faults that never came."""
-        problems = self._control("GET", "check")["problems"]
-        if problems:
+        """AssertionError naming the problems, if there are any."""
+        if problems := self.problems():
             raise AssertionError("\n".join(["The model server was not used as planned:", *problems]))
+
+    def serve_until_idle(self, idle_s: float) -> None:
+        """For the main program of a server process: print `{"url": …}`, return after `idle_s` without any request."""
+        assert isinstance(self._running, Loopback), "serve within `with`, in this process"
+        self._running.serve_until_idle(idle_s)
 
     def close(self) -> None:
         """Stop, drop open connections, end every thread or the process."""
@@ -228,7 +237,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
     parser.add_argument("--idle-s", type=float, default=3600.0, help="end when idle so long")
     options = parser.parse_args(argv)
-    Loopback(Desk(_load(options.policy)).answer, options.port).serve_until_idle(options.idle_s)
+    with ModelServer(_load(options.policy), options.port) as server:
+        server.serve_until_idle(options.idle_s)
 
 
 if __name__ == "__main__":
