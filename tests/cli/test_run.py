@@ -222,7 +222,7 @@ def test_a_wrong_call_is_2_and_says_what_to_write(shell: Any, arguments: tuple[s
             "import holdfast as hf\n\n@hf.tool(retry=hf.Retry(attempts=None))\ndef f(): ...\n",
             "agents.py:3: PolicyInvalid",
         ),
-        ("import holdfast as hf\n\n@hf.agent\ndef pays(run, x): ...\n", "agents.py:3: UsageError"),
+        ("import holdfast as hf\n\n@hf.agent\ndef pays(run): ...\n", "agents.py:3: UsageError"),
     ],
 )
 def test_an_error_in_the_users_file_is_told_with_its_line(shell: Any, source: str, told: str) -> None:

@@ -98,6 +98,7 @@ async def support(run: hf.Run, ticket: Ticket) -> list[str]:
     await run.sleep(1.5)
     await run.sleep(timedelta(days=1), name="a day")
     await run.note("closed")
+    run.emit({"cents": ticket.cents})
     assert_type(run.key, str)
     assert_type(run.now, float)
     assert_type(run.replaying, bool)
@@ -144,6 +145,8 @@ async def runs(app: hf.App, run: hf.Run) -> None:
     assert_type(app.run_sync(support, Ticket("T-1", 1), key="T-1", budget=hf.Budget(usd=2)), list[str])
     assert_type(await app.start(plain, "text", key="k"), str)
     assert_type(await plain(run, "text"), int)
+    async for progress in app.watch("run_1"):
+        assert_type(progress.missed, int)
     await app.answer("run_1", "q_1", "yes", by="ann")
     await app.cancel("run_1", by="ann", why="no longer needed")
     async with hf.App("memory:", agents=[plain, support], settings=hf.Settings(poll_s=0.1), serves=False) as opened:

@@ -200,9 +200,8 @@ class Machine:
 
     @property
     def is_replaying(self) -> bool:
-        """Whether recorded outcomes are still to be handed out."""
-        self._advance()
-        return self._next < len(self.state.order)
+        """Whether recorded outcomes are still to be handed out. Changes nothing, so any thread may look."""
+        return self._passed() < len(self.state.order)
 
     # --- rules -------------------------------------------------------------------------------------------------
 
@@ -243,17 +242,21 @@ class Machine:
         return Use(outcome)
 
     def _advance(self) -> None:
-        """Rule 2: pass over what was answered already and what its caller abandoned."""
-        order, lives = self.state.order, self._lives
-        while self._next < len(order):
-            slot = order[self._next]
+        self._next = self._passed()
+
+    def _passed(self) -> int:
+        """Rule 2: how far everything was answered already, or its caller abandoned it."""
+        order, lives, passed = self.state.order, self._lives, self._next
+        while passed < len(order):
+            slot = order[passed]
             live = lives.get(slot.address)
             if slot.address in self._queued:
-                return
+                break
             is_done = live is not None and (live.ask is None or live.ask.is_answered)
             if not is_done and not slot.abandoned and not slot.is_excused:
-                return
-            self._next += 1
+                break
+            passed += 1
+        return passed
 
     def _next_in_order(self) -> tuple[Ask, Command] | None:
         self._advance()

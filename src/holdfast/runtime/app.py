@@ -29,6 +29,7 @@ from holdfast.runtime.agent import Agent
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.config import load_prices
 from holdfast.runtime.outcome import check_wait, checked_key, is_too_long, result_of, waiting
+from holdfast.runtime.progress import OnEmit, Watch, Watchers
 from holdfast.runtime.scribe import Scribe
 from holdfast.runtime.settings import Services, Settings
 from holdfast.runtime.thread import is_running_here, run_blocking
@@ -43,8 +44,8 @@ class App:
 
     store: `sqlite:///holdfast.db`, a path ending in .db, or `memory:`. agents: whose due runs this app takes by
     itself, also those that another process left behind; an agent that is passed to `start` or `run` is added.
-    config: a `holdfast.toml`; ./holdfast.toml when it exists. Open it with `async with app:`; `run_sync` opens and
-    closes it by itself.
+    config: a `holdfast.toml`; ./holdfast.toml when it exists. on_emit: called with (run id, data) for each `run.emit`.
+    Open it with `async with app:`; `run_sync` opens and closes it by itself.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class App:
         settings: Settings | None = None,
         clock: Clock | None = None,
         serves: bool = True,
+        on_emit: OnEmit | None = None,
     ) -> None:
         self._store = store
         self._tenant = tenant
@@ -64,6 +66,7 @@ class App:
         self._settings = settings or Settings()
         self._clock = clock or SystemClock()
         self._serves = serves
+        self._on_emit = on_emit
         self._agents: dict[str, Agent[Any, Any]] = {}
         self._services: Services | None = None
         self._worker: Worker | None = None
@@ -85,6 +88,7 @@ class App:
             scribe=scribe,
             tenant=self._tenant,
             settings=self._settings,
+            watchers=Watchers(self._on_emit),
             prices=prices,
         )
         self._worker = Worker(self._services, self._agents, serves=self._serves)
@@ -101,6 +105,8 @@ class App:
                 await self._worker.stop()
         finally:
             current.app_closed(self)
+            if self._services is not None:
+                self._services.watchers.close()
             if self._services is not None and isinstance(self._store, str):
                 self._services.journal.close()
             self._services = self._worker = self._loop = None
@@ -236,6 +242,17 @@ class App:
                     raise error
                 if driver.state.status.is_end and driver.record.is_given_back:
                     return driver.state, error
+
+    def watch(self, run: str) -> Watch:
+        """What this run emits in this process from now on, as an async iterator that ends with the run.
+
+        It yields `Progress`: `.data`, and `.missed`, how many were lost since this watcher is slower than the run.
+        """
+        services = self._open()
+        head = services.journal.head(run)
+        if head is None:
+            raise NotFound(f"There is no run {run!r} in this store. Give the id that `start` returned.")
+        return services.watchers.watch(run, is_over=head.status.is_end)
 
     # --- messages --------------------------------------------------------------------------------------------
 

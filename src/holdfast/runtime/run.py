@@ -199,6 +199,16 @@ class Run:
         call = Call("", "note", digest(encode(text)), StepKind.NOTE, Effect.READ, safe(text, 200).encode())
         await self._driver.step(Note(call, safe(text)))
 
+    def emit(self, data: Any) -> None:
+        """Tell progress to whoever watches this run in this process (`app.watch`, `App(on_emit=…)`).
+
+        Never recorded, and never waited for. Silent on replay, except inside a step, which is never replayed; what was
+        told after the last recorded outcome is told again after a crash.
+        """
+        where = current.place()
+        if not self.replaying or (where is not None and where.inside is not None):
+            self._driver.services.watchers.tell(self.id, data)
+
     def wait(self, awaitable: Awaitable[T]) -> T:
         """For a sync agent: run something async on the run's loop, and block this thread until it is there.
 

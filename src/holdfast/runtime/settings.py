@@ -11,6 +11,7 @@ from holdfast.protocols import Clock, Journal
 
 if TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
+    from holdfast.runtime.progress import Watchers
     from holdfast.runtime.scribe import Scribe
 
 
@@ -49,6 +50,7 @@ class Services:
     scribe: Scribe
     tenant: str
     settings: Settings
+    watchers: Watchers
     prices: Mapping[str, Price] = field(default_factory=dict)
     is_fenced: Callable[[], bool] = bool
     """Whether this worker's lease may have run out; nothing begins then. `bool` says no."""

@@ -192,6 +192,8 @@ class Worker:
         if driver.is_gone and self.drivers.get(run) is driver:
             del self.drivers[run]
             self._threaded.pop(run, None)
+            if driver.state.status.is_end:
+                self._services.watchers.over(run)
             if driver.record.refusal is not None:
                 settings = self._services.settings
                 is_bug = isinstance(driver.record.refusal, InternalError)
