@@ -19,18 +19,25 @@ J14 A store of a newer schema, or of somebody else, is refused before anything i
 J15 `release` gives a run back with a time to wake; a released run is claimable from then on. An append with
     `releases` does so in its own transaction, with the wake time of its head.
 J16 `unread` names the runs that a worker holds and that have unread mail, and no others.
+J17 `put_blob` names bytes by their SHA-256: put again, they are the same blob. `get_blob` gives back those bytes, or
+    `JournalCorrupt` when they were changed or are not there (for this tenant). A blob that nothing names is harmless.
+J18 Bodies of more than `BODY_IN_ROW_MAX` bytes live in blobs, which nobody above the engine notices. An append or post
+    may name blobs that hold its bodies already; one that names a blob which is not there is refused (J6, J9).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
 
 from holdfast.core.accept import Message, Posted
 from holdfast.core.events import Event
 from holdfast.core.heads import Head
 from holdfast.errors import JournalError
+
+BODY_IN_ROW_MAX: Final = 256 * 1024
+"""Larger bodies of events and messages are blobs. The runtime puts them first, on a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,8 @@ class Post:
     run_id: str
     message_id: str
     message: Message
+    blob: str = ""
+    """What `put_blob` gave for its body; empty when it was not put."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,8 @@ class Append:
     posts: Sequence[Post] = ()
     releases: bool = False
     """Give the run back, due at the head's `wake_at`."""
+    blobs: Mapping[int, str] = field(default_factory=dict)
+    """By place in `events`: what `put_blob` gave for its body. The others' large bodies are put by the append."""
 
 
 class Journal(Protocol):
@@ -139,6 +150,13 @@ class Journal(Protocol):
 
     def events(self, run_id: str, after: int = 0) -> list[Event]:
         """The run's events with a number above `after`, in order (J11, J12)."""
+
+    def put_blob(self, data: bytes) -> str:
+        """Keep bytes; the name by which an append, a post or `get_blob` finds them (J10, J17). Keeps no other writer
+        waiting for long, so that it can be called on a thread while others append."""
+
+    def get_blob(self, ref: str) -> bytes:
+        """The bytes that `put_blob` gave this name to (J12, J17)."""
 
     def mail(self, run_id: str) -> list[Mail]:
         """The run's unread mail, oldest first."""

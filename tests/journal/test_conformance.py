@@ -55,6 +55,8 @@ WAYS: dict[Damage, str] = {
     "head": "UPDATE runs SET head = replace(head, 'running', 'stopped') WHERE run_id = 'r1'",
     "mail": "UPDATE mail SET meta = replace(meta, 'ada', 'eve') WHERE {second}",
     "mail missing": "DELETE FROM mail WHERE {second}",
+    "blob": "UPDATE pieces SET bytes = CAST(x'ff' || substr(bytes, 2) AS BLOB) WHERE number = 1",
+    "blob missing": "DELETE FROM blobs",
 }
 OF_RUN = "run_no = (SELECT run_no FROM runs WHERE run_id = 'r1')"
 

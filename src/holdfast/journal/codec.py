@@ -11,7 +11,7 @@ pydantic only when a model, or an annotation that says more than JSON does, asks
 C1  Equal values of equal types give equal bytes: keys sorted, UTF-8; sets and maps sorted by encoded key.
 C2  The tags are those in `tags`; another, or a payload that `encode` does not write, is `JournalCorrupt`.
 C3  A user's key that starts with `$` gets one more, so no user value can read as a tag.
-C4  Limits: 64 MiB, 100 levels of text (a tagged value takes two, a map three), integers of 4,096 bits; no
+C4  Limits: 100 MiB, 100 levels of text (a tagged value takes two, a map three), integers of 4,096 bits; no
     cycle, NUL or lone surrogate. `encode` says where (`Unencodable`); foreign bytes are `JournalCorrupt`.
 C5  `encode(decode(data)) == data` for every `data` that `encode` wrote.
 C6  Subclasses are written by value, an enum as its value, a time zone as its offset. Types that only an
@@ -37,7 +37,7 @@ from holdfast.journal.typed import TEXT_MODULES, adapter_of, dump
 FORMAT: Final = 1
 """Version of this encoding; it changes when old bytes would read as something else."""
 
-_TOO_LARGE: Final = "more than 64 MiB once encoded"
+_TOO_LARGE: Final = "more than 100 MiB once encoded"
 _dumps: Final = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode

@@ -15,8 +15,8 @@ import apsw
 
 from holdfast.core.events import Event
 from holdfast.errors import JournalCorrupt, JournalError
-from holdfast.journal import mailbox, refusal, rows
-from holdfast.protocols import Append
+from holdfast.journal import blobs, mailbox, refusal, rows
+from holdfast.protocols import BODY_IN_ROW_MAX, Append
 
 _FIND_RUN = (
     "SELECT run_no, worker_id, epoch, count, chain, mail_posted, mail_read, status, wake_at, due_at "
@@ -93,7 +93,9 @@ class Group:
             return refused
         for event in append.events:
             count += 1
-            row = rows.event_row(run_no, chain, count, event, tenant)
+            body = event.body
+            blob = None if body is None or len(body) <= BODY_IN_ROW_MAX else self._put(append, count, body)
+            row = rows.event_row(run_no, chain, count, event, tenant, blob)
             self._events.append(row)
             chain = row[-1]
             self.proof = (run_no, count, chain)
@@ -115,12 +117,19 @@ class Group:
             self._deliver(append)
         return None
 
+    def _put(self, append: Append, number: int, body: bytes) -> bytes:
+        """The hash of the blob of event `number`, which is put here unless the append names it."""
+        ref = append.blobs.get(number - append.after - 1)
+        if ref is None:
+            return blobs.put(self._db, self._tenant, body)
+        return blobs.named(self._db, self._tenant, ref, len(body))
+
     def _deliver(self, append: Append) -> None:
         """What is refused stores nothing, and nobody is told: the run has said it, too late."""
         self._flush()
         self._known.clear()
         for post in append.posts:
-            mailbox.deliver(self._db, self._tenant, post.run_id, post.message_id, post.message, self._now)
+            mailbox.deliver(self._db, self._tenant, post, self._now)
 
     def _flush(self) -> None:
         for sql, pending in (
@@ -164,11 +173,12 @@ def read(db: apsw.Connection, tenant: str, run_id: str, after: int) -> list[Even
     run_no, count, chain = run
     before = rows.root(tenant, run_id)
     if after:
-        found = db.execute(_READ_CHAIN, (run_no, after)).fetchone()
-        if found is None:
+        last_link = db.execute(_READ_CHAIN, (run_no, after)).fetchone()
+        if last_link is None:
             raise rows.corrupt_event(run_id, after)
-        before = found[0]
-    events, number, last = rows.read_events(run_id, before, after, db.execute(_READ_EVENTS, (run_no, after)))
+        before = last_link[0]
+    found = db.execute(_READ_EVENTS, (run_no, after))
+    events, number, last = rows.read_events(run_id, before, after, found, blobs.reader(db, tenant))
     if (number, last) != (count, chain):
         raise rows.corrupt_event(run_id, min(number, count) + 1 if number != count else count)
     return events

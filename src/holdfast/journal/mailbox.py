@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import apsw
 
-from holdfast.core.accept import Message, Posted, accept
-from holdfast.journal import refusal, rows
-from holdfast.protocols import Mail
+from holdfast.core.accept import Posted, accept
+from holdfast.journal import blobs, refusal, rows
+from holdfast.protocols import BODY_IN_ROW_MAX, Mail, Post
 
 _FIND_RUN = (
     "SELECT run_no, head, seal, wake_at, due_at, mail_posted, mail_read FROM runs WHERE tenant = ? AND run_id = ?"
@@ -25,13 +25,14 @@ _FIRST_OF_SUBJECT = f"SELECT {rows.MAIL_COLUMNS} FROM mail WHERE run_no = ? AND 
 _UNREAD = f"SELECT {rows.MAIL_COLUMNS} FROM mail WHERE run_no = ? AND number > ? ORDER BY number"
 
 
-def deliver(db: apsw.Connection, tenant: str, run_id: str, message_id: str, message: Message, now: float) -> Posted:
+def deliver(db: apsw.Connection, tenant: str, post: Post, now: float) -> Posted:
     """Store the message for the run if it can count."""
+    run_id, message_id, message = post.run_id, post.message_id, post.message
     run = db.execute(_FIND_RUN, (tenant, run_id)).fetchone()
     if run is None:
         posted = accept(None, run_id, message, now)
         if posted.is_stored:
-            _begin_run(db, tenant, posted, message_id, message, now)
+            _begin_run(db, tenant, posted, post, now)
         return posted
     run_no, text, sealed, wake_at, due_at, count, _ = run
     if db.execute(_HAS_MESSAGE, (run_no, message_id)).fetchone():
@@ -42,13 +43,21 @@ def deliver(db: apsw.Connection, tenant: str, run_id: str, message_id: str, mess
     refused = _taken(db, tenant, run_no, run_id, posted.subject)
     if refused:
         return Posted(False, refused, posted.subject)
-    row = rows.mail_row(tenant, run_id, count + 1, now, message_id, posted.subject, message)
+    row = rows.mail_row(tenant, run_id, count + 1, now, message_id, posted.subject, message, _blob(db, tenant, post))
     db.execute(_ADD_MAIL, (run_no, *row))
     db.execute(_COUNT_MAIL, (count + 1, now if due_at is None else min(due_at, now), run_no))
     return posted
 
 
-def _begin_run(db: apsw.Connection, tenant: str, posted: Posted, message_id: str, message: Message, now: float) -> None:
+def _blob(db: apsw.Connection, tenant: str, post: Post) -> bytes | None:
+    """The hash of the message's blob, which is put here unless the post names it; None for a small body."""
+    body = post.message.body
+    if body is None or len(body) <= BODY_IN_ROW_MAX:
+        return None
+    return blobs.named(db, tenant, post.blob, len(body)) if post.blob else blobs.put(db, tenant, body)
+
+
+def _begin_run(db: apsw.Connection, tenant: str, posted: Posted, post: Post, now: float) -> None:
     head = posted.head
     assert head is not None
     text = rows.head_text(head)
@@ -56,8 +65,9 @@ def _begin_run(db: apsw.Connection, tenant: str, posted: Posted, message_id: str
     names = (tenant, head.run_id, head.key, head.agent, head.status, head.wake_at, due_at)
     chain, sealed = rows.root(tenant, head.run_id), rows.seal(tenant, head.run_id, text)
     db.execute(_ADD_RUN, (*names, chain, text, sealed, rows.FORMAT, rows.KEY_ID))
-    row = rows.mail_row(tenant, head.run_id, 1, now, message_id, posted.subject, message)
-    db.execute(_ADD_MAIL, (db.last_insert_rowid(), *row))
+    run_no, blob = db.last_insert_rowid(), _blob(db, tenant, post)
+    row = rows.mail_row(tenant, head.run_id, 1, now, post.message_id, posted.subject, post.message, blob)
+    db.execute(_ADD_MAIL, (run_no, *row))
 
 
 def _taken(db: apsw.Connection, tenant: str, run_no: int, run_id: str, subject: str | None) -> str:
@@ -65,7 +75,7 @@ def _taken(db: apsw.Connection, tenant: str, run_no: int, run_id: str, subject: 
     row = db.execute(_FIRST_OF_SUBJECT, (run_no, subject)).fetchone()
     if row is None:
         return ""
-    [first] = rows.read_mail(tenant, run_id, row[0] - 1, [row])
+    [first] = rows.read_mail(tenant, run_id, row[0] - 1, [row], blobs.reader(db, tenant))
     return refusal.had_already(run_id, subject, first)
 
 
@@ -81,7 +91,7 @@ def unread(db: apsw.Connection, tenant: str, run_id: str) -> list[Mail]:
     if run is None:
         return []
     run_no, posted, read = run[0], run[5], run[6]
-    found = rows.read_mail(tenant, run_id, read, db.execute(_UNREAD, (run_no, read)))
+    found = rows.read_mail(tenant, run_id, read, db.execute(_UNREAD, (run_no, read)), blobs.reader(db, tenant))
     if read + len(found) != posted:
         raise rows.corrupt_mail(run_id, min(read + len(found), posted) + 1)
     return found

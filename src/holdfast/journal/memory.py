@@ -1,6 +1,6 @@
 """The journal in memory: the contract of `protocols.Journal` in few lines, for tests and trials.
 
-Invariants: J1–J9, J11, J15 and J16 as everywhere; one lock makes each call a transaction. Never: outlives its process
+Invariants: J1–J9, J11, J15 to J18 as everywhere; one lock makes each call a transaction. Never: outlives its process
 (J10), has bytes that could change (J12), a commit that could fail (J13) or a file that could be foreign (J14).
 """
 
@@ -16,9 +16,9 @@ from typing import Any
 from holdfast.core.accept import Message, Posted, accept
 from holdfast.core.events import Event
 from holdfast.core.heads import Head
-from holdfast.errors import JournalError
+from holdfast.errors import JournalCorrupt, JournalError
 from holdfast.journal import refusal
-from holdfast.protocols import Append, Claim, Journal, Lease, Mail, Post, Worker
+from holdfast.protocols import BODY_IN_ROW_MAX, Append, Claim, Journal, Lease, Mail, Post, Worker
 
 
 @dataclass(slots=True)
@@ -53,19 +53,23 @@ class MemoryJournal(Journal):
         self._lock = threading.Lock()
         self._runs: dict[str, _Run] = {}
         self._workers: dict[str, tuple[Worker, float]] = {}
+        self._blobs: dict[str, bytes] = {}
 
     def now(self) -> float:
         return self._clock()
 
     def post(self, run_id: str, message_id: str, message: Message) -> Posted:
-        with self._lock:
-            return self._deliver(run_id, message_id, message)
+        return self.post_all([Post(run_id, message_id, message)])[0]
 
     def post_all(self, posts: Sequence[Post]) -> list[Posted]:
         with self._lock:
-            return [self._deliver(post.run_id, post.message_id, post.message) for post in posts]
+            for post in posts:
+                if not self._has_blob(post.message.body, post.blob):
+                    raise refusal.unwritable(f"A message to run {post.run_id}", ValueError(f"no blob {post.blob}"))
+            return [self._deliver(post) for post in posts]
 
-    def _deliver(self, run_id: str, message_id: str, message: Message) -> Posted:
+    def _deliver(self, post: Post) -> Posted:
+        run_id, message_id, message = post.run_id, post.message_id, post.message
         run, now = self._runs.get(run_id), self._clock()
         if run is not None and message_id in run.message_ids:
             return Posted(False)
@@ -83,7 +87,16 @@ class MemoryJournal(Journal):
         run.message_ids.add(message_id)
         if posted.subject is not None:
             run.subjects[posted.subject] = mail
+        self._keep(message.body)
         return posted
+
+    def _has_blob(self, body: bytes | None, ref: str | None) -> bool:
+        """Whether what is said to be in a blob is in one."""
+        return not ref or body is None or len(body) <= BODY_IN_ROW_MAX or len(self._blobs.get(ref, b"")) == len(body)
+
+    def _keep(self, body: bytes | None) -> None:
+        if body is not None and len(body) > BODY_IN_ROW_MAX:
+            self._blobs.setdefault(hashlib.sha256(body).hexdigest(), body)
 
     def register(self, worker: Worker, ttl_s: float) -> None:
         with self._lock:
@@ -135,14 +148,32 @@ class MemoryJournal(Journal):
             return refusal.no_run(append.lease.run_id)
         counts = (len(run.events), len(run.mail), run.read)
         refused = refusal.refuse_append(append, run.worker_id, run.epoch, *counts)
+        if refused is None and not all(
+            self._has_blob(event.body, append.blobs.get(place)) for place, event in enumerate(append.events)
+        ):
+            refused = refusal.unwritable(f"An append to run {append.lease.run_id}", ValueError("a blob is not there"))
         if refused is None:
             run.events.extend(append.events)
+            for event in append.events:
+                self._keep(event.body)
             run.head, run.read = append.head, max(run.read, append.mail_read)
             if append.releases:
                 run.worker_id = None
             for post in append.posts:
-                self._deliver(post.run_id, post.message_id, post.message)
+                self._deliver(post)
         return refused
+
+    def put_blob(self, data: bytes) -> str:
+        ref = hashlib.sha256(data).hexdigest()
+        with self._lock:
+            self._blobs.setdefault(ref, bytes(data))
+        return ref
+
+    def get_blob(self, ref: str) -> bytes:
+        with self._lock:
+            if ref not in self._blobs:
+                raise JournalCorrupt(f"Blob {ref[:64]} is not in the store. Nothing of it was handed out.")
+            return self._blobs[ref]
 
     def events(self, run_id: str, after: int = 0) -> list[Event]:
         with self._lock:
@@ -176,7 +207,8 @@ class MemoryJournal(Journal):
         with self._lock:
             counts = Counter(run.head.status.value for run in self._runs.values())
             events = sum(len(run.events) for run in self._runs.values())
-        return {"engine": "memory", "runs": dict(counts), "events": events, "integrity": "ok", "problems": []}
+            blobs = {"blobs": len(self._blobs), "blob_bytes": sum(map(len, self._blobs.values()))}
+        return {"engine": "memory", "runs": dict(counts), "events": events, **blobs, "integrity": "ok", "problems": []}
 
     def close(self) -> None:
         pass  # nothing is open

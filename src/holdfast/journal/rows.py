@@ -8,14 +8,15 @@ Invariants
    and a float in its shortest form, and, unless the body is NULL, one more NUL and the body. No text holds a NUL,
    and only the words of their enumerations stand in `kind`, `step` and `effect`: equal bytes are equal rows.
 2. `read_events` hands out an event only after its number and its link have been checked.
-3. A row and what was read back from it are equal: numbers are made floats where the column is REAL.
+3. A row of format `IN_BLOB` has the SHA-256 of its body in its place: the link covers the hash, the hash the bytes.
+4. A row and what was read back from it are equal: numbers are made floats where the column is REAL.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
@@ -27,10 +28,14 @@ from holdfast.errors import JournalCorrupt
 from holdfast.protocols import Mail
 
 FORMAT = 1
+IN_BLOB = 2
+"""Format of a row whose body is a blob; only its body is told in another way."""
 KEY_ID = ""
 """Under which key the row is encrypted; there is none yet."""
 
 Row = tuple[Any, ...]
+Fetch = Callable[[bytes], bytes]
+"""Gives the blob of that hash, checked; raises JournalCorrupt."""
 
 EVENT_COLUMNS = (
     "number, at, kind, scope, name, digest, n, step, effect, logical, attempt, asked, "
@@ -60,14 +65,17 @@ def link(before: bytes, text: str, body: bytes | None) -> bytes:
     return _sha256(before + columns if body is None else b"%b%b\0%b" % (before, columns, body)).digest()
 
 
-def event_row(run_no: int, before: bytes, number: int, event: Event, tenant: str) -> Row:
-    """The run's number in the store and the columns of an event, its link last."""
+def event_row(run_no: int, before: bytes, number: int, event: Event, tenant: str, blob: bytes | None = None) -> Row:
+    """The run's number in the store and the columns of an event, its link last. `blob`: the hash of its body."""
     kind, at, address, step, effect, logical, attempt, charge, meta, body, asked = event
     scope, name, digest, n = address if address is not None else _NO_ADDRESS
     calls, models, tokens, usd = _NO_CHARGE if charge == NOTHING else charge
+    form = FORMAT
+    if blob is not None:
+        form, body = IN_BLOB, blob
     columns = (
         *(number, at + 0.0, kind, scope, name, digest, n, step, effect, logical, attempt, asked),
-        *(calls, models, tokens, usd, meta, tenant, FORMAT, KEY_ID),
+        *(calls, models, tokens, usd, meta, tenant, form, KEY_ID),
     )
     text = _EVENT % columns
     if text.count("\0") != _EVENT_NULS:
@@ -80,7 +88,9 @@ _ONE = list(ONE_TOOL_CALL)
 _NO_CHARGE = (None, None, None, None)
 
 
-def read_events(run_id: str, before: bytes, after: int, rows: Iterable[Row]) -> tuple[list[Event], int, bytes]:
+def read_events(
+    run_id: str, before: bytes, after: int, rows: Iterable[Row], fetch: Fetch
+) -> tuple[list[Event], int, bytes]:
     """The events in `rows`, checked, which follow number `after` with link `before`; and the last number and link."""
     events: list[Event] = []
     number = after
@@ -94,11 +104,30 @@ def read_events(run_id: str, before: bytes, after: int, rows: Iterable[Row]) -> 
             address = None if scope is None else make_address((scope, name, digest, n))
             charge = NOTHING if charged[0] is None else ONE_TOOL_CALL if charged == _ONE else make_charge(charged)
             parts = (_KINDS[kind], at, address, _STEPS[step], _EFFECTS[effect])
-        except (KeyError, TypeError) as error:  # a changed type of a column, or a row of a format that we do not know
+            body = row[-2] if row[-4] == FORMAT else _body(row[-4], row[-2], fetch)
+        except (
+            KeyError,
+            TypeError,
+            _BlobLost,
+        ) as error:  # a changed type of a column, or a row of a format that we do not know
             raise corrupt_event(run_id, number) from error
-        keep(make_event((*parts, logical, attempt, charge, meta, row[-2], asked)))
+        keep(make_event((*parts, logical, attempt, charge, meta, body, asked)))
         before = row[-1]
     return events, number, before
+
+
+class _BlobLost(Exception):
+    """The blob of a row is not what was written."""
+
+
+def _body(form: int, name: bytes, fetch: Fetch) -> bytes:
+    """The body of a row that is no `FORMAT` row; KeyError for a format that we do not know."""
+    if form != IN_BLOB:
+        raise KeyError(form)
+    try:
+        return fetch(name)
+    except JournalCorrupt as error:
+        raise _BlobLost(str(error)) from error
 
 
 def corrupt_event(run_id: str, number: int) -> JournalCorrupt:
@@ -149,27 +178,36 @@ def corrupt_head(run_id: str) -> JournalCorrupt:
 
 
 def mail_row(
-    tenant: str, run_id: str, number: int, at: float, message_id: str, subject: str | None, message: Message
+    tenant: str,
+    run_id: str,
+    number: int,
+    at: float,
+    message_id: str,
+    subject: str | None,
+    message: Message,
+    blob: bytes | None,
 ) -> Row:
-    """The columns of a message, its seal last."""
-    columns = (number, at + 0.0, message_id, subject, message.kind, message.meta, tenant, FORMAT, KEY_ID)
+    """The columns of a message, its seal last. `blob`: the hash of its body."""
+    form, body = (FORMAT, message.body) if blob is None else (IN_BLOB, blob)
+    columns = (number, at + 0.0, message_id, subject, message.kind, message.meta, tenant, form, KEY_ID)
     text = _MAIL % columns
     if text.count("\0") != _MAIL_NULS:
         raise ValueError("a NUL in a text")
-    return (*columns, message.body, link(root(tenant, run_id), text, message.body))
+    return (*columns, body, link(root(tenant, run_id), text, body))
 
 
-def read_mail(tenant: str, run_id: str, after: int, rows: Iterable[Row]) -> list[Mail]:
+def read_mail(tenant: str, run_id: str, after: int, rows: Iterable[Row], fetch: Fetch) -> list[Mail]:
     """The messages in `rows`, checked, which follow number `after`."""
     origin = root(tenant, run_id)
-    return [_one_mail(origin, run_id, number, row) for number, row in enumerate(rows, after + 1)]
+    return [_one_mail(origin, run_id, number, row, fetch) for number, row in enumerate(rows, after + 1)]
 
 
-def _one_mail(origin: bytes, run_id: str, number: int, row: Row) -> Mail:
+def _one_mail(origin: bytes, run_id: str, number: int, row: Row, fetch: Fetch) -> Mail:
     try:
         if row[0] == number and link(origin, _MAIL % row[:-2], row[-2]) == row[-1]:
-            return Mail(number, row[1], Message(MessageKind(row[4]), row[5], row[-2]))
-    except (TypeError, ValueError) as error:
+            body = row[-2] if row[-4] == FORMAT else _body(row[-4], row[-2], fetch)
+            return Mail(number, row[1], Message(MessageKind(row[4]), row[5], body))
+    except (KeyError, TypeError, ValueError, _BlobLost) as error:
         raise corrupt_mail(run_id, number) from error
     raise corrupt_mail(run_id, number)
 

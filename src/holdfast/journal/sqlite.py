@@ -1,11 +1,12 @@
 """The journal in one SQLite file: what holdfast uses unless it is told otherwise.
 
-Invariants (J1–J16 in `protocols` bind; these are how)
+Invariants (J1–J18 in `protocols` bind; these are how)
 1. Whatever decides is read in the transaction that writes: the run's row, its mail, the workers' leases.
 2. `post`, `claim` and `append` are synced to the disk before they return. `release`, `register` and `retire` are
    not: all that a power cut can take from them is that a claim comes back as a takeover, which is always safe.
 3. Rows are checked by `rows` before they are handed out, and a run's events are counted against its row.
-4. Time is the store's: `clock` is asked once per call.
+4. A blob is whole in the store before a row names it, in the same transaction or in earlier ones.
+5. Time is the store's: `clock` is asked once per call.
 
 Never: opens a file that is not a store of ours, checkpoints on a caller's thread, crosses a fork, puts a value into
 the text of a statement.
@@ -14,7 +15,9 @@ the text of a statement.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import apsw
@@ -23,7 +26,7 @@ from holdfast.core.accept import Message, Posted
 from holdfast.core.events import Event
 from holdfast.core.heads import Head
 from holdfast.errors import JournalCorrupt, JournalError
-from holdfast.journal import file, leases, log, mailbox, refusal, rows
+from holdfast.journal import blobs, file, leases, log, mailbox, refusal, rows
 from holdfast.journal.database import Database
 from holdfast.journal.process import proven_dead
 from holdfast.protocols import Append, Claim, Lease, Mail, Post, Worker
@@ -70,7 +73,7 @@ class SqliteJournal:
         now = self._clock()
 
         def work(db: apsw.Connection) -> list[Posted]:
-            return [mailbox.deliver(db, self.tenant, p.run_id, p.message_id, p.message, now) for p in posts]
+            return [mailbox.deliver(db, self.tenant, post, now) for post in posts]
 
         def stands(db: apsw.Connection, posted: list[Posted]) -> bool:
             stored = next((post for post, one in zip(posts, posted, strict=True) if one.is_stored), None)
@@ -151,6 +154,31 @@ class SqliteJournal:
         """The run's events with a number above `after`, in order (J11, J12)."""
         return self._database.read(lambda db: log.read(db, self.tenant, run_id, after))
 
+    def put_blob(self, data: bytes) -> str:
+        """Keep bytes under their SHA-256 (J10, J17): a transaction for each piece, so that appends come between."""
+        tenant, name, write = self.tenant, blobs.hash_of(data), partial(self._database.write, keeps_known=True)
+        blob_no = write(
+            lambda db: blobs.begin(db, tenant, name, len(data)), lambda db, _: blobs.has_begun(db, tenant, name)
+        )
+        if blob_no is not None:
+            for number, piece in blobs.pieces(data):
+                self._add_piece(blob_no, number, piece)
+            write(lambda db: blobs.finish(db, blob_no), lambda db, _: blobs.is_whole(db, tenant, name))
+        return name.hex()
+
+    def _add_piece(self, blob_no: int, number: int, piece: memoryview) -> None:
+        self._database.write(
+            lambda db: blobs.add_piece(db, blob_no, number, piece),
+            lambda db, _: blobs.has_piece(db, blob_no, number, piece),
+            keeps_known=True,  # of runs it changes nothing
+        )
+
+    def get_blob(self, ref: str) -> bytes:
+        """The bytes of that name (J12, J17)."""
+        if re.fullmatch(r"[0-9a-f]{64}", ref) is None:
+            raise blobs.corrupt(ref, "is no name that put_blob gives, so it")
+        return self._database.read(lambda db: blobs.read(db, self.tenant, bytes.fromhex(ref)))
+
     def head(self, run_id: str) -> Head | None:
         """The run's head, None when there is no such run."""
         found = self._database.read(lambda db: db.execute(_HEADS + " AND run_id = ?", (self.tenant, run_id)).fetchone())
@@ -179,6 +207,7 @@ class SqliteJournal:
     def facts(self) -> dict[str, Any]:
         """What `doctor` prints."""
         stored = self._database.read(lambda db: _census(db, self.tenant))
+        problems = self._database.read(lambda db: blobs.problems(db, self.tenant))
         wal = self.path + "-wal"
         return {
             "engine": "sqlite",
@@ -191,7 +220,7 @@ class SqliteJournal:
             "bytes": os.path.getsize(self.path),
             "wal_bytes": os.path.getsize(wal) if os.path.exists(wal) else 0,
             **stored,
-            "problems": file.problems(self.path),
+            "problems": file.problems(self.path) + problems,
         }
 
     def close(self) -> None:
@@ -214,9 +243,12 @@ def _identity(db: apsw.Connection) -> tuple[str, bytes]:
 def _census(db: apsw.Connection, tenant: str) -> dict[str, Any]:
     sql = "SELECT status, count(*), sum(count) FROM runs WHERE tenant = ? GROUP BY status ORDER BY status"
     counts: list[Any] = db.execute(sql, (tenant,)).fetchall()
+    count, size = blobs.census(db, tenant)
     found = [str(row[0]) for row in db.execute("PRAGMA integrity_check")]  # quick_check looks into no index
     return {
         "runs": {status: runs for status, runs, _ in counts},
         "events": sum(events for _, _, events in counts),
+        "blobs": count,
+        "blob_bytes": size,
         "integrity": "ok" if found == ["ok"] else "; ".join(found),
     }

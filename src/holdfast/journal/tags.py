@@ -8,7 +8,7 @@ It never writes bytes, knows no annotation, and never imports, calls or looks up
 
 C2  The tags are those in this file; another, or a payload that `encode` does not write, is `JournalCorrupt`.
 C3  A user's key that starts with `$` has one more in the bytes; here it loses it.
-C4  Foreign bytes beyond the limits (64 MiB, 100 levels, integers of 4,096 bits, NUL, lone surrogates) are
+C4  Foreign bytes beyond the limits (100 MiB, 100 levels, integers of 4,096 bits, NUL, lone surrogates) are
     `JournalCorrupt` too; `parse` raises nothing else.
 C5  A payload is taken only if writing what it says gives the same payload again.
 """
@@ -29,7 +29,7 @@ from uuid import UUID
 
 from holdfast.errors import JournalCorrupt
 
-SIZE_MAX: Final = 64 * 1024 * 1024
+SIZE_MAX: Final = 100 * 1024 * 1024
 DEPTH_MAX: Final = 100
 INT_END: Final = 1 << 4096
 _INT_DIGITS_MAX: Final = 1_234
@@ -175,7 +175,7 @@ def parse(data: bytes) -> Any:
     """The value that `encode` wrote as these bytes; records as dicts."""
     try:
         if len(data) > SIZE_MAX:
-            raise ValueError("more than 64 MiB")
+            raise ValueError("more than 100 MiB")
         text = data.decode()
         if "\\" in text and _FOREIGN_ESCAPE.search(text.replace("\\\\", "")):
             raise ValueError("an escape that encode does not write")

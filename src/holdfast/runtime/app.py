@@ -263,23 +263,24 @@ class App:
         """
         choice = value if isinstance(value, str) else None
         body = encode(value) if choice not in accept.DOUBT_OPTIONS else None if result is None else encode(result)
-        self._post(run, accept.answer(question, choice=choice, by=by, body=body))
+        await self._post(run, accept.answer(question, choice=choice, by=by, body=body))
         await self._deliver(run)
 
     async def cancel(self, run: str, *, by: str = "", why: str = "") -> None:
         """Cancel a run; an effect in flight finishes first."""
-        self._post(run, accept.cancel(by=by, why=why))
+        await self._post(run, accept.cancel(by=by, why=why))
         await self._deliver(run)
 
     async def resume(self, run: str, *, by: str = "", budget: Budget | None = None) -> None:
         """Reopen a failed, stopped or blocked run; `budget` is added to its caps."""
         raised = None if budget is None else [part or 0 for part in budget.limits()]
-        self._post(run, accept.resume(by=by, raised=raised))
+        await self._post(run, accept.resume(by=by, raised=raised))
         await self._deliver(run)
 
-    def _post(self, run: str, message: accept.Message) -> None:
+    async def _post(self, run: str, message: accept.Message) -> None:
         services = self._open()
-        posted = services.journal.post(run, services.clock.fresh_id(), message)
+        post = await services.scribe.put_first(Post(run, services.clock.fresh_id(), message))
+        [posted] = services.journal.post_all([post])
         if posted.refused:
             missing = services.journal.head(run) is None
             raise (NotFound if missing else MessageRefused)(posted.refused)

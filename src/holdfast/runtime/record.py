@@ -7,16 +7,18 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from holdfast.core.events import Address, Event, Kind, StepKind
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, MailWaiting
-from holdfast.protocols import Append, Lease
+from holdfast.protocols import BODY_IN_ROW_MAX, Append, Lease
 from holdfast.runtime.settings import Services
 
 OUTCOMES = frozenset({Kind.STEP_SUCCEEDED, Kind.STEP_FAILED, Kind.QUESTION_CLOSED, Kind.NOTE_WRITTEN})
+
+_NO_BLOBS: Mapping[int, str] = {}
 
 
 class Record:
@@ -38,6 +40,9 @@ class Record:
         """See `scribe.Writer`; kept by the driver."""
         self.asked: Callable[[], int] = int
         """How many calls the agent has made; the driver's machine counts them."""
+        self.large: dict[int, bytes] = {}
+        """See `scribe.Writer`: by place among the unwritten."""
+        self._blobs: dict[int, str] = {}
         self._unwritten: list[Event] = []
         self._written = state.count
         self._mail_written = 0
@@ -57,6 +62,8 @@ class Record:
         if event.kind in OUTCOMES:
             event = event._replace(asked=self.asked())
         self.state.apply(event)
+        if event.body is not None and len(event.body) > BODY_IN_ROW_MAX:
+            self.large[len(self._unwritten)] = event.body
         self._unwritten.append(event)
 
     def note(self, kind: Kind, meta: str = "", *, address: Address | None = None, body: bytes | None = None) -> None:
@@ -82,29 +89,40 @@ class Record:
         """Whether somebody waits for a commit."""
         return self._writing > 0
 
+    def put(self, place: int, blob: str) -> None:
+        """For the scribe: a large body is in the store."""
+        del self.large[place]
+        self._blobs[place] = blob
+
     def take(self) -> Append | None:
         """For the scribe: what is to be written now."""
         if not self.has_unwritten or self.refusal is not None:
             return None
         events = tuple(self._unwritten)
-        return Append(self.lease, self._written, events, self.state.head(), self.mail_read, releases=self.is_last)
+        head, blobs = self.state.head(), dict(self._blobs) if self._blobs else _NO_BLOBS
+        return Append(self.lease, self._written, events, head, self.mail_read, releases=self.is_last, blobs=blobs)
 
     def written(self, error: JournalError | None) -> None:
         """For the scribe: what became of it."""
         if error is None:
             self._written += len(self._unwritten)
             self._mail_written = self.mail_read
-            self._unwritten.clear()
+            self._forget_unwritten()
             self.is_given_back = self.is_last
         else:
             self.refusal = error
+
+    def _forget_unwritten(self) -> None:
+        self._unwritten.clear()
+        self.large.clear()
+        self._blobs.clear()
 
     def take_back_end(self) -> bool:
         """After an end that was refused for unread mail: as if it had not been tried. False for other refusals."""
         if not isinstance(self.refusal, MailWaiting):
             return False
         self.refusal = None
-        self._unwritten.clear()
+        self._forget_unwritten()
         self.state = State()
         for event in self.services.journal.events(self.lease.run_id):
             self.state.apply(event)

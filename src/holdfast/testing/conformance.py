@@ -1,4 +1,4 @@
-"""The contract of `Journal` as tests: what an engine must do, J1 to J16, one class to inherit from.
+"""The contract of `Journal` as tests: what an engine must do, J1 to J18, one class to inherit from.
 
     class TestMyEngine(JournalConformance):
         @pytest.fixture
@@ -22,6 +22,7 @@ Never: sleeps, reads a clock, looks into an engine. Needs pytest and hypothesis 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -45,7 +46,7 @@ from holdfast.errors import (
     StoreForeign,
     StoreUnreachable,
 )
-from holdfast.protocols import Claim, Journal, Lease, Post, Worker
+from holdfast.protocols import BODY_IN_ROW_MAX, Claim, Journal, Lease, Post, Worker
 from holdfast.testing.conformance_model import DELAYS, AgainstModel, ModelRun
 from holdfast.testing.conformance_store import (
     COUNTS,
@@ -65,12 +66,16 @@ __all__ = [
     "ModelRun", "Moment", "OpenEngine", "Store", "question", "reply", "start_of", "step",
 ]  # fmt: skip
 
-Damage = Literal["body", "meta", "kind", "missing", "swapped", "tail", "head", "mail", "mail missing"]
+Damage = Literal["body", "meta", "kind", "missing", "swapped", "tail", "head", "mail", "mail missing",
+    "blob", "blob missing"]  # fmt: skip
 """What is changed: of event 2 the body, meta or kind; event 2 removed, or swapped with 3; the last event removed;
-the head; the oldest unread message, or its place in the store."""
+the head; the oldest unread message, or its place in the store; a bit of the run's only blob, or all of it gone."""
 Moment = Literal["before", "after"]
 """A commit that fails before it has written anything, or after it has written everything."""
 GENTLE = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+LARGE = bytes(range(251)) * 10_000
+"""A body that is a blob of several pieces, if the engine has pieces; of no power of two."""
 
 
 class JournalConformance:
@@ -743,6 +748,110 @@ class JournalConformance:
         store.hold(worker_id="w2")
         assert store.journal.unread("w1") == [] and store.journal.unread("w2") == ["r1"]
 
+    def test_j17_a_blob_comes_back_as_it_was(self, store: Store) -> None:
+        """J17. Without it a large value would come back cut, or as another."""
+        values = [b"", b"\0", bytes(range(256)) * 5_000, LARGE]
+        refs = [store.journal.put_blob(value) for value in values]
+        assert refs == [hashlib.sha256(value).hexdigest() for value in values]
+        assert [store.journal.get_blob(ref) for ref in refs] == values
+
+    def test_j17_the_same_bytes_are_one_blob(self, store: Store) -> None:
+        """J17. Without it each retry would fill the disk with another copy."""
+        assert store.journal.put_blob(LARGE) == store.journal.put_blob(bytes(bytearray(LARGE)))
+        facts = store.journal.facts()
+        assert (facts["blobs"], facts["blob_bytes"]) == (1, len(LARGE)) and facts["problems"] == []
+
+    @pytest.mark.parametrize("ref", ["0" * 64, "", "0" * 63, "G" * 64, "' OR '1'='1"])
+    def test_j17_what_was_never_put_is_no_blob(self, store: Store, ref: str) -> None:
+        """J17. Without it a lost value would read as an empty one."""
+        store.journal.put_blob(LARGE)
+        with pytest.raises(JournalCorrupt, match="othing of it was handed out"):
+            store.journal.get_blob(ref)
+
+    def test_j17_a_blob_outlives_its_process(self, store: Store) -> None:
+        """J10 and J17. Without it a row could name what a crash has taken."""
+        self.need("J10")
+        ref = store.journal.put_blob(LARGE)
+        assert store.reopen().get_blob(ref) == LARGE and store.open().put_blob(LARGE) == ref
+        assert store.journal.facts()["blobs"] == 1
+
+    @pytest.mark.parametrize("size", [-1, 0, 1, 3 * BODY_IN_ROW_MAX])
+    def test_j18_nobody_notices_where_a_body_lives(self, store: Store, size: int) -> None:
+        """J18. Without it a value would be lost or changed when it grows over the limit."""
+        body = b"x" * (BODY_IN_ROW_MAX + size if size < 2 else size)
+        start = accept.start(agent="agent", key="r1", input_digest="d1", limits=None, body=body)
+        assert store.journal.post("r1", "start", start).is_stored
+        claim = store.hold()
+        assert [mail.message for mail in store.journal.mail("r1")] == [start]
+        events = [step(0, body), step(1), step(2, body[:-1] + b"y"), step(3, body)]
+        posts = [Post("child", "m1", start._replace(meta=start_of("child").meta))]
+        assert store.write(claim, events, posts=posts) is None
+        assert store.journal.events("r1") == events and store.journal.events("r1", 2) == events[2:]
+        assert [mail.message for mail in store.journal.mail("child")] == [posts[0].message]
+        assert store.journal.facts()["blobs"] == (0 if len(body) <= BODY_IN_ROW_MAX else 2)
+
+    def test_j18_an_append_names_what_was_put_before(self, store: Store) -> None:
+        """J18. Without it the loop would write again what a thread has written for it."""
+        claim = store.hold()
+        append = store.appending(claim, [step(0), step(1, LARGE), step(2, b"y" + LARGE)])
+        ref = store.journal.put_blob(LARGE)
+        assert store.journal.append([replace(append, blobs={1: ref})]) == [None]
+        assert store.journal.events("r1") == append.events
+        start = start_of("r2")._replace(body=LARGE)
+        assert store.journal.post_all([Post("r2", "m1", start, ref)])[0].is_stored
+        assert store.journal.mail("r2")[0].message == start
+        assert store.journal.facts()["blobs"] == 2
+
+    def test_j18_an_append_that_names_no_blob_fails_alone(self, store: Store) -> None:
+        """J18. Without it a row would name a value that nobody can ever read."""
+        claims = [store.hold(f"r{number}") for number in range(4)]
+        other = store.journal.put_blob(LARGE + b"!")
+        appends = [store.appending(claim, [step(0, LARGE)]) for claim in claims]
+        appends[1] = replace(appends[1], blobs={0: "0" * 64})
+        appends[2] = replace(appends[2], blobs={0: other})
+        results = store.journal.append(appends)
+        assert [isinstance(result, InternalError) for result in results] == [False, True, True, False]
+        assert [len(store.journal.events(f"r{number}")) for number in range(4)] == [1, 0, 0, 1]
+        with pytest.raises(InternalError):
+            store.journal.post_all([Post("r5", "m1", start_of("r5")._replace(body=LARGE), "0" * 64)])
+        assert store.journal.head("r5") is None
+
+    def test_j18_what_is_refused_leaves_no_blob(self, store: Store) -> None:
+        """J18. Without it a worker that lost its run, or a stranger's message, would fill the disk."""
+        claim = store.hold()
+        stale = replace(claim, lease=claim.lease._replace(epoch=7))
+        assert isinstance(store.write(stale, [step(0, LARGE)]), LeaseLost)
+        assert store.journal.post("gone", "m1", reply()._replace(body=LARGE)).refused
+        assert store.journal.facts()["blobs"] == 0
+
+    @pytest.mark.parametrize("moments", [["before"], ["after"], ["before", "after"]])
+    def test_j18_a_commit_of_unknown_outcome_is_looked_up(self, store: Store, moments: list[Moment]) -> None:
+        """J13 with a blob. Without it a large step would be in the record twice, or without its value."""
+        self.need("J13")
+        claim = store.hold()
+        self.fail_commits(store.journal, moments)
+        ref = store.journal.put_blob(LARGE + b"put")
+        self.fail_commits(store.journal, moments)
+        assert store.write(claim, [step(0, LARGE)]) is None
+        assert store.journal.events("r1") == [step(0, LARGE)] and store.journal.get_blob(ref) == LARGE + b"put"
+        assert store.journal.facts()["blobs"] == 2
+
+    @pytest.mark.parametrize("damage", ["blob", "blob missing"])
+    def test_j18_a_changed_or_lost_blob_is_found(self, store: Store, damage: Damage) -> None:
+        """J12 with a blob. Without it a run would go on from a value that never was."""
+        self.need("J12")
+        assert store.write(store.hold(), [step(0), step(1, LARGE)]) is None
+        assert store.write(store.hold("r2"), [step(0)]) is None
+        store.close()
+        self.damage(store.name, damage)
+        store.reopen()
+        with pytest.raises(JournalCorrupt, match=r"\br1\b"):
+            store.journal.events("r1")
+        with pytest.raises(JournalCorrupt):
+            store.journal.get_blob(hashlib.sha256(LARGE).hexdigest())
+        assert store.journal.events("r2") == [step(0)]
+        assert bool(store.journal.facts()["problems"]) is (damage == "blob missing")
+
     def test_heads_are_found_by_key_prefix_and_status(self, store: Store) -> None:
         """Text is data: what looks like a pattern or like SQL finds only itself."""
         hostile = ["a%", "a_b", "axb", "a' OR '1'='1", 'a"; DROP TABLE runs; --', "ä\U0001f600", "b"]
@@ -772,7 +881,7 @@ class JournalConformance:
         store.journal.close()
 
     def test_all_of_it_against_a_model(self, open_engine: OpenEngine) -> None:
-        """J1 to J11, J15 and J16, in any order: what the engine says is what thirty plain lines say."""
+        """J1 to J11, J15, J16 and J18, in any order: what the engine says is what thirty plain lines say."""
         names = itertools.count()
         is_lasting = "J10" not in self.not_applicable
 

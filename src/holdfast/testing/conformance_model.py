@@ -21,7 +21,7 @@ from holdfast.core import accept
 from holdfast.core.events import Event
 from holdfast.core.heads import Head, Status
 from holdfast.errors import LeaseLost, MailWaiting
-from holdfast.protocols import Append, Claim, Lease, Post
+from holdfast.protocols import BODY_IN_ROW_MAX, Append, Claim, Lease, Post
 from holdfast.testing.conformance_store import TTL_S, Store, start_of, step
 
 
@@ -135,17 +135,29 @@ class AgainstModel(RuleBasedStateMachine):
         delay=DELAYS,
         reads=st.booleans(),
         releases=st.booleans(),
+        size=st.sampled_from([9, 9, 9, BODY_IN_ROW_MAX + 1]),
+        is_put=st.booleans(),
     )
     def append(
-        self, data: st.DataObject, count: int, status: Status, delay: float | None, reads: bool, releases: bool
+        self,
+        data: st.DataObject,
+        count: int,
+        status: Status,
+        delay: float | None,
+        reads: bool,
+        releases: bool,
+        size: int,
+        is_put: bool,
     ) -> None:
         lease = data.draw(st.sampled_from(self.leases))
         run = self.runs[lease.run_id]
         wake_at = None if delay is None or status.is_end else self.store.time + delay
         head = replace(run.head, status=status, wake_at=wake_at, updated_at=self.store.time)
-        events = [step(len(run.events) + place) for place in range(count)]
+        events = [step(len(run.events) + place, b"%09d" % place * (size // 9)) for place in range(count)]
+        blobs = {place: self.store.journal.put_blob(event.body or b"") for place, event in enumerate(events)}
         read = len(run.mail) if reads else run.read
-        [result] = self.store.journal.append([Append(lease, len(run.events), events, head, read, (), releases)])
+        append = Append(lease, len(run.events), events, head, read, (), releases, blobs if is_put else {})
+        [result] = self.store.journal.append([append])
         if (run.worker, run.epoch) != (lease.worker_id, lease.epoch):
             assert isinstance(result, LeaseLost)
         elif status.is_end and len(run.mail) > read:

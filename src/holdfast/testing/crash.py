@@ -119,6 +119,13 @@ class CrashingJournal:
         reach(f"append:after:{what}")
         return results
 
+    def put_blob(self, data: bytes) -> str:
+        """See `Journal.put_blob`."""
+        reach("put_blob:before")
+        ref = self._journal.put_blob(data)
+        reach("put_blob:after")
+        return ref
+
 
 def _named(append: Append) -> str:
     """What is appended, by name: `StepIntended(refund)`."""
