@@ -15,7 +15,6 @@ import threading
 import apsw
 
 from holdfast.journal import file
-from holdfast.journal.turns import Turns
 
 PAGES_MAX = 1_000
 """Length of the log, in pages of 4 KiB, from which a checkpoint is due."""
@@ -24,7 +23,7 @@ PAGES_MAX = 1_000
 class Checkpointer:
     """A thread that copies the log into the database when it has grown."""
 
-    def __init__(self, path: str, writing: Turns) -> None:
+    def __init__(self, path: str, writing: threading.Lock) -> None:
         self._path = path
         self._writing = writing
         self._due = threading.Event()

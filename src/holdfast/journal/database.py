@@ -1,7 +1,7 @@
 """Two connections to one store, and how a transaction of holdfast ends.
 
 Invariants
-1. One connection writes, and one thread at a time uses it, in turns; a commit happens on the thread of its caller.
+1. One connection writes, and one thread at a time uses it; a commit happens on the thread of its caller.
 2. A transaction whose outcome is not known is looked up on a new connection, then tried once more, then given up
    with `StoreUnreachable`. It is never repeated without having been looked up.
 3. Reading never waits for a commit: it has a connection of its own.
@@ -22,7 +22,6 @@ import apsw
 from holdfast.errors import StoreUnreachable, UsageError
 from holdfast.journal import file
 from holdfast.journal.checkpoint import Checkpointer
-from holdfast.journal.turns import Turns
 
 T = TypeVar("T")
 _FAILURES = (apsw.Error, UnicodeDecodeError)
@@ -35,7 +34,7 @@ class Database:
         self.path = path
         self._end = commit
         self._process = os.getpid()
-        self._writing = Turns()
+        self._writing = threading.Lock()
         self._reading = threading.Lock()
         self._writer: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
