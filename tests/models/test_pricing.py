@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.budget import Price
@@ -14,6 +14,9 @@ from holdfast.models.call import Usage
 from holdfast.models.name import at_bedrock, names_of
 from holdfast.models.pricing import SEARCH, Prices
 from holdfast.models.rates import ModelPrice, Rates, Tier
+
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A loaded machine is no failure."""
 
 SONNET = Price(Decimal(3), Decimal(15), Decimal("0.3"), Decimal("3.75"))
 LISTED = Prices({})
@@ -253,6 +256,7 @@ _usages = st.builds(
 
 
 @given(_prices, _usages, _count, _count, st.integers(0, 5))
+@UNTIMED
 def test_law_what_was_reserved_covers_what_is_settled(
     price: ModelPrice, usage: Usage, more_in: int, more_out: int, more_searches: int
 ) -> None:
@@ -269,6 +273,7 @@ def test_law_what_was_reserved_covers_what_is_settled(
 
 @pytest.mark.parametrize("model", ["claude-sonnet-4-5", "claude-opus-4-8", "gpt-5.4", "gpt-4o", "gemini-2.5-pro"])
 @given(usage=_usages)
+@UNTIMED
 def test_law_it_holds_for_listed_prices(model: str, usage: Usage) -> None:
     """The list is data of others; the law is ours."""
     provider = {"c": "anthropic", "g": "openai"}.get(model[0], "") if "gemini" not in model else "google"

@@ -110,7 +110,10 @@ _NOT_DEFINITE_4XX = frozenset({408, 409, 425})
 _RETRYABLE_4XX = frozenset({408, 409, 425})
 BILLING_CODES = frozenset(
     {
+        "BILLING_DISABLED",
         "billing_error",
+        "billing_hard_limit_reached",
+        "billing_not_active",
         "credit_balance_exhausted",
         "enforced_spend_limit_reached",
         "insufficient_quota",
@@ -120,6 +123,14 @@ BILLING_CODES = frozenset(
     }
 )
 """Provider codes that mean "no money", whatever the status; waiting does not help."""
+OVERLOAD_CODES = frozenset({"overloaded_error", "server_is_overloaded", "slow_down"})
+"""Provider codes that mean that it has too much to do, for everybody: another model may have less."""
+_OVERLOADED_STATUS = 529
+
+
+def is_overloaded(status: int | None, code: str) -> bool:
+    """Whether the provider says that it has too much to do, so that a fallback should be asked early."""
+    return status == _OVERLOADED_STATUS or code in OVERLOAD_CODES
 
 
 def kind_of(facts: Facts) -> tuple[FailureKind, str]:
@@ -129,7 +140,8 @@ def kind_of(facts: Facts) -> tuple[FailureKind, str]:
     if facts.code in BILLING_CODES:
         return FailureKind.UNAUTHORISED, f"{facts.code}: the account has no money; waiting does not help"
     if facts.status is not None:
-        return _kind_of_status(facts.status)
+        kind, because = _kind_of_status(facts.status)
+        return kind, f"{because}, overloaded" if is_overloaded(facts.status, facts.code) else because
     permanent = _PERMANENT_ERRORS.intersection(facts.ancestors)
     if permanent and not {"ConnectionError", "TimeoutError"}.intersection(facts.ancestors):
         return FailureKind.PERMANENT, f"{facts.error} does not go away by itself"
