@@ -54,7 +54,7 @@ _WINDOWS: tuple[tuple[str, Window], ...] = (
     (r"claude-3-(haiku|opus|sonnet)", Window(200_000, 4_096)),
     (r"claude-3-5-", Window(200_000, 8_192)),
     (r"claude-3-7-", Window(200_000, 128_000)),
-    (r"claude-opus-4(-[01])?(?!-?[2-9])", Window(200_000, 32_000)),
+    (r"claude-opus-4(-[01])?(-20\d{6}|-v|@|$)", Window(200_000, 32_000)),
     (r"claude-(opus|haiku)-4-5", Window(200_000, 64_000)),
     (r"claude-sonnet-4", Window(1_000_000, 128_000)),
     (r"claude-(opus|sonnet|haiku|fable|mythos)-", Window(1_000_000, 128_000)),
