@@ -30,8 +30,10 @@ def object_in(raw: bytes | str) -> dict[str, Any] | None:
 
 
 def text(value: Any, limit: int = 200) -> str:
-    """This text, at most about `limit` characters of it."""
-    return safe(value, limit) if isinstance(value, str) else ""
+    """This text, at most so many characters of it (as they came; what a store cannot hold is written out)."""
+    if not isinstance(value, str):
+        return ""
+    return safe(value if len(value) <= limit else f"{value[:limit]}…", 10 * limit)
 
 
 def count(value: Any) -> int | None:
