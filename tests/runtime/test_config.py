@@ -1,0 +1,62 @@
+"""`holdfast.toml`: an operator's typing error must not become a wrong bill."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import PolicyInvalid
+from holdfast.runtime.config import load_prices
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    """A file with this text."""
+    file = tmp_path / "holdfast.toml"
+    file.write_text(text, "utf-8")
+    return file
+
+
+def test_what_bounds_a_model_is_read(tmp_path: Path) -> None:
+    """Lost: a model of the house for which two million tokens are reserved at each call."""
+    table = "[prices.m]\ninput = 1\noutput = 2\nweb_search = 12.5\noutput_max = 64_000\ncontext = 200_000\n"
+    price = load_prices(written(tmp_path, table))["m"]
+    assert (price.web_search, price.output_max, price.context) == (Decimal("12.5"), 64_000, 200_000)
+    plain = load_prices(written(tmp_path, "[prices.m]\ninput = 1\noutput = 2\n"))["m"]
+    assert (plain.web_search, plain.output_max, plain.context) == (None, None, None)
+    assert (plain.cache_read, plain.cache_write) == (Decimal(1), Decimal("1.25"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "input = -1",
+        'input = "cheap"',
+        "input = true",
+        "input = nan",
+        "web_search = -1",
+        "output_max = -1",
+        "output_max = 1.5",
+        'context = "large"',
+        "context = true",
+    ],
+)
+def test_nonsense_is_refused_before_anything_starts(tmp_path: Path, line: str) -> None:
+    """Lost: a cap in dollars that is kept with a wrong price."""
+    given = {"input": "input = 1", "output": "output = 1"} | {line.split(" ")[0]: line}
+    with pytest.raises(PolicyInvalid, match="m"):
+        load_prices(written(tmp_path, "\n".join(["[prices.m]", *given.values()])))
+
+
+@pytest.mark.parametrize("text", ["prices = 7", "[prices.m]\ninput = 1\n", "[prices]\nm = 3\n", "[prices", "\x00"])
+def test_what_is_no_table_of_prices_is_refused(tmp_path: Path, text: str) -> None:
+    """Lost: the same, by a missing line."""
+    with pytest.raises(PolicyInvalid):
+        load_prices(written(tmp_path, text))
+
+
+def test_only_a_file_that_was_named_has_to_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost: a program that does not start in an empty folder; or one that starts without the prices it was given."""
+    monkeypatch.chdir(tmp_path)
+    assert load_prices(None) == {}
+    with pytest.raises(PolicyInvalid, match="cannot be read"):
+        load_prices(tmp_path / "missing.toml")
