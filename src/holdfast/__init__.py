@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from holdfast.runtime.agent import agent as agent
     from holdfast.runtime.app import App as App
     from holdfast.runtime.current import detached as detached
+    from holdfast.runtime.meter import Meter as Meter
     from holdfast.runtime.run import Answer as Answer
     from holdfast.runtime.run import Run as Run
     from holdfast.runtime.settings import Settings as Settings
@@ -59,6 +60,7 @@ _HOMES = {
     "INJECTED": "runtime.signature",
     "InternalError": "errors",
     "JournalError": "errors",
+    "Meter": "runtime.meter",
     "NotDone": "errors",
     "ONE_REQUEST": "core.failure",
     "Opaque": "journal.codec",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.exit import HELP, Exit
-from holdfast.testing.model_server import ModelServer, script, text
+from holdfast.testing.model_server import ModelServer, script, text, tool_uses
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -65,7 +65,7 @@ def test_every_python_block_runs(page: str, number: int, block: str, tmp_path: P
 
 def test_there_are_blocks() -> None:
     """Lost: the test above, when the pages change their form."""
-    assert len(blocks("README.md", "python")) == 1 and len(PYTHON) >= 6 and len(SHELL) >= 6
+    assert len(blocks("README.md", "python")) == 2 and len(PYTHON) >= 6 and len(SHELL) >= 6
 
 
 def test_the_same_line_goes_on_and_asks_the_model_once(tmp_path: Path) -> None:
@@ -81,6 +81,25 @@ def test_the_same_line_goes_on_and_asks_the_model_once(tmp_path: Path) -> None:
                 shown = here(shlex.split(line), tmp_path, **env)
                 assert shown.returncode == 0, f"{line}: {shown.stderr}"
         assert model.count == 1
+
+
+def test_a_raw_loop_with_streaming_and_parallel_tools_is_25_lines(tmp_path: Path) -> None:
+    """Lost: what somebody with a loop of their own hopes for: little to write, and nothing asked twice."""
+    block = blocks("README.md", "python")[1]
+    assert len([line for line in block.splitlines() if line]) <= 25
+    prepared(tmp_path, block)
+    calls = [("find_order", {"order": "K-17"}), ("find_order", {"order": "K-18"}), ("find_oder", {"order": "K-19"})]
+    with ModelServer(script([tool_uses(calls, text="I look."), text("Both 42.00.")])) as model:
+        env = {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "none"}
+        first, second = (here([sys.executable, "-W", "error", "agent.py"], tmp_path, **env) for _ in range(2))
+        assert (first.stdout, first.returncode) == ("I look.Both 42.00.", 0), first.stderr
+        assert (second.stdout, second.returncode, model.count) == ("", 0, 2), second.stderr
+        told = model.requests[1].body["messages"][-1]["content"]
+    assert [(block["content"], block["is_error"]) for block in told] == [
+        ('{"cents": 4200}', False),
+        ('{"cents": 4200}', False),
+        ("There is no tool 'find_oder'. The tools are: find_order.", True),
+    ]
 
 
 @pytest.mark.parametrize("line", SHELL)

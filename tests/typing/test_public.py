@@ -81,6 +81,14 @@ async def tools_of_a_model(reply: object) -> None:
     tools.schemas("bard")  # type: ignore[arg-type]
 
 
+def metered() -> float:
+    """A budget alone."""
+    meter = hf.Meter(hf.Budget(usd=1.5))
+    with meter.reserve(model_calls=1, usd=0.5) as call:
+        call.settle(usd=0.25)
+    return meter.usd
+
+
 @hf.agent
 async def plain(run: hf.Run, text: str) -> int:
     """Without parentheses."""
