@@ -20,6 +20,7 @@ from holdfast.cli import __main__ as entry
 from holdfast.cli.exit import Exit, code_of
 from holdfast.errors import (
     BudgetExceeded,
+    HistoryGrew,
     JournalCorrupt,
     LeaseLost,
     MessageRefused,
@@ -87,6 +88,7 @@ def test_completion_knows_the_verbs(shell: Any) -> None:
         (RunCancelled("x"), 6),
         (JournalCorrupt("x"), 7),
         (RunBlocked("x"), 8),
+        (HistoryGrew("x"), 8),
         (RuntimeError("x"), 70),
         (RunWaiting("x"), 75),
         (LeaseLost("x"), 75),

@@ -13,6 +13,7 @@ import pytest
 
 from holdfast.core.events import Address, Charge, Effect, Event, Kind, StepKind, meta
 from holdfast.core.heads import Head, Status
+from holdfast.errors import HistoryGrew
 from holdfast.journal.codec import Opaque, encode
 from holdfast.views.show import plain, show
 from holdfast.views.verdict import verdict
@@ -152,6 +153,10 @@ def suspended(why: str, until: float | None = None, **facts: Any) -> Event:
         (
             [started(), suspended("drift", difference={"asked": "once pay(2)", "recorded": ["once pay (ab)"]})],
             "Blocked since 2 min: the code asks for once pay(2); the record has once pay (ab).",
+        ),
+        (
+            [started(), suspended("history_grew", difference={"asked": "model chat(x)", "recorded": []})],
+            f"Blocked since 2 min at model chat(x): its history grew. {HistoryGrew.advice}",
         ),
         ([started(), INTENDED, step(Kind.STEP_SUCCEEDED), ended("succeeded")], "Done: 1 step."),
         ([started(), ended("failed", why="ValueError: no")], "Failed in the agent's own code: ValueError: no"),
