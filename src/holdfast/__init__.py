@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from holdfast.errors import UsageError as UsageError
     from holdfast.journal.codec import Opaque as Opaque
     from holdfast.models.client import http_client as http_client
+    from holdfast.models.client import instrument as instrument
+    from holdfast.models.client import uninstrument as uninstrument
+    from holdfast.models.options import Fallback as Fallback
     from holdfast.models.for_model import ForModel as ForModel
     from holdfast.models.for_model import for_model as for_model
     from holdfast.models.toolset import Toolset as Toolset
@@ -57,6 +60,7 @@ _HOMES = {
     "BudgetExceeded": "errors",
     "Done": "runtime.spec",
     "ForModel": "models.for_model",
+    "Fallback": "models.options",
     "INJECTED": "runtime.signature",
     "InternalError": "errors",
     "JournalError": "errors",
@@ -86,7 +90,9 @@ _HOMES = {
     "detached": "runtime.current",
     "for_model": "models.for_model",
     "http_client": "models.client",
+    "instrument": "models.client",
     "tool": "runtime.tool",
+    "uninstrument": "models.client",
 }
 
 __all__ = sorted(_HOMES)

@@ -56,9 +56,9 @@ def test_effects(effect: str, is_write: bool, strength: int) -> None:
 def test_names_in_the_log_never_change() -> None:
     """Lost: journals of earlier versions cannot be read."""
     assert [str(kind) for kind in Kind] == [
-        "RunStarted", "RunResumed", "StepIntended", "StepSucceeded", "StepFailed", "StepAbandoned", "AttemptFailed",
-        "QuestionAsked", "QuestionClosed", "BudgetChanged", "BudgetWarned", "NoteWritten", "DriftFound",
-        "RunSuspended", "RunEnded",
+        "RunStarted", "RunResumed", "StepIntended", "StepSucceeded", "StepFailed", "StepStreamed", "StepAbandoned",
+        "AttemptFailed", "QuestionAsked", "QuestionClosed", "BudgetChanged", "BudgetWarned", "NoteWritten",
+        "DriftFound", "RunSuspended", "RunEnded",
     ]  # fmt: skip
     assert {str(step) for step in StepKind} >= {"tool", "model", "question", "sleep", "verify"}
     assert Charge._fields == ("tool_calls", "model_calls", "tokens", "usd_nano")

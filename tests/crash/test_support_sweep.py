@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import json
 import os
 import sys
 from collections import Counter
@@ -28,6 +29,7 @@ from holdfast.core.state import State, fold
 from holdfast.journal.codec import decode
 from holdfast.journal.open import open_journal
 from holdfast.models import pool
+from holdfast.models.conversation import request_of
 from holdfast.protocols import Journal
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.record import Record
@@ -225,7 +227,11 @@ class Refunds(Scenario):
         wrong = [f"a request was answered {r.status}" for r in requests if r.status not in (200, None)]
         wrong += [f"request {r.n} of another run" for r in requests if r.body["metadata"]["user_id"] != place.key]
         model = [event for event in events if event.step is StepKind.MODEL]
-        intents = Counter(digest(decode(e.body)) for e in model if e.kind is Kind.STEP_INTENDED and e.body)
+        intents = Counter(
+            digest(json.loads(request_of(events, number)))
+            for number, event in enumerate(events, 1)
+            if event.step is StepKind.MODEL and event.kind is Kind.STEP_INTENDED
+        )
         more = Counter(r.digest for r in requests) - intents
         if more:
             wrong.append(f"{more.total()} model requests without an intent")

@@ -5,6 +5,8 @@ import gc
 import weakref
 from typing import Any
 
+import httpx2
+
 import holdfast as hf
 from holdfast.models.pool import ordinary
 from holdfast.testing.model_server import ModelServer, text
@@ -12,7 +14,7 @@ from holdfast.testing.model_server import ModelServer, text
 
 async def test_clients_on_one_loop_share_their_connections() -> None:
     """Else a client per run costs a TLS context and a handshake per run."""
-    assert await ordinary() is await ordinary()
+    assert await ordinary(httpx2) is await ordinary(httpx2)
 
 
 def test_a_client_that_nobody_closed_leaves_no_open_socket(client: Any, hello: Any) -> None:
@@ -21,7 +23,7 @@ def test_a_client_that_nobody_closed_leaves_no_open_socket(client: Any, hello: A
 
         async def main() -> Any:
             await client(server).messages.create(**hello)
-            return await ordinary(), weakref.ref(asyncio.get_running_loop())
+            return await ordinary(httpx2), weakref.ref(asyncio.get_running_loop())
 
         below, loop = asyncio.run(main())
         assert below.is_closed

@@ -18,7 +18,7 @@ from holdfast.core.events import Charge, Effect, Kind, StepKind
 from holdfast.core.machine import Call
 from holdfast.errors import BudgetExceeded, RunBlocked, RunFailed, RunStopped, Unverified
 from holdfast.runtime import current
-from holdfast.runtime.steps import Attempted, Attempts
+from holdfast.runtime.steps import Attempted, Attempts, Way
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.ledger import Ledger
 
@@ -797,7 +797,7 @@ def test_a_settlement_over_the_cap_is_recorded_with_a_warning(world: Any) -> Non
         place = current.place()
         assert place is not None
 
-        async def attempt(key: str, number: int) -> Attempted:
+        async def attempt(begun: Any) -> Attempted:
             return Attempted(b"1", Charge(model_calls=1, usd_nano=1_300_000_000))
 
         for n in range(2):
@@ -806,8 +806,7 @@ def test_a_settlement_over_the_cap_is_recorded_with_a_warning(world: Any) -> Non
                     call=Call("", "model", str(n), StepKind.MODEL, Effect.READ),
                     args=b"{}",
                     retry=hf.Retry(attempts=1),
-                    attempt=attempt,
-                    reservation=Charge(model_calls=1, usd_nano=900_000_000),
+                    ways=(Way(attempt=attempt, reservation=Charge(model_calls=1, usd_nano=900_000_000)),),
                 )
             )
 

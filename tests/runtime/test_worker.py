@@ -13,7 +13,7 @@ from holdfast.core.heads import Status
 from holdfast.core.machine import Call
 from holdfast.errors import InternalError, JournalCorrupt, LeaseLost, RunBlocked, StoreUnreachable
 from holdfast.runtime import current
-from holdfast.runtime.steps import Attempts
+from holdfast.runtime.steps import Attempts, Way
 from holdfast.testing.clock import ManualClock
 
 BUDGET = hf.Budget(tool_calls=100)
@@ -226,14 +226,14 @@ def test_a_bug_of_ours_in_a_step_is_raised_and_does_not_hang(quick: Any) -> None
         place = current.place()
         assert place is not None
 
-        async def attempt(key: str, number: int) -> Any:
+        async def attempt(begun: Any) -> Any:
             raise ZeroDivisionError("a bug of ours")
 
         plan = Attempts(
             call=Call("", "buggy", "", StepKind.TOOL, Effect.ONCE),
             args=b"{}",
             retry=hf.Retry(attempts=1),
-            attempt=attempt,
+            ways=(Way(attempt=attempt),),
         )
         await place.driver.step(plan)
 

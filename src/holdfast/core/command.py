@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from holdfast.core.events import Address, Effect, Event, StepKind, meta
+from holdfast.core.events import Address, Effect, Event, StepKind
 from holdfast.core.heads import Why
 from holdfast.core.slot import Slot
 
@@ -26,18 +26,16 @@ class Call(NamedTuple):
     history: Sequence[str] = ()
     """Of a model call: at k - 1 the digest over the first k messages of its conversation. Shared, never copied."""
 
-    def intended(self) -> str:
+    def intended(self) -> dict[str, Any]:
         """The facts by which it is found again when its prompt has drifted."""
-        if not self.tail and not self.history:
-            return ""
-        history = [len(self.history), self.history[-1]] if self.history else None
-        return meta(tail=self.tail or None, history=history)
+        history = {"history": [len(self.history), self.history[-1]]} if self.history else {}
+        return {"tail": self.tail, **history} if self.tail else history
 
 
 class Ask:
     """One call that waits for its answer."""
 
-    __slots__ = ("address", "call", "is_answered", "is_void")
+    __slots__ = ("address", "call", "is_answered", "is_open", "is_void")
 
     def __init__(self, call: Call, address: Address) -> None:
         self.call = call
@@ -45,6 +43,8 @@ class Ask:
         self.is_void = False
         """It was abandoned when it was first made, so on replay it does not complete (rule 6)."""
         self.is_answered = False
+        self.is_open = False
+        """Answered with the beginning of a stream, whose end is not recorded yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ StepIntended      until (of a sleep); tail, history (of a model call)   the argu
 StepSucceeded     by (verify, or a person), lost; verdict, text (of a   the result
                   `verify`); model facts (model, usage, price, …)
 StepFailed        a failure (see `failure`), because, by, model facts   the error's arguments, or the response
+StepStreamed                                                            a further part of an open stream
 StepAbandoned
 AttemptFailed     a failure, because, retry_at, model facts             the response, if there was one
 QuestionAsked     id, about, text, options, to, expires_at, default     what it shows
@@ -48,6 +49,7 @@ class Kind(StrEnum):
     STEP_INTENDED = "StepIntended"
     STEP_SUCCEEDED = "StepSucceeded"
     STEP_FAILED = "StepFailed"
+    STEP_STREAMED = "StepStreamed"
     STEP_ABANDONED = "StepAbandoned"
     ATTEMPT_FAILED = "AttemptFailed"
     QUESTION_ASKED = "QuestionAsked"

@@ -73,7 +73,7 @@ class Machine:
             return None
         slot = order[place]
         address, outcome, what = slot.address, slot.outcome, call[:3]
-        if address[:3] != what or slot.abandonments or outcome is None or outcome.asked > self.asked + 1:
+        if address[:3] != what or slot.abandonments or outcome is None or slot.asked > self.asked + 1:
             return None
         group = self._places.group(what) if what in self._groups else None
         n = len(group.lives) if group is not None else 0
@@ -95,6 +95,12 @@ class Machine:
         """The driver has begun, or has stopped, to perform this step."""
         self._lives[address].is_performed = is_performed
 
+    def opened(self, address: Address) -> None:
+        """The caller has the beginning of this step's answer: what follows it in the log need not wait for its end."""
+        ask = self._lives[address].ask
+        if ask is not None:
+            ask.is_answered = ask.is_open = True
+
     def recorded(self, address: Address) -> tuple[Ask, Use] | None:
         """An outcome of this step was appended by this process: the waiting call gets it at once."""
         live, slot = self._lives.get(address), self.state.slots[address]
@@ -102,9 +108,12 @@ class Machine:
             return None
         live.is_performed = False
         ask = live.ask
+        if ask is not None and ask.is_open and slot.outcome is not None:
+            ask.is_open = False
+            return ask, Use(slot.outcome)
         if ask is None or ask.is_void or ask.is_answered or slot.outcome is None:
             return None
-        if not self._is_turn(slot, slot.outcome):
+        if not self._is_turn(slot):
             self._queued[address] = ask
             return None
         return ask, self._hand_out(ask, slot.outcome)
@@ -143,7 +152,7 @@ class Machine:
             if ask is not None and slot.outcome is not None:
                 skipped = [s.address for s in self.state.order[self._next : place] if s.address in self._unused]
                 self._next = place
-                self.asked = max(self.asked, slot.outcome.asked)
+                self.asked = max(self.asked, slot.asked)
                 return ask, self._hand_out(ask, slot.outcome), skipped
         return None
 
@@ -218,15 +227,15 @@ class Machine:
             return None if live.is_performed or is_idle_void else Execute(ask.address, slot)
         if ask.is_void:
             return None
-        if self._is_turn(slot, slot.outcome):
+        if self._is_turn(slot):
             return self._hand_out(ask, slot.outcome)
         self._queued[ask.address] = ask
         return None
 
-    def _is_turn(self, slot: Slot, outcome: Event) -> bool:
+    def _is_turn(self, slot: Slot) -> bool:
         """Rule 2: it is next, and as many calls were made as when it was recorded; or it was passed over."""
         self._advance()
-        return slot.order < self._next or (slot.order == self._next and self.asked >= outcome.asked)
+        return slot.order < self._next or (slot.order == self._next and self.asked >= slot.asked)
 
     def _decide_new(self, ask: Ask, live: Live) -> Command | None:
         if live.is_performed:
@@ -264,7 +273,7 @@ class Machine:
             return None
         slot = self.state.order[self._next]
         ask = self._queued.get(slot.address)
-        if ask is None or slot.outcome is None or self.asked < slot.outcome.asked:
+        if ask is None or slot.outcome is None or self.asked < slot.asked:
             return None
         return ask, self._hand_out(ask, slot.outcome)
 

@@ -14,6 +14,7 @@ class Slot:
     __slots__ = (
         "abandonments",
         "address",
+        "asked",
         "attempt",
         "begun_at",
         "doubt",
@@ -21,6 +22,7 @@ class Slot:
         "failures",
         "first_no",
         "intent",
+        "intent_no",
         "is_excused",
         "is_in_flight",
         "is_unknown",
@@ -33,6 +35,7 @@ class Slot:
         "retry_at",
         "served",
         "step",
+        "streamed",
         "verdicts",
     )
 
@@ -46,12 +49,18 @@ class Slot:
         """When the first intent of this logical attempt was written; its key's age counts from here."""
         self.intent: Event | None = None
         """StepIntended or QuestionAsked, the latest."""
+        self.intent_no = 0
+        """Number of that event."""
         self.is_in_flight = False
         """An attempt was begun and the log does not say how it ended."""
         self.reservation = NOTHING
         self.outcome: Event | None = None
         self.order = -1
-        """Place of the outcome among all outcomes."""
+        """Place of the outcome among all outcomes: of its first part, where a part of it was recorded before."""
+        self.asked = 0
+        """How many calls the agent had made then."""
+        self.streamed: tuple[bytes, ...] = ()
+        """What its caller has had of the attempt that is under way, as far as it is recorded."""
         self.abandonments: tuple[int, ...] = ()
         """Numbers of the events that say that a call of it was given up by its caller."""
         self.first_no = 0

@@ -67,6 +67,8 @@ class State:
                 self._outcome(event)
             case Kind.ATTEMPT_FAILED:
                 self._attempt_failed(event)
+            case Kind.STEP_STREAMED:
+                self._streamed(event)
             case Kind.STEP_ABANDONED:
                 self._slot(event).abandonments += (self.count,)
             case Kind.QUESTION_ASKED:
@@ -115,8 +117,9 @@ class State:
         slot.logical, slot.attempt = event.logical, event.attempt
         if slot.begun_at is None:
             slot.begun_at = event.at
-        slot.intent, slot.marks = event, event.meta
+        slot.intent, slot.intent_no, slot.marks = event, self.count, event.meta
         slot.is_in_flight = True
+        slot.streamed = ()
         slot.retry_at = None
         slot.verdicts = ()
         slot.reservation = event.charge
@@ -142,8 +145,19 @@ class State:
         slot.outcome = event
         slot.outcome_no = self.count
         slot.is_unknown = False
-        slot.order = len(self.order)
-        self.order.append(slot)
+        slot.streamed = ()
+        self._take_place(slot, event)
+
+    def _take_place(self, slot: Slot, event: Event) -> None:
+        """Its caller gets something from here on."""
+        if slot.order < 0:
+            slot.order, slot.asked = len(self.order), event.asked
+            self.order.append(slot)
+
+    def _streamed(self, event: Event) -> None:
+        slot = self._slot(event)
+        slot.streamed += (event.body or b"",)
+        self._take_place(slot, event)
 
     def _attempt_failed(self, event: Event) -> None:
         slot = self._slot(event)
@@ -297,6 +311,7 @@ _WAKING = frozenset(
         Kind.STEP_INTENDED,
         Kind.STEP_SUCCEEDED,
         Kind.STEP_FAILED,
+        Kind.STEP_STREAMED,
         Kind.ATTEMPT_FAILED,
         Kind.QUESTION_ASKED,
         Kind.QUESTION_CLOSED,

@@ -3,67 +3,97 @@
 Invariants
 1. The record holds the status, the body bit for bit, and the headers of `KEPT`: never a cookie or a credential.
 2. What the caller gets is made of the record alone, live and on replay.
-3. A class is never looked up by a recorded name other than in `ERRORS`.
+3. A class is never looked up by a recorded name other than one of `ERRORS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-import httpx2
-
-from holdfast.core.events import Effect, Event, Kind
+from holdfast.core.events import Address, Effect, Event, Kind
 from holdfast.core.failure import BILLING_CODES, Facts, Failure, FailureKind, classify
 from holdfast.core.retry_after import retry_after_s
 from holdfast.journal.codec import decode, encode
 from holdfast.models.call import Answered
-from holdfast.runtime.facts import ADDRESS, facts_of, mark, safe
+from holdfast.runtime.facts import facts_of, safe
 
-KEPT = ("content-type", "request-id", "retry-after", "retry-after-ms", "x-should-retry")
-KEPT_PREFIX = "anthropic-ratelimit-"
+KEPT = (
+    "apim-request-id",
+    "content-type",
+    "request-id",
+    "retry-after",
+    "retry-after-ms",
+    "x-request-id",
+    "x-should-retry",
+)
+KEPT_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
 SHOULD_RETRY = "x-should-retry"
 
-_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
-_HOPELESS = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
-ERRORS = {
-    cls.__name__: cls
-    for cls in (
-        httpx2.CloseError,
-        httpx2.ConnectError,
-        httpx2.ConnectTimeout,
-        httpx2.DecodingError,
-        httpx2.LocalProtocolError,
-        httpx2.NetworkError,
-        httpx2.PoolTimeout,
-        httpx2.ProtocolError,
-        httpx2.ProxyError,
-        httpx2.ReadError,
-        httpx2.ReadTimeout,
-        httpx2.RemoteProtocolError,
-        httpx2.TimeoutException,
-        httpx2.TooManyRedirects,
-        httpx2.TransportError,
-        httpx2.UnsupportedProtocol,
-        httpx2.WriteError,
-        httpx2.WriteTimeout,
-    )
-}
-"""What a call that ended without an answer may raise."""
+ERRORS = frozenset(
+    {
+        "CloseError",
+        "ConnectError",
+        "ConnectTimeout",
+        "DecodingError",
+        "LocalProtocolError",
+        "NetworkError",
+        "PoolTimeout",
+        "ProtocolError",
+        "ProxyError",
+        "ReadError",
+        "ReadTimeout",
+        "RemoteProtocolError",
+        "TimeoutException",
+        "TooManyRedirects",
+        "TransportError",
+        "UnsupportedProtocol",
+        "WriteError",
+        "WriteTimeout",
+    }
+)
+"""What a call that ended without an answer may raise; both HTTP packages have them all."""
+_UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol"})
+_HOPELESS = frozenset({"UnsupportedProtocol", "LocalProtocolError"})
+
+
+class Reply(NamedTuple):
+    """A response, whichever package's."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    address: Address | None = None
+    is_failed: bool = False
+
+
+class Broken(NamedTuple):
+    """No response, or no whole one: an error of the HTTP package to raise."""
+
+    error: str
+    """Name of its class, one of `ERRORS`."""
+    text: str
+    address: Address | None = None
+    reply: Reply | None = None
+    """What had come of a stream before it."""
 
 
 # --- the record ------------------------------------------------------------------------------------------------
 
 
-def recorded(response: httpx2.Response, status: int) -> bytes:
+def recorded(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
     """The response in the codec's bytes; `Unencodable` when it is too large."""
-    headers = {
+    return encode({"status": status, "headers": kept_of(headers), "body": _plain(body)})
+
+
+def kept_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that are kept."""
+    return {
         name: value.encode("ascii", "replace").decode()
-        for name, value in response.headers.items()
-        if name in KEPT or name.startswith(KEPT_PREFIX)
+        for name, value in headers.items()
+        if name in KEPT or name.startswith(KEPT_PREFIXES)
     }
-    return encode({"status": status, "headers": headers, "body": _plain(response.content)})
 
 
 def _plain(content: bytes) -> str | bytes:
@@ -74,35 +104,27 @@ def _plain(content: bytes) -> str | bytes:
         return content
 
 
-def rebuilt(outcome: Event, request: httpx2.Request) -> httpx2.Response | httpx2.RequestError:
-    """The response, or the error to raise, that this outcome of a model call stands for.
-
-    A failed one names its step, and asks the SDK not to try again: that was done.
-    """
+def rebuilt(outcome: Event) -> Reply | Broken:
+    """The response, or the error to raise, that this outcome of a model call stands for."""
     failure = Failure.from_facts(outcome.facts) if outcome.kind is Kind.STEP_FAILED else None
-    if failure is not None and (failure.status is None or outcome.body is None):
-        cls = ERRORS.get(failure.error, httpx2.TransportError)
-        text = failure.text if failure.error in ERRORS else f"{failure.error}: {failure.text}"
-        error = cls(text, request=request)
-        mark(error, outcome.address)
-        return error
-    kept: dict[str, Any] = decode(outcome.body or b"{}")
-    body, is_failed = kept["body"], failure is not None
-    response = httpx2.Response(
-        kept["status"],
-        headers=kept["headers"] | ({SHOULD_RETRY: "false"} if is_failed else {}),
-        content=body.encode() if isinstance(body, str) else body,
-        request=request,
-        extensions={ADDRESS: outcome.address} if is_failed else {},
-    )
-    response.elapsed = timedelta(0)
-    return response
+    reply = None if outcome.body is None else _reply(decode(outcome.body), outcome.address, failure is not None)
+    if failure is not None and (reply is None or failure.status is None):
+        known = failure.error in ERRORS
+        text = failure.text if known else f"{failure.error}: {failure.text}"
+        return Broken(failure.error if known else "TransportError", text, outcome.address, reply)
+    return reply or Reply(200, {}, b"", outcome.address)
+
+
+def _reply(kept: dict[str, Any], address: Address | None, is_failed: bool) -> Reply:
+    body = kept["body"]
+    headers = kept["headers"] | ({SHOULD_RETRY: "false"} if is_failed else {})
+    return Reply(kept["status"], headers, body.encode() if isinstance(body, str) else body, address, is_failed)
 
 
 # --- judgement -------------------------------------------------------------------------------------------------
 
 
-def failure_of(answered: Answered, headers: httpx2.Headers) -> Failure | None:
+def failure_of(answered: Answered, headers: Mapping[str, str], effect: Effect = Effect.READ) -> Failure | None:
     """What an answer that is no success calls for; None for a success.
 
     `x-should-retry` wins over the status; that no money is left wins over both.
@@ -119,7 +141,7 @@ def failure_of(answered: Answered, headers: httpx2.Headers) -> Failure | None:
         code=answered.code,
         retry_after_s=retry_after_s(headers),
     )
-    failure = classify(facts, Effect.READ)
+    failure = classify(facts, effect, is_one_request=True)
     if says == "false" and failure.kind.is_retryable:
         return replace(failure, kind=FailureKind.PERMANENT, because=f"{failure.because}, x-should-retry: false")
     has_no_money = status == 402 or answered.code in BILLING_CODES
@@ -128,21 +150,28 @@ def failure_of(answered: Answered, headers: httpx2.Headers) -> Failure | None:
     return failure
 
 
-def _no_json(status: int, headers: httpx2.Headers) -> Failure:
+def _no_json(status: int, headers: Mapping[str, str]) -> Failure:
     kind = safe(headers.get("content-type", "no content type"), 100)
-    text = f"the answer is no JSON object: HTTP {status}, {kind}; is the base URL right, or a proxy in the way?"
+    text = f"the answer is none of this API: HTTP {status}, {kind}; is the base URL right, or a proxy in the way?"
     return Failure(FailureKind.INVALID, "DecodingError", text, text, because="the answer is no JSON")
 
 
-def failure_without(error: Exception) -> Failure:
+def failure_without(error: Exception, effect: Effect = Effect.READ) -> Failure:
     """What a call that ended without an answer calls for."""
-    failure = classify(facts_of(error), Effect.READ)
+    failure = classify(facts_of(error), effect)
     failure = replace(failure, status=None)  # what a response would have; there is none
-    if isinstance(error, _HOPELESS):
+    if is_unsent(error):
+        failure = replace(failure, is_definite=True)
+    if failure.error in _HOPELESS:
         return replace(failure, kind=FailureKind.PERMANENT, because=f"{failure.error} does not go away by itself")
     return failure
 
 
+def broke_off(error: str, text: str) -> Failure:
+    """What a stream that ended before its end calls for: the reader has had part of it."""
+    return Failure(FailureKind.TRANSIENT, error, text, text, because=f"{error} in the middle of the answer")
+
+
 def is_unsent(error: Exception) -> bool:
     """Whether it is certain that no byte of the request left: it cost nothing."""
-    return isinstance(error, _UNSENT)
+    return type(error).__name__ in _UNSENT

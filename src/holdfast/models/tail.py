@@ -42,7 +42,7 @@ def tail_of(messages: Sequence[Any]) -> str:
     messages: as parsed from the request, in order; a text stands for a message of the user.
     """
     try:
-        tail = [message for message in messages[_start(messages) :] if _side(message) != _SYSTEM]
+        tail = [message for message in messages[start_of(messages) :] if _side(message) != _SYSTEM]
         masked = _Masking().masked(tail)
         text = json.dumps(masked, sort_keys=True, separators=(",", ":")) if tail else ""
     except (TypeError, ValueError, RecursionError):  # no JSON, or nested too deep
@@ -50,7 +50,7 @@ def tail_of(messages: Sequence[Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32] if text else ""
 
 
-def _start(messages: Sequence[Any]) -> int:
+def start_of(messages: Sequence[Any]) -> int:
     """Where the last assistant turn begins that something follows: a prefilled answer is no turn to go on from."""
     end = len(messages)
     while end and _side(messages[end - 1]) in (_ASSISTANT, _SYSTEM):

@@ -1,249 +1,317 @@
-"""Durable at the wire: an HTTP client for an unmodified SDK, in which a model call inside a run is a step.
+"""Durable at the wire: a model call inside a run is a step of it.
 
-It overrides `send`, the one door of an httpx2 client. A transport below would do as well, but then the client logs
-a request for each answer out of the record, and cannot tell those that were sent.
+`door` decides which requests come here; this module answers one of them, on the run's loop: from the record, or by
+asking the provider under the client's one policy.
 
 Invariants
-1. What is no model call, or not inside a run, passes untouched.
-2. The caller gets what the record says, the first time too; nothing of a credential is in the record.
-3. Our policy alone retries. When it gives up, the SDK is told not to try again (`x-should-retry: false`), and where
-   it does so all the same, because there was no response to tell it with, the same error is raised once more
-   without a request and without a step. So the requests on the wire are the attempts of the policy.
-4. An attempt never raises, but for a cancellation: what became of it is a fact for the record.
-5. Every attempt is charged: by its usage, nothing but the call where it certainly did no work, else its reservation.
+1. The caller gets what the record says, the first time too; nothing of a credential is in the record.
+2. Our policy alone retries. When it gives up, the SDK is told not to try again (`x-should-retry: false`), and where
+   it, or a retry loop around it, does so all the same, the same failure is told once more without a request and
+   without a step. So the requests on the wire are the attempts of the policy.
+3. A call whose worst case is not known, or does not fit, is not sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
 
-import httpx2
-from anthropic import DEFAULT_TIMEOUT, AnthropicError
-
-from holdfast.core.budget import Price
 from holdfast.core.command import Call
-from holdfast.core.events import Charge, Effect, Event, StepKind
-from holdfast.core.policy import Retry
-from holdfast.errors import RunContextLost, Unencodable, UsageError
-from holdfast.journal.codec import digest, encode
-from holdfast.models import anthropic
-from holdfast.models.answer import failure_of, failure_without, is_unsent, rebuilt, recorded
-from holdfast.models.call import Answered, Asked, Provider
-from holdfast.models.pool import ordinary
-from holdfast.models.pricing import cost_nano, price_of, worst_nano
-from holdfast.runtime import current
-from holdfast.runtime.driver import Driver
+from holdfast.core.events import Address, Charge, Effect, Event, Kind, StepKind
+from holdfast.core.failure import Failure
+from holdfast.models.answer import Broken, Reply, broke_off, rebuilt, recorded
+from holdfast.models.bounds import input_max, output_max, window_of
+from holdfast.models.call import Provider
+from holdfast.models.channel import Channel
+from holdfast.models.conversation import Conversations, Turn
+from holdfast.models.exchange import Exchange
+from holdfast.models.options import Fallback, Options
+from holdfast.models.pricing import ModelPrice, Prices
+from holdfast.models.sender import Send, Variant
+from holdfast.runtime.current import Place
 from holdfast.runtime.facts import safe
-from holdfast.runtime.steps import Attempted, Attempts
+from holdfast.runtime.steps import Attempted, Attempts, Way
 
-PROVIDERS: tuple[Provider, ...] = (anthropic,)
-RETRIES = "x-stainless-retry-count"
-"""How often the SDK has tried this call again by itself."""
-NO_STREAM = (
-    "stream=True was asked for inside a run. Nothing was sent: streaming is not recorded in this version. "
-    "Use messages.create without stream."
-)
+if TYPE_CHECKING:
+    from holdfast.core.slot import Slot
+    from holdfast.runtime.driver import Driver
+
 NO_PRICE = (
     "The price of model {0} is not known, so a budget in USD cannot be kept. Nothing was sent. "
-    'Add [prices."{0}"] to holdfast.toml, then resume.'
+    'Add [prices."{0}"] to holdfast.toml, or install holdfast[prices], then resume.'
 )
+FAILURES_MAX = 64
+"""Failures that are remembered, to be told again to a retry loop."""
+ACCOUNT_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+
+_log = logging.getLogger("holdfast")
 
 
-class Client(httpx2.AsyncClient):
-    """See `holdfast.http_client`. It owns no connection; `pool` does."""
+@dataclass(slots=True, eq=False)
+class Memory:
+    """What the wire remembers of one run, in this process; all of it can be lost."""
 
-    def __init__(self, retry: Retry) -> None:
-        super().__init__(transport=_PassThrough(), timeout=DEFAULT_TIMEOUT, follow_redirects=True)
-        self._retry = retry
-        self._given_up: WeakKeyDictionary[asyncio.Task[Any], tuple[Driver, str, Event]] = WeakKeyDictionary()
-        """By task, since the SDK tries again in the task of its caller: the error that it was given last."""
-
-    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
-        """Send the request, or answer it from the record."""
-        if self.is_closed:
-            return await super().send(request)  # raises, in httpx2's own words
-
-        async def straight(stream: bool) -> httpx2.Response:
-            return await (await ordinary()).send(request, stream=stream, **options)
-
-        is_call = (request.method, request.url.path, request.headers)
-        provider = next((known for known in PROVIDERS if known.is_call(*is_call)), None)
-        if provider is None:
-            return await straight(stream)
-        where = _place(provider)
-        # Inside another step's body the call belongs to that step, and the SDK may try again as it does elsewhere.
-        # It will be charged under that attempt when there are composites (rule 5).
-        asked = None if where is None or where.inside is not None else provider.asked(await request.aread())
-        if where is None or asked is None:
-            return await straight(stream)
-        if asked.is_stream:
-            raise _surfaced(UsageError(NO_STREAM))
-        return await self._step(request, where, provider, asked, lambda: straight(False))
-
-    async def _step(
-        self,
-        request: httpx2.Request,
-        where: current.Place,
-        provider: Provider,
-        asked: Asked,
-        send: Callable[[], Awaitable[httpx2.Response]],
-    ) -> httpx2.Response:
-        driver, args, task = where.driver, _arguments(asked), asyncio.current_task()
-        call = Call(
-            where.scope, provider.STEP, digest(args), StepKind.MODEL, Effect.READ, safe(asked.shown, 200).encode()
-        )
-        before = self._given_up.pop(task, None) if task is not None else None
-        if before is not None and before[:2] == (driver, call.digest) and _is_sdk_retry(request):
-            outcome = before[2]
-        else:
-            outcome = await _outcome(driver, self._plan(driver, call, args, provider, asked, send))
-        answer = rebuilt(outcome, request)
-        if isinstance(answer, httpx2.Response):
-            return answer
-        if task is not None:
-            self._given_up[task] = (driver, call.digest, outcome)
-        raise answer from (driver.live_errors.get(outcome.address) if outcome.address is not None else None)
-
-    def _plan(
-        self,
-        driver: Driver,
-        call: Call,
-        args: bytes,
-        provider: Provider,
-        asked: Asked,
-        send: Callable[[], Awaitable[httpx2.Response]],
-    ) -> Attempts:
-        price = price_of(asked.model, driver.services.prices)
-        worst = Charge(
-            model_calls=1,
-            tokens=asked.input_max + asked.output_max,
-            usd_nano=0 if price is None else worst_nano(price, asked),
-        )
-        is_refused = price is None and driver.state.limits.usd_nano is not None
-        return Attempts(
-            call=call,
-            args=args,
-            retry=self._retry,
-            attempt=_Trying(provider, asked, price, worst, send).attempt,
-            reservation=worst,
-            refusal=NO_PRICE.format(safe(asked.model, 200)) if is_refused else "",
-        )
+    conversations: Conversations
+    prices: Prices
+    failures: dict[str, dict[int, tuple[Event, int]]] = field(default_factory=dict)
+    """By digest and caller: how the latest call ended, and how many calls the agent had made then."""
+    live: set[asyncio.Task[Event]] = field(default_factory=set)
+    hosts: set[str] = field(default_factory=set)
+    """Hosts that were asked for a model."""
 
 
-class _PassThrough(httpx2.AsyncBaseTransport):
-    """For what goes around `send`; it owns nothing, so closing it closes nothing that others use."""
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        return await (await ordinary()).send(request, stream=True, follow_redirects=False)
+_memories: WeakKeyDictionary[Driver, Memory] = WeakKeyDictionary()
 
 
-# --- one attempt -----------------------------------------------------------------------------------------------
+def memory_of(driver: Driver) -> Memory:
+    """What is remembered of this run."""
+    found = _memories.get(driver)
+    if found is None:
+        conversations = Conversations(lambda: driver.state)
+        found = _memories[driver] = Memory(conversations, Prices(driver.services.prices))
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Trying:
-    """Sends one request, and says what it came to."""
+class Asking(NamedTuple):
+    """A request that asks a model, whichever package's."""
 
     provider: Provider
-    asked: Asked
-    price: Price | None
-    worst: Charge
-    send: Callable[[], Awaitable[httpx2.Response]]
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    caller: int
+    """Which task or thread asks."""
+    is_sdk_retry: bool
 
-    async def attempt(self, key: str, number: int) -> Attempted:
-        """See `Attempts`; a model call has no use for the key."""
-        try:
-            response = await self.send()
-        except Exception as error:  # the step itself: whatever it raises, also from a hook or a proxy, is a fact
-            charge = Charge(model_calls=1) if is_unsent(error) else self.worst
-            return Attempted(None, charge, failure_without(error), error=error)
-        answered = self.provider.answered(response.status_code, response.content)
-        failure = failure_of(answered, response.headers)
-        try:
-            body = recorded(response, answered.status)
-        except Unencodable as large:
-            return self._unreadable(large)
-        if failure is None:
-            return Attempted(body, self._charge(answered), facts=self._facts(answered, response))
-        did_no_work = response.status_code >= 300 and _did_no_work(answered)
-        return Attempted(body, Charge(model_calls=1) if did_no_work else self.worst, failure)
 
-    def _unreadable(self, error: Unencodable) -> Attempted:
-        lost = httpx2.DecodingError(f"the answer cannot be recorded: {error.what}")
-        return Attempted(None, self.worst, failure_without(lost), error=lost)
+async def serve(asking: Asking, where: Place, options: Options, send: Send) -> Reply | Broken | Channel | None:
+    """Answer a model call of a run, on its loop; None for a body that is none of this API's requests."""
+    memory = memory_of(where.driver)
+    turn = memory.conversations.read(asking.body, asking.provider, urlsplit(asking.url).path)
+    if turn is None or not turn.asked.model:
+        return None
+    memory.hosts.add(urlsplit(asking.url).netloc)
+    return await _Serving(asking, where, options, send, memory, turn).answer()
 
-    def _charge(self, answered: Answered) -> Charge:
-        """What a success cost; its reservation when it does not say."""
-        usage = answered.usage
-        if usage is None:
-            return self.worst
-        return Charge(
-            model_calls=1,
-            tokens=usage.tokens,
-            usd_nano=0 if self.price is None else cost_nano(self.price, usage),
+
+class _Serving:
+    """One model call."""
+
+    def __init__(self, asking: Asking, where: Place, options: Options, send: Send, memory: Memory, turn: Turn) -> None:
+        self.asking = asking
+        self.driver = where.driver
+        self.options = options
+        self.send = send
+        self.memory = memory
+        self.turn = turn
+        asked = turn.asked
+        self.effect = options.effect or asked.effect
+        shown = f"{asked.model}, {len(turn.body.ends)} messages"
+        self.call = Call(
+            where.scope, asking.provider.STEP, turn.digest, StepKind.MODEL, self.effect, safe(shown, 200).encode()
         )
 
-    def _facts(self, answered: Answered, response: httpx2.Response) -> dict[str, Any]:
-        """For the outcome: who was asked, who answered, and at which prices, so that nobody prices it again."""
-        usage, price = answered.usage, self.price
-        told = {
-            "model": self.asked.model,
-            "served": answered.served,
-            "stop_reason": answered.stop_reason,
-            "request_id": response.headers.get("request-id", ""),
-        }
-        return {name: safe(value, 200) for name, value in told.items() if value} | {
-            "usage": None if usage is None else usage._asdict(),
-            "price": None if price is None else {name: str(usd) for name, usd in price._asdict().items()},
-        }
+    async def answer(self) -> Reply | Broken | Channel:
+        tried = 0
+        failed = self._failed_before()
+        if failed is not None:
+            tried = self._tried(failed)
+            if not tried:
+                return rebuilt(failed)
+        outcome = self.driver.replayed(self.call)
+        if outcome is None:
+            self.call = self.call._replace(tail=self.turn.body.tail(), history=self.turn.body.history)
+        if outcome is None and self.turn.asked.is_stream and not self.options.is_whole and self.effect is Effect.READ:
+            return await self._live(tried)
+        return self._concluded(outcome or await self.driver.step(self._plan(None, tried)))
+
+    def _failed_before(self) -> Event | None:
+        """How this very call has just ended, when it is only tried again: by the SDK, or by a loop around it."""
+        before = self.memory.failures.get(self.turn.digest, {})
+        mine = before.get(self.asking.caller)
+        if mine is not None and self.asking.is_sdk_retry:
+            return mine[0]
+        return next((outcome for outcome, asked in before.values() if asked == self.driver.machine.asked), None)
+
+    def _tried(self, outcome: Event) -> int:
+        """Attempts already made, when the policy allows more: an answer broke off, and only its reader knew."""
+        failure = Failure.from_facts(outcome.facts)
+        is_left = outcome.body is not None and failure.kind.is_retryable and outcome.facts.get("is_told", False)
+        return outcome.attempt if is_left and outcome.attempt < self.options.retry.attempts else 0
+
+    def _concluded(self, outcome: Event) -> Reply | Broken | Channel:
+        self._remember(outcome)
+        told = rebuilt(outcome)
+        return self._replayed(told, outcome) if self.turn.asked.is_stream else told
+
+    def _remember(self, outcome: Event) -> None:
+        if outcome.address is not None:
+            self.memory.conversations.keep(self.turn, outcome.address, outcome)
+        if outcome.kind is not Kind.STEP_FAILED:
+            self.memory.failures.pop(self.turn.digest, None)
+        else:
+            before = self.memory.failures.setdefault(self.turn.digest, {})
+            before[self.asking.caller] = (outcome, self.driver.machine.asked)
+            while len(self.memory.failures) > FAILURES_MAX:
+                del self.memory.failures[next(iter(self.memory.failures))]
+
+    # --- streams -----------------------------------------------------------------------------------------------
+
+    def _replayed(self, told: Reply | Broken, outcome: Event) -> Reply | Broken | Channel:
+        """A recorded stream that did not come to its end is read up to there."""
+        ended_by = outcome.facts.get("closed", "") if '"closed"' in outcome.meta else ""
+        begun = told.reply if isinstance(told, Broken) else told if ended_by else None
+        if begun is None:
+            return told
+        channel = Channel(self.driver)
+        channel.status, channel.headers = begun.status, begun.headers
+        channel.finish(begun.body, told if isinstance(told, Broken) else None, ended_by)
+        return channel
+
+    async def _live(self, tried: int) -> Reply | Broken | Channel:
+        """Ask for the step in a task of its own, and come back as soon as there is something to read."""
+        channel = Channel(self.driver)
+        task = self.driver.loop.create_task(self.driver.step(self._plan(channel, tried)))
+        self.memory.live.add(task)
+        task.add_done_callback(self.memory.live.discard)
+        try:
+            either: set[asyncio.Future[Any]] = {task, channel.opened}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task})  # that it was given up is noted before the caller goes on
+            raise
+        if not channel.opened.done():
+            return self._concluded(task.result())
+        task.add_done_callback(partial(self._ended, channel))
+        return channel
+
+    def _ended(self, channel: Channel, task: asyncio.Task[Event]) -> None:
+        """The outcome is recorded: the reader gets the rest."""
+        if task.cancelled():  # the run is closing, and takes the reader along
+            return
+        self._remember(task.result())
+        told = rebuilt(task.result())
+        if isinstance(told, Broken):
+            channel.finish(told.reply.body if told.reply is not None else b"", told)
+        else:
+            channel.finish(told.body)
+
+    # --- the plan ----------------------------------------------------------------------------------------------
+
+    def _plan(self, channel: Channel | None, tried: int) -> Attempts:
+        ways = [self._way(fallback, channel) for fallback in (None, *self.options.fallback)]
+        return Attempts(
+            call=self.call,
+            args=self.call.shown,
+            retry=self.options.retry,
+            ways=tuple(way for way in ways if way is not None),
+            needs_key=False,
+            intent=self._intent,
+            tried=tried,
+            cut_off=_cut_off,
+        )
+
+    def _intent(self, address: Address) -> tuple[bytes | None, dict[str, Any]]:
+        self.turn.address = address
+        body, facts = self.memory.conversations.stored(self.turn)
+        if not self.options.keeps_requests:
+            return None, {"sha": facts["sha"]}
+        return body, facts
+
+    def _way(self, fallback: Fallback | None, channel: Channel | None) -> Way | None:
+        """How this model is asked; None for one that cannot be asked so."""
+        asked, provider = self.turn.asked, self.asking.provider
+        url, headers = self.asking.url, self.asking.headers
+        variant: Variant | None = None
+        if fallback is not None:
+            variant = self._variant(fallback)
+            if variant is None:
+                _log.warning("%s cannot be asked in place of %s by %s", fallback.model, asked.model, provider.NAME)
+                return None
+            url, headers = variant.url, {**headers, **variant.headers}
+        model = asked.model if fallback is None else fallback.model
+        host = urlsplit(url).netloc
+        price = self.memory.prices.find(provider.NAME, model, host)
+        messages = self.memory.conversations.messages_max(self.turn) if fallback is None else self.turn.weight
+        worst, refusal = self._worst(model, price, messages)
+        account, gate = _account(host, headers), self.driver.services.gate
+
+        def told(answered: Mapping[str, str], retry_after_s: float | None) -> None:
+            gate.told(account, [], retry_after_s)
+
+        exchange = Exchange(
+            provider=provider,
+            asked=asked,
+            effect=self.effect,
+            model=model,
+            price=price,
+            worst=worst,
+            timeout_s=self.options.timeout_s,
+            send=self.send,
+            variant=variant,
+            channel=channel,
+            told=told,
+        )
+        return Way(
+            attempt=exchange.attempt,
+            reservation=worst,
+            refusal=refusal,
+            name=safe(model, 200),
+            is_elsewhere=fallback is not None and bool(fallback.base_url or fallback.headers),
+            turn=lambda: gate.turn(account),
+        )
+
+    def _variant(self, fallback: Fallback) -> Variant | None:
+        """The request to another model: the same, but for its name and, maybe, its host."""
+        parts = urlsplit(self.asking.url)
+        changed = self.asking.provider.with_model(self.turn.body.head, parts.path, fallback.model)
+        if changed is None:
+            return None
+        members, path = changed
+        content = json.dumps(json.loads(self.turn.body.raw) | members, ensure_ascii=False, separators=(",", ":"))
+        if fallback.base_url:
+            base = urlsplit(fallback.base_url)
+            parts = parts._replace(scheme=base.scheme, netloc=base.netloc)
+            path = base.path.rstrip("/") + path
+        headers = fallback.headers() if callable(fallback.headers) else fallback.headers
+        return Variant(urlunsplit(parts._replace(path=path)), content.encode("utf-8", "surrogatepass"), headers)
+
+    def _worst(self, model: str, price: ModelPrice | None, messages: int) -> tuple[Charge, str]:
+        """The most that one attempt can cost, and why it may not be sent."""
+        asked, limits = self.turn.asked, self.driver.state.limits
+        window = window_of(model, self.driver.services.prices)
+        input, output = input_max(asked, messages, window), output_max(asked, window)
+        charge = Charge(model_calls=1, tokens=input + output)
+        if price is None:
+            return charge, NO_PRICE.format(safe(model, 200)) if limits.usd_nano is not None else ""
+        if asked.searches_max is None and limits.usd_nano is not None:
+            return charge, (
+                f"{safe(model, 200)} may make any number of web searches in this call, so a budget in USD cannot be "
+                "kept. Nothing was sent. Set the tool's max_uses, or a budget without usd, then resume."
+            )
+        nano = price.worst_nano(
+            input=input, output=output, keeps_long=asked.keeps_long, searches=asked.searches_max or 0
+        )
+        return charge._replace(usd_nano=nano), ""
 
 
-def _did_no_work(answered: Answered) -> bool:
-    """Whether the provider itself refused. A 5xx without its error body may be a gateway that did not wait."""
-    return bool(answered.error) or (400 <= answered.status < 500 and answered.status not in (408, 409, 425))
+def _cut_off(slot: Slot) -> Attempted:
+    """The process ended while its agent was reading: what it had is all that there is."""
+    failure = broke_off("ReadError", "the process ended in the middle of this answer")
+    body = recorded(200, {"content-type": "text/event-stream"}, b"".join(slot.streamed))
+    return Attempted(body, slot.reservation, failure, is_told=True)
 
 
-# --- helpers ---------------------------------------------------------------------------------------------------
-
-
-def _place(provider: Provider) -> current.Place | None:
-    try:
-        return current.place_for(provider.NAME, Effect.ONCE)  # lost like a write: an unrecorded call costs money
-    except RunContextLost as lost:
-        raise _surfaced(lost) from None
-
-
-def _surfaced(error: UsageError) -> UsageError:
-    """The same error, such that the SDK lets it pass: all but its own it calls "Connection error." and tries again."""
-    cls = type(error)
-    passing: type[UsageError] = type(cls.__name__, (cls, AnthropicError), {"__module__": cls.__module__})
-    return passing(*error.args)
-
-
-def _arguments(asked: Asked) -> bytes:
-    """The canonical request, whatever the order of its keys."""
-    try:
-        return encode(asked.body)
-    except Unencodable:  # NUL or a lone surrogate in somebody's text, or too deep: as JSON text it can be written
-        text = json.dumps(asked.body, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    try:
-        return encode(text)
-    except Unencodable as large:
-        raise _surfaced(UsageError(str(large))) from None
-
-
-def _is_sdk_retry(request: httpx2.Request) -> bool:
-    count = request.headers.get(RETRIES, "0")
-    return count.isdecimal() and int(count) > 0
-
-
-async def _outcome(driver: Driver, plan: Attempts) -> Event:
-    """Ask the run, on its own loop: the agent may have carried itself to a loop in another thread."""
-    if asyncio.get_running_loop() is driver.loop:
-        return await driver.step(plan)
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(driver.step(plan), driver.loop))
+def _account(host: str, headers: Mapping[str, str]) -> str:
+    """Whose limits apply: a host, and who asks it. Kept in memory, and even there as a digest."""
+    said = "\n".join(headers.get(name, "") for name in ACCOUNT_HEADERS)
+    return f"{host} {sha256(said.encode('utf-8', 'replace')).hexdigest()[:16]}"

@@ -28,6 +28,7 @@ from holdfast.runtime import current
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.config import load_prices
+from holdfast.runtime.gate import Gate
 from holdfast.runtime.outcome import check_wait, checked_key, is_too_long, result_of, waiting
 from holdfast.runtime.progress import OnEmit, Watch, Watchers
 from holdfast.runtime.scribe import Scribe
@@ -86,6 +87,7 @@ class App:
             journal=journal,
             clock=self._clock,
             scribe=scribe,
+            gate=Gate(self._clock, self._settings.model_calls_max),
             tenant=self._tenant,
             settings=self._settings,
             watchers=Watchers(self._on_emit),

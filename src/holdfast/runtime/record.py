@@ -2,21 +2,33 @@
 
 Invariants
 1. `state` holds every event that was added; nothing of it may leave before `write` came back.
-2. After a refusal (a lost lease, a store that does not answer) nothing more is written.
+2. Before any other event stands what the agent has had of its open streams.
+3. After a refusal (a lost lease, a store that does not answer) nothing more is written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from holdfast.core.events import Address, Event, Kind, StepKind
+from holdfast.core.events import Address, Effect, Event, Kind, StepKind
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, MailWaiting
 from holdfast.protocols import BODY_IN_ROW_MAX, Append, Lease
 from holdfast.runtime.settings import Services
 
-OUTCOMES = frozenset({Kind.STEP_SUCCEEDED, Kind.STEP_FAILED, Kind.QUESTION_CLOSED, Kind.NOTE_WRITTEN})
+OUTCOMES = frozenset(
+    {Kind.STEP_SUCCEEDED, Kind.STEP_FAILED, Kind.STEP_STREAMED, Kind.QUESTION_CLOSED, Kind.NOTE_WRITTEN}
+)
+
+
+class Stream(Protocol):
+    """An answer that its caller gets while it comes in."""
+
+    address: Address
+
+    def take_part(self) -> bytes:
+        """What the caller has had of it since the last time."""
 
 _NO_BLOBS: Mapping[int, str] = {}
 
@@ -40,6 +52,8 @@ class Record:
         """See `scribe.Writer`; kept by the driver."""
         self.asked: Callable[[], int] = int
         """How many calls the agent has made; the driver's machine counts them."""
+        self.streams: list[Stream] = []
+        """Those that are open: whatever is recorded next may follow from what was read of them."""
         self.large: dict[int, bytes] = {}
         """See `scribe.Writer`: by place among the unwritten."""
         self._blobs: dict[int, str] = {}
@@ -59,6 +73,12 @@ class Record:
 
     def add(self, event: Event) -> None:
         """Take an event in; it is written with the next `write`."""
+        for stream in self.streams:
+            if stream.address != event.address and (part := stream.take_part()):
+                self._add(Event(Kind.STEP_STREAMED, self.now(), stream.address, StepKind.MODEL, Effect.READ, body=part))
+        self._add(event)
+
+    def _add(self, event: Event) -> None:
         if event.kind in OUTCOMES:
             event = event._replace(asked=self.asked())
         self.state.apply(event)

@@ -67,6 +67,15 @@ class Silence:
         self.touch()
 
     @contextmanager
+    def moves(self) -> Iterator[None]:
+        """Within the block something of ours is under way, such as a wait for a turn."""
+        self.began(is_write=False)
+        try:
+            yield
+        finally:
+            self.ended(is_write=False)
+
+    @contextmanager
     def waits(self, address: Address, why: Why, until: float | None) -> Iterator[None]:
         """Within the block this step waits on us."""
         self.waiting_for[address] = (why, until)

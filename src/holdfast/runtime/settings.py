@@ -11,6 +11,7 @@ from holdfast.protocols import Clock, Journal
 
 if TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
+    from holdfast.runtime.gate import Gate
     from holdfast.runtime.progress import Watchers
     from holdfast.runtime.scribe import Scribe
 
@@ -39,6 +40,8 @@ class Settings:
     """Of these, runs of agents that are a plain `def`: each holds a thread."""
     verify_s: float = 30.0
     """Time box of one `verify`."""
+    model_calls_max: int = 64
+    """Model calls that one app has under way at once; the others wait for their turn."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class Services:
     journal: Journal
     clock: Clock
     scribe: Scribe
+    gate: Gate
     tenant: str
     settings: Settings
     watchers: Watchers

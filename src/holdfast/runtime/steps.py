@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -21,8 +22,9 @@ from holdfast.core import doubt
 from holdfast.core.accept import DOUBT_OPTIONS
 from holdfast.core.budget import overshoot
 from holdfast.core.command import Call, Execute, describe
-from holdfast.core.events import ONE_TOOL_CALL, Charge, Effect, Event, Kind, StepKind, meta
+from holdfast.core.events import ONE_TOOL_CALL, Address, Charge, Effect, Event, Kind, StepKind, meta
 from holdfast.core.failure import Failure, FailureKind
+from holdfast.core.fallback import next_model
 from holdfast.core.heads import Status, Why
 from holdfast.core.policy import Again, GiveUp, InDoubt, Retry, after_crash, after_failure
 from holdfast.core.slot import Slot
@@ -43,6 +45,33 @@ class Attempted(NamedTuple):
     """More for the outcome's meta."""
     error: BaseException | None = None
     """The live exception, for `__cause__`."""
+    is_told: bool = False
+    """The caller has had part of it, so this failure is the outcome whatever the policy says."""
+
+
+class Begun(NamedTuple):
+    """An attempt that may begin: its intent, if it needs one, is committed."""
+
+    address: Address
+    key: str
+    """The idempotency key; empty where the plan needs none."""
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way to perform a step. A model call may have several, one a model, tried in order."""
+
+    attempt: Callable[[Begun], Awaitable[Attempted]]
+    """Raises nothing but cancellation."""
+    reservation: Charge = ONE_TOOL_CALL
+    refusal: str = ""
+    """Why it may not be sent at all (an unknown price); the run is stopped with it."""
+    name: str = ""
+    is_elsewhere: bool = False
+    """At another host, or by another account, than the way before it."""
+    turn: Callable[[], AbstractAsyncContextManager[None]] | None = None
+    """Waits until it may begin, and is held until it is over."""
 
 
 class Verdict(NamedTuple):
@@ -73,17 +102,19 @@ class Attempts:
     call: Call
     args: bytes
     retry: Retry
-    attempt: Callable[[str, int], Awaitable[Attempted]]
-    """(idempotency key, number of the attempt) → what it came to. Raises nothing but cancellation."""
+    ways: tuple[Way, ...]
     needs_key: bool = True
     """False: the attempt gets an empty key, which saves making it."""
     window_s: float = float("inf")
-    reservation: Charge = ONE_TOOL_CALL
-    refusal: str = ""
-    """Why it may not be sent at all (an unknown price); the run is stopped with it."""
     verify: Callable[[str], Awaitable[Verdict]] | None = None
     misfit: Callable[[bytes], str] = lambda body: ""
     """Why a result that somebody else gave cannot be this step's; empty when it can."""
+    intent: Callable[[Address], tuple[bytes | None, dict[str, Any]]] | None = None
+    """Body and facts of an intent; the arguments and none when absent."""
+    tried: int = 0
+    """Attempts that equal calls before this one have made for it."""
+    cut_off: Callable[[Slot], Attempted] | None = None
+    """What it came to when the process ended after the caller had had part of it."""
 
     @property
     def is_write(self) -> bool:
@@ -97,9 +128,6 @@ class Attempts:
 
     async def perform(self, driver: Calls, command: Execute) -> None:
         """See `Performance`."""
-        if self.refusal:
-            driver.stop(Status.STOPPED, self.refusal)
-            await driver.never()
         await _Attempting(driver, self, command).run()
 
 
@@ -113,9 +141,14 @@ class _Attempting:
         self.effect = plan.call.effect
         slot = command.recovered
         self.logical = slot.logical if slot else 1
-        self.number = slot.attempt if slot else 0
+        self.number = slot.attempt if slot else plan.tried
         self.began_at = slot.begun_at if slot else None
         self.recovered = slot
+        self.place, self.base = _place_in(slot, len(plan.ways))
+
+    @property
+    def way(self) -> Way:
+        return self.plan.ways[self.place]
 
     async def run(self) -> None:
         if self.recovered is not None and not await self._recover(self.recovered):
@@ -137,10 +170,17 @@ class _Attempting:
             return True
         if not slot.is_in_flight:
             return True
+        if slot.streamed and self.plan.cut_off is not None:
+            attempted = self.plan.cut_off(slot)
+            facts = attempted.failure.facts() if attempted.failure is not None else {}
+            facts["is_told"] = True
+            await self._conclude(Kind.STEP_FAILED, attempted, facts)
+            return False
         if slot.failures and slot.failures[-1].attempt == slot.attempt:  # it had ended unknown before the crash
             return await self._settle()
+        attempt = slot.attempt - self.base
         decision = after_crash(
-            self.effect, self.plan.retry, attempt=slot.attempt, age_s=self._age_s(), window_s=self.plan.window_s
+            self.effect, self.plan.retry, attempt=attempt, age_s=self._age_s(), window_s=self.plan.window_s
         )
         if isinstance(decision, InDoubt):
             return await self._settle()
@@ -159,10 +199,21 @@ class _Attempting:
     # --- one attempt -----------------------------------------------------------------------------------------
 
     async def _attempt(self) -> Attempted:
-        driver, plan = self.driver, self.plan
+        turn = self.way.turn
+        if turn is None:
+            return await self._begin()
+        async with AsyncExitStack() as held:
+            with self.driver.silence.moves():
+                await held.enter_async_context(turn())
+            return await self._begin()
+
+    async def _begin(self) -> Attempted:
+        driver, plan, way = self.driver, self.plan, self.way
+        if way.refusal:
+            driver.stop(Status.STOPPED, way.refusal)
         if driver.is_stopping:
             await driver.never()
-        await driver.reserve(plan.reservation)
+        await driver.reserve(way.reservation)
         self.number += 1
         if self.began_at is None:
             self.began_at = driver.record.now()
@@ -170,9 +221,7 @@ class _Attempting:
         is_again = slot is not None and slot.is_in_flight  # the intent also settles what was reserved before a crash
         has_intent = plan.needs_intent or driver.reads_open > 0 or is_again
         if has_intent:
-            facts = plan.call.intended()
-            intent = self._event(Kind.STEP_INTENDED, charge=plan.reservation, meta=facts, body=plan.args)
-            driver.record.add(intent)
+            self._intend(way)
             await driver.write()
         if driver.services.is_fenced():
             await driver.lost(LeaseLost("This worker's lease has run out. Nothing was begun; another worker goes on."))
@@ -181,7 +230,7 @@ class _Attempting:
         driver.silence.began(is_write=is_write)
         try:
             key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
-            return await plan.attempt(key, self.number)
+            return await way.attempt(Begun(self.address, key, self.number))
         except asyncio.CancelledError:
             if not driver.is_closing:
                 self._note_given_up()
@@ -190,12 +239,21 @@ class _Attempting:
             driver.silence.ended(is_write=is_write)
             driver.reads_open -= not has_intent
 
+    def _intend(self, way: Way) -> None:
+        plan, driver = self.plan, self.driver
+        body, facts = (plan.args, {}) if plan.intent is None else plan.intent(self.address)
+        facts = facts | plan.call.intended()
+        if self.place:
+            facts |= {"way": [self.place, self.base], "by": way.name}
+        written = meta(**facts) if facts else ""
+        driver.record.add(self._event(Kind.STEP_INTENDED, charge=way.reservation, body=body, meta=written))
+
     def _note_given_up(self) -> None:
         """Its caller no longer waits, so the attempt was cut short: what was sent was sent, and stays charged."""
         text = "its caller no longer waited"
         failure = Failure(FailureKind.INTERRUPTED, "CancelledError", text, text, because=text)
         facts = meta(**failure.facts())
-        self.driver.record.add(self._event(Kind.ATTEMPT_FAILED, charge=self.plan.reservation, meta=facts))
+        self.driver.record.add(self._event(Kind.ATTEMPT_FAILED, charge=self.way.reservation, meta=facts))
 
     async def _failed(self, attempted: Attempted, failure: Failure) -> bool:
         """Decide and write what follows a failed attempt. True: make the next one."""
@@ -204,16 +262,26 @@ class _Attempting:
         slot = driver.state.slots.get(self.address)
         if slot is not None and slot.is_unknown and self.effect.is_write:  # this "no" says nothing about the one before
             failure = replace(failure, is_definite=False)
-        decision = after_failure(
-            self.effect,
-            failure,
-            self.plan.retry,
-            attempt=self.number,
-            elapsed_s=self._age_s(),
-            window_s=self.plan.window_s,
-            draw=clock.draw(),
-        )
+        decision: Again | GiveUp | InDoubt
+        if attempted.is_told:
+            decision = GiveUp(f"{failure.because}; its caller has had part of it")
+        else:
+            decision = after_failure(
+                self.effect,
+                failure,
+                self.plan.retry,
+                attempt=self.number - self.base,
+                elapsed_s=self._age_s(),
+                window_s=self.plan.window_s,
+                draw=clock.draw(),
+            )
         facts = (attempted.facts or {}) | failure.facts() | {"because": decision.because}
+        if attempted.is_told:
+            facts["is_told"] = True
+        if because := self._falls_back(failure, decision, attempted):
+            self.place, self.base = self.place + 1, self.number
+            decision = Again(0.0, because)
+            facts |= {"because": because, "way": [self.place, self.base], "next": self.way.name}
         if isinstance(decision, GiveUp):
             await self._conclude(Kind.STEP_FAILED, attempted, facts)
             return False
@@ -231,6 +299,13 @@ class _Attempting:
             return await self._settle()
         await self._wait(Why.RETRY, retry_at)
         return True
+
+    def _falls_back(self, failure: Failure, decision: Again | GiveUp | InDoubt, attempted: Attempted) -> str:
+        """Why the next way is taken; empty when it is not."""
+        ways = self.plan.ways
+        if attempted.is_told or self.place + 1 >= len(ways):
+            return ""
+        return next_model(failure, decision, is_elsewhere=ways[self.place + 1].is_elsewhere)
 
     async def _conclude(self, kind: Kind, attempted: Attempted, facts: dict[str, Any]) -> None:
         driver = self.driver
@@ -341,3 +416,16 @@ class _Attempting:
         asked = slot.doubt.facts["id"] if slot.doubt is not None else ""
         with driver.silence.waits(self.address, Why.IN_DOUBT, None):
             await driver.answered(asked)
+
+
+def _place_in(slot: Slot | None, ways: int) -> tuple[int, int]:
+    """Which way was under way, and how many attempts were made before it was taken; the last one if the record
+    names one that the code no longer has."""
+    if slot is None:
+        return 0, 0
+    latest = slot.failures[-1] if slot.failures else None
+    intent = slot.intent
+    is_newer = latest is not None and (intent is None or latest.attempt >= intent.attempt)
+    event = latest if is_newer else intent
+    place, base = event.facts.get("way", (0, 0)) if event is not None and '"way"' in event.meta else (0, 0)
+    return min(place, ways - 1), base

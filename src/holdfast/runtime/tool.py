@@ -22,7 +22,7 @@ from holdfast.runtime.attempt import alone, attempted, attempted_on, verified
 from holdfast.runtime.facts import is_stronger, rebuilt, safe
 from holdfast.runtime.signature import Arguments, Signature
 from holdfast.runtime.spec import Calling, Definite, EffectName, Spec, make_spec
-from holdfast.runtime.steps import Attempted, Attempts, Verdict
+from holdfast.runtime.steps import Attempted, Attempts, Begun, Verdict, Way
 from holdfast.runtime.thread import loop_elsewhere, run_blocking
 
 P = ParamSpec("P")
@@ -189,10 +189,10 @@ def _plan(
     inside = current.Place(where.driver, where.scope, spec.effect, spec.name)
     home = loop_elsewhere(where.driver.loop) if spec.is_async else None
 
-    async def attempt(key: str, number: int) -> Attempted:
+    async def attempt(begun: Begun) -> Attempted:
         if home is None or home.is_closed():  # when its caller is gone, the next attempt is made on ours
-            return await attempted(spec, calling(key), inside)
-        return await attempted_on(home, spec, calling(key), inside)
+            return await attempted(spec, calling(begun.key), inside)
+        return await attempted_on(home, spec, calling(begun.key), inside)
 
     async def verify(key: str) -> Verdict:
         limit_s = where.driver.services.settings.verify_s
@@ -209,7 +209,7 @@ def _plan(
         call=call,
         args=call.shown,
         retry=spec.retry,
-        attempt=attempt,
+        ways=(Way(attempt=attempt),),
         needs_key=needs_key,
         window_s=spec.window_s,
         verify=verify if asked is not None else None,

@@ -1,0 +1,188 @@
+"""The one door of an HTTP client, `send`: which requests are steps of a run, and which pass untouched.
+
+It is `send` and not a transport below it: so a client that has another transport, a proxy or hooks is seen too, a
+replayed call is not logged as a request, and redirects belong to the attempt.
+
+Invariants
+1. What is no POST to a model, or not inside a run, passes untouched.
+2. Inside another step's body a call belongs to that step and passes; so does everything under `detached`.
+3. A model call that has lost its run is refused, for it would cost money without a record.
+4. A call from a thread or another loop is answered on its run's loop; a sync client on that very loop is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from types import ModuleType
+from typing import Any
+
+from holdfast.core.command import Call
+from holdfast.core.events import ONE_TOOL_CALL, Effect, StepKind
+from holdfast.errors import RunContextLost, Unencodable, UsageError
+from holdfast.models.answer import Broken, Reply, failure_of, failure_without, rebuilt, recorded
+from holdfast.models.call import Answered, Provider
+from holdfast.models.channel import Channel, streaming_response
+from holdfast.models.endpoint import is_model_host, provider_of
+from holdfast.models.options import Options
+from holdfast.models.package import error_of, response_of, surfaced
+from holdfast.models.sender import Send
+from holdfast.models.wire import Asking, memory_of, serve
+from holdfast.runtime import current
+from holdfast.runtime.facts import safe
+from holdfast.runtime.steps import Attempted, Attempts, Begun, Way
+
+RETRIES = "x-stainless-retry-count"
+"""How often the SDK has tried this call again by itself."""
+ON_THE_LOOP = (
+    "A sync model client was used on the event loop's own thread, which it would block for as long as the model takes. "
+    "Nothing was sent. Use the async client, or `await asyncio.to_thread(…)`, or a sync agent (`def`, not `async def`)."
+)
+Served = Reply | Broken | Channel | None
+Straight = Callable[[], Any]
+
+
+def wanted(request: Any) -> tuple[current.Place, Provider | None] | None:
+    """Where this request belongs, and whose call it is; None: it passes untouched."""
+    if request.method != "POST":
+        return None
+    provider = provider_of(request.method, request.url.path, request.headers)
+    here = current.place()
+    if provider is None and (here is None or not _is_of_a_model(request, here)):
+        return None
+    try:
+        where = current.place_for(provider.NAME if provider is not None else "a model's host", Effect.ONCE)
+    except RunContextLost as lost:
+        raise surfaced(lost) from None
+    return None if where is None or where.inside is not None else (where, provider)
+
+
+def _is_of_a_model(request: Any, here: current.Place) -> bool:
+    netloc = request.url.netloc.decode("ascii", "replace")
+    return is_model_host(request.url.host) or netloc in memory_of(here.driver).hosts
+
+
+async def send_async(
+    package: ModuleType, request: Any, stream: bool, options: Options, send: Send, straight: Straight
+) -> Any:
+    """`AsyncClient.send`."""
+    found = wanted(request)
+    if found is None:
+        return await straight()
+    where, provider = found
+    body = await request.aread()
+    answering = _answering(request, body, where, provider, options, send)
+    loop = where.driver.loop
+    if asyncio.get_running_loop() is loop:
+        served = await answering
+    else:
+        served = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answering, loop))
+    response = _response(package, served, request, where, is_sync=False)
+    if not stream:
+        await response.aread()
+    return response
+
+
+def send_sync(package: ModuleType, request: Any, stream: bool, options: Options, send: Send, straight: Straight) -> Any:
+    """`Client.send`."""
+    found = wanted(request)
+    if found is None:
+        return straight()
+    where, provider = found
+    if where.driver.bridge.is_own_thread:
+        raise surfaced(UsageError(ON_THE_LOOP))
+    body = request.read()
+    served = where.driver.bridge.wait(_answering(request, body, where, provider, options, send))
+    response = _response(package, served, request, where, is_sync=True)
+    if not stream:
+        response.read()
+    return response
+
+
+def _answering(
+    request: Any, body: bytes, where: current.Place, provider: Provider | None, options: Options, send: Send
+) -> Coroutine[Any, Any, Served]:
+    retries = request.headers.get(RETRIES, "0")
+    is_retry = retries.isdecimal() and int(retries) > 0
+    caller = _caller()
+
+    async def answering() -> Served:
+        if provider is not None:
+            asking = Asking(provider, str(request.url), request.headers, body, caller, is_retry)
+            served = await serve(asking, where, options, send)
+            if served is not None:
+                return served
+        return await _read_step(request, body, where, options, send)
+
+    return answering()
+
+
+def _caller() -> int:
+    """The task, or the thread, that asks: an SDK tries again in the one that it is called in."""
+    try:
+        return id(asyncio.current_task())
+    except RuntimeError:
+        return threading.get_ident()
+
+
+def _response(package: ModuleType, served: Served, request: Any, where: current.Place, *, is_sync: bool) -> Any:
+    if isinstance(served, Channel):
+        return streaming_response(package, served, request, is_sync=is_sync)
+    if isinstance(served, Broken):
+        live = where.driver.live_errors.get(served.address) if served.address is not None else None
+        raise error_of(package, served, request) from live
+    assert served is not None
+    return response_of(package, served, request)
+
+
+# --- other requests to a model's host --------------------------------------------------------------------------
+
+
+async def _read_step(request: Any, body: bytes, where: current.Place, options: Options, send: Send) -> Reply | Broken:
+    """A file, a batch, a count of tokens: recorded, so that replay does not send it again."""
+    path, shown = request.url.path, f"{request.url.host}{request.url.path}, {len(body)} bytes"
+    call = Call(
+        where.scope,
+        f"POST {path}",
+        _digest(request.headers, body),
+        StepKind.TOOL,
+        Effect.READ,
+        safe(shown, 200).encode(),
+    )
+
+    async def attempt(begun: Begun) -> Attempted:
+        try:
+            async with asyncio.timeout(options.timeout_s):
+                return await _sent(send)
+        except Exception as error:  # the step itself: whatever a client, a hook or a proxy raises is a fact
+            return Attempted(None, ONE_TOOL_CALL, failure_without(error), error=error)
+
+    driver = where.driver
+    outcome = driver.replayed(call)
+    if outcome is None:
+        plan = Attempts(call=call, args=call.shown, retry=options.retry, ways=(Way(attempt=attempt),), needs_key=False)
+        outcome = await driver.step(plan)
+    return rebuilt(outcome)
+
+
+async def _sent(send: Send) -> Attempted:
+    opened = await send(None)
+    try:
+        raw = b"".join([chunk async for chunk in opened.chunks()])
+    finally:
+        await opened.close()
+    answered = Answered(opened.status, is_object=True)
+    failure = failure_of(answered, opened.headers)
+    try:
+        return Attempted(recorded(opened.status, opened.headers, raw), ONE_TOOL_CALL, failure)
+    except Unencodable as large:
+        return Attempted(None, ONE_TOOL_CALL, failure_without(large))
+
+
+def _digest(headers: Mapping[str, str], body: bytes) -> str:
+    """Of the body, without the random boundary that separates its parts."""
+    _, _, boundary = headers.get("content-type", "").partition("boundary=")
+    plain = body.replace(boundary.strip('"').encode(), b"") if boundary else body
+    return hashlib.sha256(plain).hexdigest()[:32]

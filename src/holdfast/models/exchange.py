@@ -1,0 +1,245 @@
+"""One attempt of a model call: a request is sent, and what came of it becomes data.
+
+Invariants
+1. An attempt never raises, but for a cancellation: what became of it is a fact for the record.
+2. Every attempt is charged: by its usage, nothing but the call where it certainly did no work, else its reservation.
+3. Once a reader has had part of an answer it is not asked for again by itself: a break is told as what it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from holdfast.core.events import Charge, Effect
+from holdfast.core.failure import Failure, FailureKind
+from holdfast.errors import Unencodable
+from holdfast.journal.tags import SIZE_MAX
+from holdfast.models.answer import ERRORS, broke_off, failure_of, failure_without, is_unsent, kept_of, recorded
+from holdfast.models.call import Answered, Asked, Provider, Usage
+from holdfast.models.channel import Channel
+from holdfast.models.pricing import ModelPrice
+from holdfast.models.sender import Opened, Send, Variant
+from holdfast.models.sse import Splitter
+from holdfast.runtime.facts import safe
+from holdfast.runtime.steps import Attempted, Begun
+
+T = TypeVar("T")
+
+DRAIN_S = 0.25
+"""How long the end of a stream is waited for after its last event, so that the connection can be used again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """How one model is asked."""
+
+    provider: Provider
+    asked: Asked
+    effect: Effect
+    model: str
+    price: ModelPrice | None
+    worst: Charge
+    timeout_s: float
+    send: Send
+    variant: Variant | None
+    channel: Channel | None
+    """Where a stream is passed on; None: read it whole."""
+    told: Callable[[Mapping[str, str], float | None], None]
+    """Is told the headers of each answer, and the wait that they ask for."""
+
+    async def attempt(self, begun: Begun) -> Attempted:
+        """See `Way`."""
+        got = _Got()
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                return await self._exchange(begun, got)
+        except asyncio.CancelledError:
+            if not self._has_left():
+                raise
+            return self._left(got)
+        except TimeoutError as late:
+            text = f"no whole answer within {self.timeout_s:g} s"
+            return self._lost(got, Failure(FailureKind.TRANSIENT, "ReadTimeout", text, text, because=text), late)
+        except _TooLarge:
+            return self._unreadable(f"more than {SIZE_MAX >> 20} MiB", got)
+        except _Failed as failed:
+            return self._lost(got, failure_without(failed.error, self.effect), failed.error)
+        finally:
+            if self.channel is not None:
+                self.channel.received()
+
+    async def _exchange(self, begun: Begun, got: _Got) -> Attempted:
+        if self.channel is not None:
+            self.channel.receive(begun.address)
+        opened = await _theirs(self.send(self.variant))
+        try:
+            if self.asked.is_stream and 200 <= opened.status < 300 and _is_events(opened):
+                return await self._stream(opened, got)
+            await got.all_of(opened)
+            return self._concluded(self.provider.answered(opened.status, bytes(got.data)), opened, got)
+        finally:
+            await _theirs(opened.close())
+
+    async def _stream(self, opened: Opened, got: _Got) -> Attempted:
+        channel, splitter, is_held = self.channel, Splitter(), False
+        parts = opened.chunks()
+        while (chunk := await _next(parts, DRAIN_S if is_held else None)) is not None:
+            got.add(chunk)
+            passing = b""
+            for raw, event in splitter.feed(chunk):
+                is_held = is_held or self.provider.ends(event)
+                passing += b"" if is_held else raw
+            if passing and channel is not None:
+                if not channel.opened.done():
+                    channel.open(opened.status, kept_of(opened.headers))
+                channel.pass_on(passing)
+        answered = self.provider.streamed(opened.status, bytes(got.data))
+        if answered.is_object and not answered.is_complete and not answered.error:
+            return self._lost(got, broke_off("RemoteProtocolError", "the stream ended before the answer did"), None)
+        return self._concluded(answered, opened, got)
+
+    # --- what it came to ---------------------------------------------------------------------------------------
+
+    def _concluded(self, answered: Answered, opened: Opened, got: _Got) -> Attempted:
+        failure = failure_of(answered, opened.headers, self.effect)
+        self.told(opened.headers, None if failure is None else failure.retry_after_s)
+        has_told = self._has_told()
+        try:
+            status = opened.status if has_told else answered.status
+            body = recorded(status, opened.headers, bytes(got.data))
+        except Unencodable as large:
+            return self._unreadable(large.what, got)
+        if failure is None:
+            return Attempted(body, self._charge(answered), facts=self._facts(answered, opened))
+        did_no_work = opened.status >= 300 and _did_no_work(answered)
+        charge = Charge(model_calls=1) if did_no_work else self.worst
+        return Attempted(body, charge, failure, self._facts(answered, opened), is_told=has_told)
+
+    def _lost(self, got: _Got, failure: Failure, error: Exception | None) -> Attempted:
+        """It ended without a whole answer; what a reader has had of it is kept."""
+        if self._has_told() and self.channel is not None:
+            known = failure.error in ERRORS
+            cut = broke_off(failure.error if known else "ReadError", failure.text)
+            return Attempted(self._prefix(), self.worst, cut, error=error, is_told=True)
+        charge = Charge(model_calls=1) if error is not None and is_unsent(error) else self.worst
+        return Attempted(None, charge, failure, error=error)
+
+    def _left(self, got: _Got) -> Attempted:
+        """Its reader closed it: what that had of it is the outcome."""
+        task, channel = asyncio.current_task(), self.channel
+        assert task is not None and channel is not None
+        task.uncancel()
+        facts = {"model": safe(self.model, 200), "closed": channel.ended_by}
+        return Attempted(self._prefix(), self.worst, facts=facts)
+
+    def _prefix(self) -> bytes:
+        assert self.channel is not None
+        return recorded(self.channel.status, self.channel.headers, self.channel.data)
+
+    def _unreadable(self, what: str, got: _Got) -> Attempted:
+        text = f"the answer cannot be recorded: {what}"
+        failure = Failure(FailureKind.INVALID, "DecodingError", text, text, because="the answer is too large")
+        return self._lost(got, failure, None)
+
+    def _has_told(self) -> bool:
+        return self.channel is not None and self.channel.opened.done()
+
+    def _has_left(self) -> bool:
+        channel = self.channel
+        return channel is not None and bool(channel.ended_by) and not channel.driver.is_closing
+
+    def _charge(self, answered: Answered) -> Charge:
+        """What a success cost; its reservation when it does not say."""
+        usage = answered.usage
+        if usage is None:
+            return self.worst
+        return Charge(
+            model_calls=1,
+            tokens=usage.tokens,
+            usd_nano=0 if self.price is None else self.price.cost_nano(usage),
+        )
+
+    def _facts(self, answered: Answered, opened: Opened) -> dict[str, Any]:
+        """For the outcome: who was asked, who answered, and at which prices, so that nobody prices it again."""
+        usage, price = answered.usage, self.price
+        told = {
+            "model": self.model,
+            "served": answered.served,
+            "stop_reason": answered.stop_reason,
+            "request_id": next((opened.headers[n] for n in ("request-id", "x-request-id") if n in opened.headers), ""),
+        }
+        return {name: safe(value, 200) for name, value in told.items() if value} | {
+            "usage": None if usage is None else _counted(usage),
+            "price": None if price is None else price.facts(),
+        }
+
+
+def _counted(usage: Usage) -> dict[str, Any]:
+    """The usage without the parts that are nothing."""
+    return {name: count for name, count in usage._asdict().items() if count or name in ("input", "output")}
+
+
+class _Got:
+    """What has come in of an answer."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        self.data += chunk
+        if len(self.data) > SIZE_MAX:
+            raise _TooLarge
+
+    async def all_of(self, opened: Opened) -> None:
+        parts = opened.chunks()
+        while (chunk := await _next(parts, None)) is not None:
+            self.add(chunk)
+
+
+class _TooLarge(Exception):
+    """The answer is larger than a value may be."""
+
+
+class _Failed(Exception):
+    """The HTTP client raised this."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+async def _theirs(call: Awaitable[T]) -> T:
+    """The step itself: whatever a client, a hook or a proxy raises is a fact about it. What we raise is not."""
+    try:
+        return await call
+    except TimeoutError:  # our own time is up
+        raise
+    except Exception as error:  # the HTTP client's code
+        raise _Failed(error) from error
+
+
+async def _next(parts: AsyncIterator[bytes], wait_s: float | None) -> bytes | None:
+    """The next part, None at the end, or when it does not come in time."""
+    try:
+        async with asyncio.timeout(wait_s):
+            return await _theirs(anext(parts))
+    except _Failed as failed:
+        if isinstance(failed.error, StopAsyncIteration):
+            return None
+        raise
+    except TimeoutError:
+        if wait_s is None:
+            raise
+        return None
+
+
+def _is_events(opened: Opened) -> bool:
+    return opened.headers.get("content-type", "").lower().startswith("text/event-stream")
+
+
+def _did_no_work(answered: Answered) -> bool:
+    """Whether the provider itself refused. A 5xx without its error body may be a gateway that did not wait."""
+    return bool(answered.error) or (400 <= answered.status < 500 and answered.status not in (408, 409, 425))
