@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from holdfast.models.client import http_client as http_client
     from holdfast.models.client import instrument as instrument
     from holdfast.models.client import uninstrument as uninstrument
-    from holdfast.models.options import Fallback as Fallback
     from holdfast.models.for_model import ForModel as ForModel
     from holdfast.models.for_model import for_model as for_model
+    from holdfast.models.options import Fallback as Fallback
     from holdfast.models.toolset import Toolset as Toolset
     from holdfast.runtime.agent import Agent as Agent
     from holdfast.runtime.agent import agent as agent

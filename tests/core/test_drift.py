@@ -38,7 +38,7 @@ def started() -> Event:
 
 def intent(call: Call, n: int = 0) -> Event:
     where = Address(*call[:3], n)
-    return Event(Kind.STEP_INTENDED, 1.0, where, call.step, call.effect, 1, 1, meta=call.intended())
+    return Event(Kind.STEP_INTENDED, 1.0, where, call.step, call.effect, 1, 1, meta=meta(**call.intended()))
 
 
 def done(call: Call, body: str, n: int = 0, asked: int = 0) -> Event:

@@ -49,7 +49,7 @@ class Turn:
         usage = facts.get("usage")
         if usage is None or facts.get("model") != self.asked.model:
             return None
-        return sum(usage.get(part, 0) for part in ("input", "cache_read", "cache_write"))
+        return int(sum(usage.get(part, 0) for part in ("input", "cache_read", "cache_write")))
 
     def follows(self, other: Turn) -> bool:
         """Whether this is the other one with more, or no more, messages."""
@@ -123,7 +123,7 @@ class Conversations:
         if best is None:
             return raw, facts
         number, change = best
-        return change.new, facts | {"base": number, "head": change.head, "tail": change.tail}
+        return change.new, facts | {"base": [number, change.head, change.tail]}
 
     def _number(self, turn: Turn) -> int:
         """Number of the intent that holds exactly these bytes, 0 when there is none."""
@@ -148,8 +148,8 @@ def request_of(events: Sequence[Event], number: int) -> bytes:
         facts = event.facts
         if "base" not in facts:
             break
-        changes.append(Difference(facts["head"], facts["tail"], event.body))
-        number = facts["base"]
+        number, head, tail = facts["base"]
+        changes.append(Difference(head, tail, event.body))
     raw = event.body
     for change in reversed(changes):
         raw = change.applied(raw)
