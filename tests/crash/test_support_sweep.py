@@ -21,14 +21,12 @@ from typing import Any, NamedTuple
 
 import httpx2
 import pytest
-from anthropic import DefaultAsyncHttpxClient
 
 import holdfast as hf
 from holdfast.core.events import Effect, Event, Kind, StepKind
 from holdfast.core.state import State, fold
 from holdfast.journal.codec import decode
 from holdfast.journal.open import open_journal
-from holdfast.models import pool
 from holdfast.models.conversation import request_of
 from holdfast.protocols import Journal
 from holdfast.runtime.clock import SystemClock
@@ -149,7 +147,13 @@ class Refunds(Scenario):
         }
         os.environ.update(services)
         self.support.http.event_hooks = {"request": [_point_at_effect]}
-        pool.DefaultAsyncHttpxClient = lambda: DefaultAsyncHttpxClient(event_hooks={"request": [_point_at_call]})  # type: ignore[attr-defined,assignment]
+        send = httpx2.AsyncHTTPTransport.handle_async_request
+
+        async def sent(self: Any, request: httpx2.Request) -> httpx2.Response:
+            await _point_at_call(request)
+            return await send(self, request)
+
+        httpx2.AsyncHTTPTransport.handle_async_request = sent  # type: ignore[method-assign]
         clock = SystemClock()
         engine = journal(open_journal(place.store, clock=clock.now))
         app = hf.App(engine, settings=SETTLED, clock=clock, config=EXAMPLES / "holdfast.toml")
