@@ -20,6 +20,8 @@ from holdfast.models.call import Asked, Provider
 
 KEPT_MAX = 8
 BYTES_MAX = 64 << 20
+SAVING_MIN = 1024
+"""A request is stored whole, for people to read, unless this many bytes are saved."""
 
 
 @dataclass(slots=True, eq=False)
@@ -116,9 +118,10 @@ class Conversations:
         best: tuple[int, Difference] | None = None
         for other in reversed([*self._kept, turn]):
             number = self._number(other)
-            if number and (best is None or len(best[1].new) > 1024):
+            if number and (best is None or len(best[1].new) > SAVING_MIN):
                 change = difference(raw, other.body.raw)
-                if len(change.new) < len(best[1].new if best is not None else raw):
+                whole = len(raw) - SAVING_MIN if best is None else len(best[1].new)
+                if len(change.new) < whole:
                     best = (number, change)
         if best is None:
             return raw, facts

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from holdfast.models import anthropic, openai_chat, openai_embeddings, openai_responses
+from holdfast.models import anthropic, gemini, openai_chat, openai_embeddings, openai_responses
 from holdfast.models.call import Provider
 
-PROVIDERS: tuple[Provider, ...] = (anthropic, openai_chat, openai_responses, openai_embeddings)
+PROVIDERS: tuple[Provider, ...] = (anthropic, openai_chat, openai_responses, openai_embeddings, gemini)
 HOSTS = re.compile(
     r"api\.anthropic\.com|api\.openai\.com|[\w-]+\.(openai|services\.ai|cognitiveservices)\.azure\.com"
     r"|generativelanguage\.googleapis\.com|([\w-]+-)?aiplatform\.googleapis\.com"

@@ -21,6 +21,7 @@ from holdfast.models.answer import ERRORS, broke_off, failure_of, failure_withou
 from holdfast.models.call import Answered, Asked, Provider, Usage
 from holdfast.models.channel import Channel
 from holdfast.models.pricing import ModelPrice
+from holdfast.models.ratelimit import request_id
 from holdfast.models.sender import Opened, Send, Variant
 from holdfast.models.sse import Splitter
 from holdfast.runtime.facts import safe
@@ -169,7 +170,7 @@ class Exchange:
             "model": self.model,
             "served": answered.served,
             "stop_reason": answered.stop_reason,
-            "request_id": next((opened.headers[n] for n in ("request-id", "x-request-id") if n in opened.headers), ""),
+            "request_id": request_id(opened.headers),
         }
         return {name: safe(value, 200) for name, value in told.items() if value} | {
             "usage": None if usage is None else _counted(usage),

@@ -35,6 +35,7 @@ from holdfast.models.conversation import Conversations, Turn
 from holdfast.models.exchange import Exchange
 from holdfast.models.options import Fallback, Options
 from holdfast.models.pricing import ModelPrice, Prices
+from holdfast.models.ratelimit import limits_of
 from holdfast.models.sender import Send, Variant
 from holdfast.runtime.current import Place
 from holdfast.runtime.facts import safe
@@ -246,7 +247,7 @@ class _Serving:
         account, gate = _account(host, headers), self.driver.services.gate
 
         def told(answered: Mapping[str, str], retry_after_s: float | None) -> None:
-            gate.told(account, [], retry_after_s)
+            gate.told(account, limits_of(answered, self.driver.record.now()), retry_after_s)
 
         exchange = Exchange(
             provider=provider,

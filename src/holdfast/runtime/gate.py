@@ -20,6 +20,8 @@ class Standing(Protocol):
     """What a provider says is left of one of its limits."""
 
     @property
+    def what(self) -> str: ...
+    @property
     def remaining(self) -> int: ...
     @property
     def resets_at(self) -> float: ...
@@ -71,7 +73,11 @@ class Gate:
         if retry_after_s is not None:
             self._not_before[account] = now + min(retry_after_s, WAIT_S_MAX)
         for standing in standings:
-            self._left[account] = (standing.remaining, min(standing.resets_at, now + WAIT_S_MAX))
+            until = min(standing.resets_at, now + WAIT_S_MAX)
+            if standing.what == "requests":
+                self._left[account] = (standing.remaining, until)
+            elif standing.remaining == 0:  # of tokens: how many the next call takes, nobody knows before
+                self._not_before[account] = max(until, self._not_before.get(account, 0.0))
 
     async def _sleep(self, wait_s: float) -> None:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -30,6 +30,7 @@ class Stream(Protocol):
     def take_part(self) -> bytes:
         """What the caller has had of it since the last time."""
 
+
 _NO_BLOBS: Mapping[int, str] = {}
 
 
