@@ -153,6 +153,34 @@ def test_a_put_that_fails_stops_its_run_and_loses_nothing(tmp_path: Path) -> Non
     journal.close()
 
 
+def test_an_app_that_closes_while_a_large_value_is_put_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Lost: a thread that writes to a closed store, and a task that nobody waits for, at each shutdown under load."""
+    journal = Slow(tmp_path / "store.db")
+    is_being_put, may_go_on = threading.Event(), threading.Event()
+    journal.put = lambda: (is_being_put.set(), may_go_on.wait(60))[0]
+    settings = hf.Settings(drain_s=0.05, close_s=0.05, quiet_s=0.02)
+
+    async def fetch() -> str:
+        return TEXT
+
+    @hf.agent(name="cut", budget=hf.Budget(tool_calls=9))
+    async def cut(run: hf.Run, given: str) -> int:
+        return len(await run.step("fetch", fetch))
+
+    async def main() -> set[Any]:
+        async with hf.App(journal, agents=[cut], settings=settings) as app:
+            await app.start(cut, "", key="k")
+            while not is_being_put.is_set():
+                await asyncio.sleep(0)
+            asyncio.get_running_loop().call_later(0.3, may_go_on.set)
+        assert may_go_on.is_set(), "the app waited for the value"
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(main()) == set()
+    assert hf.App(journal).run_sync(cut, "", key="k") == len(TEXT)
+    journal.close()
+
+
 class Large(Scenario):
     """One run whose input and result are large, killed everywhere."""
 
