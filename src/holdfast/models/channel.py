@@ -35,9 +35,13 @@ class Channel:
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
         self.address = Address("", "", "", 0)
+        self.asked = 0
+        """See `record.Stream`."""
         self.status = 0
         self.headers: dict[str, str] = {}
         self.opened: asyncio.Future[None] = driver.loop.create_future()
+        self.on_break: Callable[[], None] = lambda: None
+        """Told when the reader is told that it broke off."""
         self.ended_by = ""
         """`CLOSED` or `CANCELLED` once the reader has gone before the end."""
         self._data = bytearray()
@@ -64,6 +68,7 @@ class Channel:
         """The answer has begun: from here on there is a reader, who gets whatever happens."""
         self.status, self.headers = status, dict(headers)
         self.opened.set_result(None)
+        self.asked = self.driver.machine.asked
         self.driver.machine.opened(self.address)
         self.driver.record.streams.append(self)
 
@@ -106,6 +111,8 @@ class Channel:
         """What came since the last time, empty at the end; or how it broke off."""
         while self._had == len(self._data):
             if self._is_over and not self._is_endless:
+                if self._broken is not None:
+                    self.on_break()
                 return self._broken or b""
             self._news = self.driver.loop.create_future()
             try:

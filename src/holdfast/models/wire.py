@@ -126,7 +126,7 @@ class _Serving:
         if failed is not None:
             tried = self._tried(failed)
             if not tried:
-                return rebuilt(failed)
+                return self._told(failed)
         outcome = self.driver.replayed(self.call)
         if outcome is None:
             self.call = self.call._replace(tail=self.turn.body.tail(), history=self.turn.body.history)
@@ -150,6 +150,9 @@ class _Serving:
 
     def _concluded(self, outcome: Event) -> Reply | Broken | Channel:
         self._remember(outcome)
+        return self._told(outcome)
+
+    def _told(self, outcome: Event) -> Reply | Broken | Channel:
         told = rebuilt(outcome)
         return self._replayed(told, outcome) if self.turn.asked.is_stream else told
 
@@ -169,10 +172,14 @@ class _Serving:
     def _replayed(self, told: Reply | Broken, outcome: Event) -> Reply | Broken | Channel:
         """A recorded stream that did not come to its end is read up to there."""
         ended_by = outcome.facts.get("closed", "") if '"closed"' in outcome.meta else ""
-        begun = told.reply if isinstance(told, Broken) else told if ended_by else None
+        if isinstance(told, Broken):
+            begun = told.reply if '"is_told"' in outcome.meta else None
+        else:
+            begun = told if ended_by else None
         if begun is None:
             return told
         channel = Channel(self.driver)
+        channel.on_break = partial(self._remember, outcome)
         channel.status, channel.headers = begun.status, begun.headers
         channel.finish(begun.body, told if isinstance(told, Broken) else None, ended_by)
         return channel
@@ -200,6 +207,7 @@ class _Serving:
         if task.cancelled():  # the run is closing, and takes the reader along
             return
         self._remember(task.result())
+        channel.on_break = partial(self._remember, task.result())
         told = rebuilt(task.result())
         if isinstance(told, Broken):
             channel.finish(told.reply.body if told.reply is not None else b"", told)

@@ -26,6 +26,8 @@ class Stream(Protocol):
     """An answer that its caller gets while it comes in."""
 
     address: Address
+    asked: int
+    """How many calls the agent had made when it got the beginning."""
 
     def take_part(self) -> bytes:
         """What the caller has had of it since the last time."""
@@ -81,7 +83,8 @@ class Record:
 
     def _add(self, event: Event) -> None:
         if event.kind in OUTCOMES:
-            event = event._replace(asked=self.asked())
+            opened = (stream.asked for stream in self.streams if stream.address == event.address)
+            event = event._replace(asked=next(opened, None) or self.asked())
         self.state.apply(event)
         if event.body is not None and len(event.body) > BODY_IN_ROW_MAX:
             self.large[len(self._unwritten)] = event.body
