@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse, IncompleteRead, RemoteDisconnected
@@ -20,7 +21,7 @@ import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from openai import AsyncOpenAI, OpenAI
 
-from holdfast.testing.model_server import ModelServer, script, text, tool_use
+from holdfast.testing.model_server import ModelServer, Reply, Request, script, text, tool_use
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 TEXT = "It comes on Monday, in the morning, as long as the roads are free of snow."
@@ -416,6 +417,14 @@ def test_counts_that_are_no_numbers_are_passed_on(api: str, server: ModelServer)
 # --- planning ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("api", APIS)
+def test_headers_can_be_planned_for_any_answer(api: str, server: ModelServer) -> None:
+    """Lost: that a client slows down by what a provider says with a success."""
+    server.fault(on=1, headers={"x-ratelimit-remaining-requests": "0"})
+    with asked(server, api) as response:
+        assert (response.status, response.headers["x-ratelimit-remaining-requests"]) == (200, "0")
+
+
 def test_faults_can_be_put_together(server: ModelServer) -> None:
     """Lost: the failures of real life, which seldom come alone."""
     expected = whole("chat")
@@ -485,6 +494,27 @@ async def test_cancelling_a_consumer_is_seen_as_hanging_up() -> None:
         await asyncio.to_thread(server.wait_for, 2, until="hung_up")
         assert [each.hung_up for each in server.requests] == [True, True]
         assert [each.status for each in server.requests] == [200, 200]
+
+
+def test_an_answer_nobody_waited_for_was_not_paid_in_vain() -> None:
+    """Lost: that a run which died in the middle of a stream, and asks again, is not blamed for it."""
+    going = threading.Event()
+
+    def policy(request: Request) -> Reply:
+        if request.n == 1:
+            going.wait(20)
+        return text(TEXT)
+
+    with ModelServer(policy) as server:
+        with closing(HTTPConnection(urlsplit(server.url).netloc, timeout=20)) as connection:
+            connection.request("POST", PATHS["chat"], json.dumps(body_of("chat")), HEADERS)
+            server.wait_for(1)
+        going.set()
+        server.wait_for(1, until="hung_up")
+        for _ in range(2):
+            with asked(server, "chat") as response:
+                response.read()
+        assert [each.repeated for each in server.requests] == [False, False, True]
 
 
 def test_an_answer_that_was_read_is_no_hanging_up(server: ModelServer) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -137,6 +138,38 @@ def test_chat_runs_a_tool_conversation(gpt: OpenAI) -> None:
     assert said.message.content == f"{LONG}Hello refund=done 0; mail=done 1"
 
 
+def raw_lines(resource: Any, **body: Any) -> list[str]:
+    """The lines of a stream as they were sent."""
+    with resource.with_streaming_response.create(model="m", stream=True, **body) as response:
+        return [line for line in response.iter_lines() if line]
+
+
+def kinds(lines: list[str]) -> list[str]:
+    """The kinds of events, each run of the same kind once."""
+    named = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+    return [kind for kind, _ in groupby(named)]
+
+
+def test_openai_streams_come_as_the_real_sequence_of_events(gpt: OpenAI) -> None:
+    """Else a parser of events would be tested against another grammar."""
+    lines = raw_lines(gpt.chat.completions, messages=HELLO, tools=CHAT_TOOLS)
+    assert lines.pop() == "data: [DONE]" and all(line.startswith("data: {") for line in lines)
+    deltas = [json.loads(line.removeprefix("data: "))["choices"][0] for line in lines]
+    assert deltas[0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
+    assert deltas[-1]["delta"] == {} and deltas[-1]["finish_reason"] == "tool_calls"
+    assert {choice["finish_reason"] for choice in deltas[:-1]} == {None}
+    begun = [call for choice in deltas for call in choice["delta"].get("tool_calls", []) if "id" in call]
+    assert [(call["index"], call["function"]) for call in begun] == [
+        (0, {"name": "refund", "arguments": ""}),
+        (1, {"name": "mail", "arguments": ""}),
+    ]
+    call = ["output_item.added", "function_call_arguments.delta", "function_call_arguments.done", "output_item.done"]
+    said = ["output_text.delta", "output_text.done", "content_part.done", "output_item.done"]
+    sequence = ["created", "in_progress", "output_item.added", "content_part.added", *said, *call, *call, "completed"]
+    lines = raw_lines(gpt.responses, input=HELLO, tools=RESPONSES_TOOLS)
+    assert kinds(lines) == [f"response.{kind}" for kind in sequence]
+
+
 async def test_the_async_sdks_stream_too(server: ModelServer) -> None:
     """Else only half of the users could test."""
 
@@ -256,6 +289,8 @@ def test_embeddings_are_the_same_for_the_same_text(gpt: OpenAI) -> None:
     one, two = (each.embedding for each in first.data)
     assert one == pytest.approx(floats.data[0].embedding, abs=1e-6) and one != two and len(one) == 8
     assert sum(number * number for number in one) == pytest.approx(1.0, abs=1e-5)
+    raw = gpt.embeddings.with_raw_response.create(model="m", input=["a", "b"]).http_response.json()
+    assert isinstance(raw["data"][0]["embedding"], str), "base64, as the SDK asks for"
     assert (first.usage.prompt_tokens, first.usage.total_tokens) == (19, 19)
 
 

@@ -95,7 +95,7 @@ def changed(fault: Fault, reply: Reply) -> Reply:
     if fault.usage is not None:
         is_laid_over = not isinstance(fault.usage, str) and not isinstance(usage, str)
         usage = {**usage, **fault.usage} if is_laid_over else fault.usage  # type: ignore[dict-item]
-    return replace(reply, content=content, usage=usage)
+    return replace(reply, content=content, usage=usage, headers={**reply.headers, **(fault.headers or {})})
 
 
 def _call(fault: Fault, block: dict[str, Any]) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class ModelServer:
 
         Instead of an answer, unseen by the policy: `drop` closes the connection without a byte; `status` is an
         error in the form of the API, with `type`, `code`, `message`, `details`, `headers` and `retry_after_s`;
-        `billing` is the 429 that says that the money ran out.
+        `billing` is the 429 that says that the money ran out. `headers` alone are added to the usual answer.
 
         In what the model says: `tool_name` and `tool_arguments` (any text) stand in every tool call of the reply;
         `usage` is laid over the reply's, or "missing".
