@@ -358,6 +358,20 @@ def test_fresh_begins_what_is_held_and_gives_the_record_up() -> None:
     assert again.unexplained("it returned") is None
 
 
+def test_fresh_also_gives_up_what_was_abandoned() -> None:
+    """Lost: the abandoned record has the new one's tail, and the run is held again at its next crash."""
+    old, lost = model("a1", "T1"), model("b1", "T2")
+    log = [*recorded(old, "A"), intent(lost), abandoned(lost)]
+    replay = machine(*log, on_drift="fresh")
+    replay.ask(model("c", "T2", name="other"))
+    given_up = replay.rest_fresh()
+    assert given_up == [at("a1"), at("b1")]
+    fresh = Event(Kind.DRIFT_FOUND, 3.0, meta=meta(rule="fresh", recorded=[list(a) for a in given_up]))
+    again = machine(*log, fresh, *recorded(model("b2", "T2"), "B2", asked=1))
+    again.ask(model("b3", "T2"))
+    assert found(again) == [(at("b3"), at("b2"), "B2")]
+
+
 def test_hold_gives_nothing_up() -> None:
     replay = machine(*recorded(model("a1", "T1"), "A"))
     replay.ask(model("a2", "changed"))

@@ -160,16 +160,18 @@ class Machine:
         """After a silence: the held model calls that certainly are recorded ones, whatever drifted in their prompts."""
         if not any(ask.call.tail for ask in self._held):
             return []
-        state, places = self.state, self._places
-        records = [*self._unused.models(), *(s for s in forsaken(state, places) if s.step is StepKind.MODEL)]
-        before = awaited_no(state, places, [*self._queued, *self._unused.kept()])
+        records = [*self._unused.models(), *self._forsaken_models()]
+        before = awaited_no(self.state, self._places, [*self._queued, *self._unused.kept()])
         found = matches(self._held, records, before=before, asked=self.asked)
         return [self._moved(ask, slot.address) for ask, slot in found]
 
     def rest_fresh(self) -> list[Address]:
         """After a long silence: recorded model calls that are given up, so that held ones begin as new (`ready`)."""
-        scopes = [ask.call.scope for ask in self._held if ask.call.step is StepKind.MODEL]
-        return self._unused.excuse(scopes) if self._is_fresh else []
+        scopes = {ask.call.scope for ask in self._held if ask.call.step is StepKind.MODEL}
+        if not self._is_fresh or not scopes:
+            return []
+        forsaken = [slot.address for slot in self._forsaken_models() if slot.address.scope in scopes]
+        return [*self._unused.excuse(scopes), *forsaken]
 
     def rest_block(self) -> Block | None:
         """After a long silence: why the calls that are held may not go on, if there are any."""
@@ -293,6 +295,9 @@ class Machine:
         asked, live = ask.address, self._places.move(ask.address, recorded)
         ask.address = recorded
         return Match(ask, asked, self._decide(ask, live))
+
+    def _forsaken_models(self) -> list[Slot]:
+        return [slot for slot in forsaken(self.state, self._places) if slot.step is StepKind.MODEL]
 
     def _has_grown(self, calls: list[Call]) -> bool:
         """Whether one of these goes on from the model call that is due in its scope, which nobody has asked for."""
