@@ -162,6 +162,26 @@ def test_two_that_ask_for_one_record_are_held() -> None:
     assert found(replay) == []
 
 
+def test_a_call_that_gave_up_while_it_was_held_is_still_in_the_way() -> None:
+    """Lost: the record is that one's; a branch that asks the same for the first time takes it."""
+    replay = machine(intent(model("a")))
+    held, _ = replay.ask(model("a'"))
+    replay.gave_up(held)
+    replay.ask(model("b'"))
+    assert found(replay) == []
+    again, _ = replay.ask(model("a'"))
+    assert again.address == held.address and found(replay) == [], "two ask"
+
+
+def test_an_equal_call_after_it_gave_up_is_that_call_again() -> None:
+    replay = machine(intent(model("v1")))
+    held, _ = replay.ask(model("v2"))
+    replay.gave_up(held)
+    replay.state.apply(abandoned(model("v2")))
+    replay.ask(model("v2"))
+    assert found(replay) == [(at("v2"), at("v1"), "begins")]
+
+
 def test_different_tails_are_found_together_and_answered_in_recorded_order() -> None:
     replay = machine(
         intent(model("a1", "TA")),
@@ -444,9 +464,10 @@ def test_facts_of_a_call_come_back_from_the_record() -> None:
 
 @dataclass(frozen=True)
 class Say:
-    """A model call about this."""
+    """A model call about this; an impatient caller gives up at some time, and goes on."""
 
     about: str
+    is_impatient: bool = False
 
 
 @dataclass(frozen=True)
@@ -480,6 +501,7 @@ class Process:
         """Model calls begun here, by place in the program."""
         self.under_way: list[tuple[Address, Call]] = []
         self._clock = count()
+        self._impatient: set[str] = set()
         self._waiting: dict[Ask, tuple[str, Branch]] = {}
         self._runnable: list[tuple[str, Branch, str | None]] = [("", self._branch("", self.program), None)]
         self._joins: dict[str, tuple[str, Branch, int]] = {}
@@ -489,10 +511,27 @@ class Process:
         while True:
             while self._runnable:
                 self._turn(next(choices) % len(self._runnable))
-            if self.under_way:
-                self._complete(next(choices) % len(self.under_way))
-            elif not self._rest():
+            choice = next(choices)
+            if self.under_way and choice % 3:
+                self._complete(choice % len(self.under_way))
+            elif not self._give_up(choice) and not self.under_way and not self._rest():
                 return
+
+    def _give_up(self, choice: int) -> bool:
+        """The timer of an impatient caller rings."""
+        waiting = [(ask, *where) for ask, where in self._waiting.items() if where[0] in self._impatient]
+        if not waiting:
+            return False
+        ask, here, branch = waiting[choice % len(waiting)]
+        del self._waiting[ask]
+        if self.machine.gave_up(ask):
+            self._append(abandoned(ask.call)._replace(address=ask.address))
+        self.under_way = [(address, call) for address, call in self.under_way if address != ask.address]
+        if not ask.is_void and ask.address in self.state.slots:
+            self.machine.performing(ask.address, is_performed=False)
+        self._runnable.append((here.rpartition(".")[0], branch, "gave up"))
+        self._pump()
+        return True
 
     def _branch(self, path: str, program: Program) -> Branch:
         for place, item in enumerate(program):
@@ -502,7 +541,9 @@ class Process:
                     yield here, [self._branch(f"{here}/{n}", branch) for n, branch in enumerate(branches)]
                 case Look(name):
                     yield here, tool(f"{name} {here}")  # equal calls in any order are another law's
-                case Say(about):
+                case Say(about, is_impatient):
+                    if is_impatient:
+                        self._impatient.add(here)
                     yield here, model(f"{self.number}:{next(self._clock)}", about)
 
     def _turn(self, index: int) -> None:
@@ -562,6 +603,7 @@ class Process:
         found = self.machine.rest_tail()
         for match in found:
             self._append(drift(match.asked, match.ask.address))
+            self.steps[self._waiting[match.ask][0]] = match.ask.address
             self._tell(match.ask, match.command)
         self._pump()
         if not found and (order := self.machine.rest_order()) is not None:
@@ -575,7 +617,9 @@ class Process:
         self.state.apply(event)
 
 
-ITEMS = st.builds(Say, st.sampled_from("xyzw")) | st.builds(Look, st.sampled_from("ab"))
+ITEMS = st.builds(Say, st.sampled_from("xyzw"), st.integers(0, 3).map(lambda n: n == 3)) | st.builds(
+    Look, st.sampled_from("ab")
+)
 PROGRAMS: st.SearchStrategy[Program] = st.recursive(
     st.lists(ITEMS, max_size=4).map(tuple),
     lambda inner: st.lists(
@@ -589,7 +633,7 @@ CHOICES = st.lists(st.integers(0, 11), max_size=50)
 def choosing(order: list[int]) -> Iterator[int]:
     yield from order
     while True:
-        yield 0
+        yield 1
 
 
 @given(PROGRAMS, CHOICES, st.integers(0, 99), CHOICES, st.integers(0, 99), CHOICES)
@@ -605,22 +649,30 @@ def test_law_each_call_gets_its_own_answer_or_is_held(
     live = Process(program, 1)
     live.run(choosing(order))
     second = Process(program, 2, live.events[: 1 + cut % len(live.events)])
-    checked(second, live.steps, choosing(then))
+    owners = {here: {address} for here, address in live.steps.items()}
+    checked(second, owners, choosing(then))
     third = Process(program, 3, second.events[: 1 + cut_again % len(second.events)])
-    checked(third, live.steps | second.steps, choosing(after))
+    for here, address in second.steps.items():
+        owners.setdefault(here, set()).add(address)
+    checked(third, owners, choosing(after))
 
 
-def checked(process: Process, owners: dict[str, Address], choices: Iterator[int]) -> None:
-    """Let it run. owners: which step each place in the program is, by the processes before."""
+def checked(process: Process, owners: dict[str, set[Address]], choices: Iterator[int]) -> None:
+    """Let it run. owners: which steps each place in the program was, in the processes before.
+
+    A place has more than one when a call that was given up was begun anew, since nothing else was recorded.
+    """
     kept = {address: slot.outcome and slot.outcome.body for address, slot in process.state.slots.items()}
+    awaited = {address for address, slot in process.state.slots.items() if not slot.abandoned}
     process.run(choices)
     for here, address in process.steps.items():
-        owned = owners.get(here)
-        if address in kept or owned in kept:
-            assert address == owned, f"{here} took the step of another, or began anew what it had"
+        owned = owners.get(here, set())
+        if address in kept or owned & awaited:
+            assert address in owned, f"{here} took the step of another, or began anew what it had"
     for here, answer in process.answers.items():
-        if (said := kept.get(owners.get(here, at("")))) is not None:
-            assert answer == said.decode(), f"{here} had another answer"
+        said = {kept[address] for address in owners.get(here, set()) if address in awaited} - {None}
+        if said:
+            assert answer.encode() in said, f"{here} had another answer"
 
 
 def test_law_is_not_vacuous() -> None:

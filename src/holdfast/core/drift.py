@@ -5,7 +5,8 @@ in its tail (the messages from the last assistant turn on, what is generated mas
 
 Rules
 1. It takes the **one** recorded call of its scope with its tail that nobody has asked for, and only when no other
-   call that is held there has that tail. Where there are several of either, nothing is certain, and nobody gets it.
+   call that is held there has that tail, or had it until its caller gave up: the record may be that one's. Where
+   there are several of either, nothing is certain, and nobody gets it.
 2. A record counts as long as nobody asked for it, also one whose caller gave up then: it may still be asked for.
 3. A record that was begun after an outcome (or after the giving up of a call) that nobody has got yet is not given:
    it may belong to the branch that waits for that. Nor one whose outcome came after more calls than were made now:
@@ -36,14 +37,16 @@ class Match(NamedTuple):
     """None: it waits for its turn."""
 
 
-def matches(held: Sequence[Ask], records: Iterable[Slot], *, before: float, asked: int) -> list[tuple[Ask, Slot]]:
+def matches(
+    held: Sequence[Ask], gone: Sequence[Ask], records: Iterable[Slot], *, before: float, asked: int
+) -> list[tuple[Ask, Slot]]:
     """The calls that certainly are recorded steps, in recorded order.
 
-    records: model calls that nobody asked for. before: number of the first event that somebody may still wait for.
-    asked: calls made so far.
+    gone: calls that were held until their caller gave up. records: model calls that nobody asked for. before: number
+    of the first event that somebody may still wait for. asked: calls made so far.
     """
     asks: defaultdict[tuple[str, str], list[Ask]] = defaultdict(list)
-    for ask in held:
+    for ask in (*held, *gone):
         if ask.call.step is StepKind.MODEL and ask.call.tail:
             asks[ask.call.scope, ask.call.tail].append(ask)
     slots: defaultdict[tuple[str, str], list[Slot]] = defaultdict(list)
@@ -52,7 +55,7 @@ def matches(held: Sequence[Ask], records: Iterable[Slot], *, before: float, aske
     found = []
     for key, (ask, *more) in asks.items():
         likely = [slot for slot in slots[key] if slot.address[:3] != ask.address[:3]]  # another n is rule 1's to give
-        if not more and len(likely) == 1 and _is_certain(ask.call, likely[0], before, asked):
+        if not more and ask not in gone and len(likely) == 1 and _is_certain(ask.call, likely[0], before, asked):
             found.append((ask, likely[0]))
     return sorted(found, key=lambda pair: pair[1].first_no)
 

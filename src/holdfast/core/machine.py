@@ -52,6 +52,8 @@ class Machine:
         """Calls made so far; goes onto each outcome that is recorded."""
         self._queued: dict[Address, Ask] = {}
         self._held: list[Ask] = []
+        self._gone: dict[Address, Ask] = {}
+        """Calls that were held until their caller gave up; an equal one takes such a place again."""
 
     # --- what the driver reports -------------------------------------------------------------------------------
 
@@ -127,6 +129,7 @@ class Machine:
         self._queued.pop(ask.address, None)
         if ask in self._held:
             self._held.remove(ask)
+            self._gone[ask.address] = ask
         return not ask.is_void
 
     @property
@@ -162,7 +165,7 @@ class Machine:
             return []
         records = [*self._unused.models(), *self._forsaken_models()]
         before = awaited_no(self.state, self._places, [*self._queued, *self._unused.kept()])
-        found = matches(self._held, records, before=before, asked=self.asked)
+        found = matches(self._held, [*self._gone.values()], records, before=before, asked=self.asked)
         return [self._moved(ask, slot.address) for ask, slot in found]
 
     def rest_fresh(self) -> list[Address]:
@@ -242,6 +245,7 @@ class Machine:
     def _decide_new(self, ask: Ask, live: Live) -> Command | None:
         if live.is_performed:
             return None
+        self._gone.pop(ask.address, None)
         if self._unused.explains(ask.call):
             return Execute(ask.address)
         self._held.append(ask)
