@@ -150,6 +150,17 @@ def test_an_hours_cache_is_seen() -> None:
     assert not request(system='he said "1h"', cache_control={"type": "ephemeral"}).keeps_long
 
 
+def test_speed_and_region_are_seen() -> None:
+    """Both cost more."""
+    assert [request(**head).tier for head in ({}, {"speed": "fast"}, {"speed": "fast", "inference_geo": "us"})] == [
+        "",
+        "fast",
+        "fast us",
+    ]
+    assert usage(input_tokens=1, output_tokens=1, inference_geo="us") == Usage(1, 1, tier="us")
+    assert usage(input_tokens=1, output_tokens=1, inference_geo="not_available", speed="standard") == Usage(1, 1)
+
+
 def test_a_stream_is_seen() -> None:
     """It is passed on while it comes."""
     assert request(stream=True).is_stream

@@ -15,6 +15,7 @@ from holdfast.models.bounds import (
     Media,
     Window,
     input_max,
+    may_keep_long,
     output_max,
     rounds,
     weigh,
@@ -87,6 +88,12 @@ def test_the_output_is_what_is_asked_for_else_the_models_most() -> None:
     assert output_max(Asked("m", 10, 7), WINDOW) == 7
     assert output_max(Asked("m", 10, 0), WINDOW) == 0
     assert output_max(Asked("m", 10, None), WINDOW) == 100
+
+
+def test_an_hours_cache_is_found_anywhere_in_a_request() -> None:
+    """Frameworks put it on the last message."""
+    assert may_keep_long(b'{"messages":[{"content":[{"cache_control":{"type":"ephemeral","ttl":"1h"}}]}]}')
+    assert not may_keep_long(b'{"messages":[{"content":"he said \\"1h\\""}]}')
 
 
 @pytest.mark.parametrize(

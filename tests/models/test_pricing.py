@@ -207,6 +207,15 @@ def test_another_tier_of_service_costs_what_it_costs() -> None:
     assert price.cost_nano(Usage(1_000, 100, tier="default")) == 1_000 * 2_500 + 100 * 15_000
 
 
+def test_a_region_has_a_surcharge() -> None:
+    """A tenth on all tokens, also on those of a fast answer; not on searches."""
+    usage = Usage(1_000, 100, searches=1)
+    assert stated().cost_nano(usage._replace(tier="us")) == 3_300_000 + 1_650_000 + 10_000_000
+    price = found("openai", "gpt-5.4")
+    assert price.cost_nano(Usage(1_000, 0, tier="fast us")) == 5_500_000
+    assert price.worst_nano(input=1_000, output=0, keeps_long=False, searches=0, tier="fast us") == 5_500_000
+
+
 def test_sound_and_pictures_cost_more() -> None:
     """As text, an answer in pictures would be under-counted twelve times."""
     assert found("google", "gemini-2.5-flash").cost_nano(Usage(1_000, 0, sound_input=400)) == 600 * 300 + 400 * 1_000
@@ -251,7 +260,7 @@ _usages = st.builds(
     sound_input=_count,
     sound_output=_count,
     picture_output=_count,
-    tier=st.sampled_from(["", "fast", "odd"]),
+    tier=st.sampled_from(["", "fast", "us", "fast us", "odd"]),
 )
 
 

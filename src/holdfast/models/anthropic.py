@@ -209,8 +209,9 @@ def _usage(usage: Any) -> Usage | None:
 
 
 def _tier(holder: Mapping[str, Any]) -> str:
-    """The speed that is asked for, or was delivered, where it is not the ordinary one."""
-    return "fast" if holder.get("speed") == "fast" else ""
+    """What is asked for, or was delivered, beyond the ordinary: speed, and a region."""
+    words = ["fast"] * (holder.get("speed") == "fast") + ["us"] * (holder.get("inference_geo") == "us")
+    return " ".join(words)
 
 
 def _one(usage: Mapping[str, Any]) -> tuple[int, ...] | None:

@@ -108,6 +108,12 @@ def rounds(uses: list[int | None]) -> int:
     return ROUNDS if None in uses or not uses else max(1, said + 1)
 
 
+def may_keep_long(raw: bytes) -> bool:
+    """Whether a request, as it is sent, may write a cache that is kept for an hour. It is looked for in all its bytes:
+    fast, and at worst too much is reserved."""
+    return b'"1h"' in raw
+
+
 class Media(NamedTuple):
     """A picture, a sound or a document in a message."""
 

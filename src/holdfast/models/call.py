@@ -34,7 +34,7 @@ class Usage(NamedTuple):
     picture_output: int = 0
     """Those of `output` that are pictures, or films."""
     tier: str = ""
-    """The tier of service that it was billed at, where the provider says so: `fast`, `priority`, `flex`."""
+    """The tier of service that it was billed at, where the provider says so: `fast`, `priority`, `flex`, `us`."""
 
     @property
     def tokens(self) -> int:
@@ -52,7 +52,7 @@ class Asked(NamedTuple):
     """Upper bound of the output tokens, of all its answers together; None when the request does not bound it."""
     is_stream: bool = False
     keeps_long: bool = False
-    """It may write a cache that is kept for an hour."""
+    """Its head asks for a cache that is kept for an hour; a message may, too (`bounds.may_keep_long`)."""
     searches_max: int | None = 0
     """Web searches that the provider may make and bill one by one; None: any number."""
     tier: str = ""

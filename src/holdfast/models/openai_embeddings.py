@@ -19,12 +19,13 @@ NAME = "openai"
 STEP = "embeddings"
 HISTORY = ""
 
-_PATH = re.compile(r".*?(?:/openai/deployments/([^/]+))?/embeddings")
+_PATH = re.compile(r"(?:.*/v\d\w*|.*/openai(?:/deployments/([^/]+))?)?/embeddings")
+"""Not just any collection that somebody calls so."""
 
 
 def is_call(method: str, path: str, headers: Mapping[str, str]) -> bool:
     """See `Provider`."""
-    return method == "POST" and path.endswith("/embeddings")
+    return method == "POST" and _PATH.fullmatch(path) is not None
 
 
 def asked(head: Mapping[str, Any], path: str, size: int) -> Asked:

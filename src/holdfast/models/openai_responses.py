@@ -23,7 +23,8 @@ NAME = "openai"
 STEP = "responses"
 HISTORY = "input"
 
-_PATH = re.compile(r".*?(?:/openai/deployments/([^/]+))?/responses")
+_PATH = re.compile(r"(?:.*/v\d\w*|.*/codex|.*/openai(?:/deployments/([^/]+))?)?/responses")
+"""Not just any collection that somebody calls so."""
 _ENDS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 _OWN = ("apply_patch", "computer", "custom", "function", "local_shell", "namespace")
 """Tools that the caller runs."""
@@ -35,7 +36,7 @@ _NAMED = ("context_management", "conversation", "previous_response_id", "prompt"
 
 def is_call(method: str, path: str, headers: Mapping[str, str]) -> bool:
     """See `Provider`."""
-    return method == "POST" and path.endswith("/responses")
+    return method == "POST" and _PATH.fullmatch(path) is not None
 
 
 def asked(head: Mapping[str, Any], path: str, size: int) -> Asked:

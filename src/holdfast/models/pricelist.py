@@ -22,6 +22,8 @@ from holdfast.models.rates import ModelPrice, Rates, Tier
 
 _OTHER_UNITS = ("requests_kcount", "input_mchars", "audio_hours", "input_audio_hours", "output_audio_hours")
 """Of these a usage says nothing."""
+_VERSION = version("genai-prices")
+DAY_S = 86_400
 _BY_ID = {provider.id: provider for provider in providers}
 
 
@@ -33,8 +35,11 @@ def _provider_at(host: str) -> types.Provider | None:
     return None
 
 
-def listed(provider: str, model: str, host: str, at: float | None, search: Decimal) -> ModelPrice | None:
-    """The price of this model at this host, else at this provider. search: where the list has no price of one.
+@lru_cache(1_000)
+def listed(provider: str, model: str, host: str, day: int | None, search: Decimal) -> ModelPrice | None:
+    """The price of this model at this host, else at this provider.
+
+    day: since 1970, UTC; prices change with a day. search: the price of one, where the list has none.
 
     A gateway's name says whose model it is (`anthropic/claude-sonnet-5`), and that holds where the host says nothing.
     """
@@ -48,11 +53,10 @@ def listed(provider: str, model: str, host: str, at: float | None, search: Decim
     for place in (first, *(_BY_ID[known] for known in first.fallback_model_providers or () if known in _BY_ID)):
         found = _find(place.id, model.removeprefix(f"{place.id}/"))
         if found is not None:
-            return _price(place.id, found, at, search)
+            return _price(place.id, found, day, search)
     return None
 
 
-@lru_cache(1_000)
 def _find(provider: str, model: str) -> types.ModelInfo | None:
     for name in names_of(at_bedrock(model)):
         for is_exact in (True, False):
@@ -77,8 +81,8 @@ def _equals(match: types.MatchLogic) -> Iterator[str]:
             yield from _equals(clause)
 
 
-def _price(provider: str, model: types.ModelInfo, at: float | None, search: Decimal) -> ModelPrice | None:
-    tables = _in_force(model.prices, at)
+def _price(provider: str, model: types.ModelInfo, day: int | None, search: Decimal) -> ModelPrice | None:
+    tables = _in_force(model.prices, day)
     tiers = _tiers(tables)
     if tiers is None:
         return None
@@ -91,18 +95,17 @@ def _price(provider: str, model: types.ModelInfo, at: float | None, search: Deci
         if key in ("service_tier", "speed") and name != "default"
         if (made := _tiers([_over(table, variant.prices) for table in tables])) is not None
     }
-    source = f"genai-prices {version('genai-prices')}, {provider}"
-    return ModelPrice(model.id, source, tiers, max(searches, default=search), services)
+    return ModelPrice(model.id, f"genai-prices {_VERSION}, {provider}", tiers, max(searches, default=search), services)
 
 
-def _in_force(prices: Any, at: float | None) -> list[types.ModelPrice]:
-    """The prices that hold at this time; without a time all that ever hold. Cheaper hours of a day are left out."""
+def _in_force(prices: Any, day: int | None) -> list[types.ModelPrice]:
+    """The prices that hold on this day; without a day all that ever hold. Cheaper hours of a day are left out."""
     if not isinstance(prices, list):
         return [prices]
     dated = [one for one in prices if not isinstance(one.constraint, types.TimeOfDateConstraint)]
-    if at is None:
+    if day is None:
         return [one.prices for one in dated]
-    when = datetime.fromtimestamp(at, UTC)
+    when = datetime.fromtimestamp(day * DAY_S, UTC)
     active = [one.prices for one in dated if one.constraint is None or one.constraint.active(when)]
     return active[-1:]
 

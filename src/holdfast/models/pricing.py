@@ -50,12 +50,13 @@ class Prices:
 
     def _listed(self, provider: str, model: str, host: str, at: float | None) -> ModelPrice | None:
         try:
-            from holdfast.models.pricelist import listed  # heavy (0.2 s), and its package is optional
+            from holdfast.models.pricelist import DAY_S, listed  # heavy (0.2 s), and its package is optional
         except ModuleNotFoundError as missing:
             if missing.name != "genai_prices":
                 raise
             return None
-        return listed(provider, model, host, at, SEARCH.get(provider, _DEAREST_SEARCH))
+        day = None if at is None else int(at // DAY_S)
+        return listed(provider, model, host, day, SEARCH.get(provider, _DEAREST_SEARCH))
 
 
 def _stated(name: str, price: Price, search: Decimal) -> ModelPrice:

@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 
 from holdfast.models.call import Usage
 
+SURCHARGES = {"us": Decimal("1.1")}
+"""What a tier of service adds to every price of tokens, by its name: Anthropic's for a region
+(https://platform.claude.com/docs/en/about-claude/pricing#data-residency-pricing)."""
+
 
 class Rates(NamedTuple):
     """US dollars per million tokens, by what they are."""
@@ -74,18 +78,21 @@ class ModelPrice:
 
     def worst_nano(self, *, input: int, output: int, keeps_long: bool, searches: int, tier: str = "") -> int:
         """The most that a call within these bounds can cost, in 10⁻⁹ USD. tier: `Asked.tier`."""
+        named, factor = self._service(tier)
         reached = [
             reached.rates.worst_micro(input, output, keeps_long=keeps_long)
-            for tiers in (self.tiers, self.services.get(tier, ()))  # what asks for more may get the ordinary one
+            for tiers in (self.tiers, named)  # what asks for more may get the ordinary one
             for reached in tiers
             if reached.above < max(input, 1)
         ]
-        return math.ceil((max(reached) + self.search * searches * 1000) * 1000)
+        return math.ceil((max(reached) * factor + self.search * searches * 1000) * 1000)
 
     def cost_nano(self, usage: Usage) -> int:
         """What this usage costs, in 10⁻⁹ USD."""
-        rates = self._rates(usage)
-        return math.ceil((rates.usd_micro(usage) + self.search * usage.searches * 1000) * 1000)
+        given = usage.input + usage.cache_read + usage.cache_write
+        tiers, factor = self._service(usage.tier)
+        rates = next(tier.rates for tier in reversed(tiers) if tier.above < max(given, 1))
+        return math.ceil((rates.usd_micro(usage) * factor + self.search * usage.searches * 1000) * 1000)
 
     def facts(self) -> dict[str, Any]:
         """For the record, so that nobody prices the call again: every rate that may have been used."""
@@ -95,10 +102,11 @@ class ModelPrice:
             {"services": {name: _told(tiers) for name, tiers in self.services.items()}} if self.services else {}
         )
 
-    def _rates(self, usage: Usage) -> Rates:
-        given = usage.input + usage.cache_read + usage.cache_write
-        tiers = self.services.get(usage.tier, self.tiers)
-        return next(tier.rates for tier in reversed(tiers) if tier.above < max(given, 1))
+    def _service(self, tier: str) -> tuple[tuple[Tier, ...], Decimal]:
+        """The rates of this tier of service, the ordinary ones if it has none of its own, and its surcharge."""
+        words = tier.split()
+        named = next((self.services[word] for word in words if word in self.services), self.tiers)
+        return named, max((SURCHARGES[word] for word in words if word in SURCHARGES), default=Decimal(1))
 
 
 def _told(tiers: tuple[Tier, ...]) -> list[dict[str, Any]]:
