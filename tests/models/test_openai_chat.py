@@ -143,6 +143,7 @@ def test_a_completion_is_read() -> None:
         ({"prompt_tokens": 10, "completion_tokens": 5, "prompt_cache_hit_tokens": 4}, Usage(6, 5, 4)),
         (COUNTS | {"total_tokens": 40}, Usage(10, 30)),
         (COUNTS | {"prompt_tokens_details": {"cached_tokens": 11}}, None),
+        (COUNTS | {"prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 9}}, Usage(0, 5, 4, 6)),
         (COUNTS | {"prompt_tokens": -1}, None),
         (COUNTS | {"completion_tokens": "5"}, None),
         ({}, None),
