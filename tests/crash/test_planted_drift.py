@@ -38,7 +38,7 @@ from holdfast.journal.sqlite import SqliteJournal
 from holdfast.models import mask
 from holdfast.models.tail import tail_of
 from holdfast.runtime import current
-from holdfast.runtime.steps import Attempted, Attempts
+from holdfast.runtime.steps import Attempted, Attempts, Begun, Way
 
 QUICK = hf.Settings(quiet_s=0.02, park_s=0.06, poll_s=0.02)
 Patch = pytest.MonkeyPatch
@@ -72,12 +72,12 @@ class Model:
         prompt = f"{system or next(self._clock)} {conversation}"
         history = tuple("/".join(conversation[: n + 1]) for n in range(len(conversation)))
 
-        async def attempt(key: str, number: int) -> Attempted:
+        async def attempt(begun: Begun) -> Attempted:
             self.sent.append(conversation[-1])
             return Attempted(encode(f"{conversation[-1]} {len(self.sent)}"), Charge(model_calls=1))
 
         call = Call("", "model", prompt, StepKind.MODEL, Effect.READ, prompt.encode(), tail_of(messages), history)
-        plan = Attempts(call=call, args=encode(prompt), retry=hf.Retry(attempts=1), attempt=attempt)
+        plan = Attempts(call=call, args=encode(prompt), retry=hf.Retry(attempts=1), ways=(Way(attempt=attempt),))
         answer: str = decode((await place.driver.step(plan)).body or b"")
         return answer
 

@@ -16,7 +16,7 @@ from holdfast.errors import HistoryGrew, PolicyInvalid, RunBlocked
 from holdfast.journal.codec import decode, encode
 from holdfast.models.tail import tail_of
 from holdfast.runtime import current
-from holdfast.runtime.steps import Attempted, Attempts
+from holdfast.runtime.steps import Attempted, Attempts, Begun, Way
 from holdfast.views.show import show
 from holdfast.views.verdict import verdict
 
@@ -40,7 +40,7 @@ class Model:
         prompt = f"It is {next(self._clock)}. {conversation}"
         history = tuple("/".join(conversation[: n + 1]) for n in range(len(conversation)))
 
-        async def attempt(key: str, number: int) -> Attempted:
+        async def attempt(begun: Begun) -> Attempted:
             self.sent.append(question)
             answer = f"{question} {len(self.sent)}"
             if self.kills_at == question:
@@ -51,7 +51,9 @@ class Model:
 
         call = Call("", "model", prompt, StepKind.MODEL, Effect.READ, question.encode(), tail_of(messages), history)
         one = Charge(model_calls=1)
-        plan = Attempts(call=call, args=encode(prompt), retry=hf.Retry(attempts=1), attempt=attempt, reservation=one)
+        plan = Attempts(
+            call=call, args=encode(prompt), retry=hf.Retry(attempts=1), ways=(Way(attempt=attempt, reservation=one),)
+        )
         outcome = await place.driver.step(plan)
         answer: str = decode(outcome.body or b"")
         return answer
