@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import textwrap
@@ -426,3 +427,76 @@ def test_a_process_whose_sync_agent_never_returns_ends() -> None:
     """)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert (done.stdout, done.stderr, done.returncode) == ("left\n", "", 0)
+
+
+def test_a_parked_sync_agent_goes_on_in_its_thread(world: Any) -> None:
+    """Lost: an answer that comes while the thread is still there would run the agent a second time beside it."""
+    began: list[int] = []
+
+    @deploy
+    def agent(run: hf.Run, given: Any) -> Any:
+        began.append(threading.get_ident())
+        value = run.wait(run.ask("?")).value
+        return [value, threading.get_ident() == began[0]]
+
+    async def scenario(app: hf.App) -> Any:
+        run = await app.start(agent, None, key="k")
+        while world.head().status is not Status.SUSPENDED:
+            await asyncio.sleep(0.005)
+        await app.answer(run, world.question(), "yes", by="ann")
+        return await app.run(agent, None, key="k")
+
+    assert world.play(scenario, park_s=60.0) == ["yes", True]
+    assert len(began) == 1
+
+
+def test_a_budget_stops_a_sync_agent_and_resume_goes_on(world: Any) -> None:
+    """Lost: a cap that holds for async agents only; or a thread that sees it as an error of its tool."""
+    said: list[str] = []
+
+    @deploy
+    def agent(run: hf.Run, given: Any) -> Any:
+        try:
+            return [look(n) for n in range(4)]
+        except Exception as error:
+            said.append(repr(error))
+            raise
+
+    with pytest.raises(hf.BudgetExceeded):
+        world.run(agent, budget=hf.Budget(tool_calls=2))
+    assert said == []
+    world.resume(budget=hf.Budget(tool_calls=4))
+    assert world.run(agent) == [{"found": n} for n in range(4)]
+
+
+def test_killed_at_every_write_a_sync_agent_pays_once(quick: Any) -> None:
+    """Lost: a window in which a sync agent loses or repeats an effect, and an async one does not."""
+    paid: list[tuple[int, str]] = []
+
+    @hf.tool(effect="once", verify=lambda key, x: hf.Done(x) if (x, key) in paid else hf.NotDone())
+    def pay(x: int, *, idempotency_key: str = hf.INJECTED) -> int:
+        paid.append((x, idempotency_key))
+        return x
+
+    @deploy
+    def agent(run: hf.Run, given: Any) -> Any:
+        first = [look(1), pay(1)]
+        run.wait(run.note("half"))
+        return [*first, pay(2), run.wait(look_far(3))]
+
+    kills = 0
+    for is_written in (False, True):
+        for number in range(1, 20):
+            paid.clear()
+            world = type(quick)(None)
+            try:
+                result = world.run(
+                    agent, prepare=lambda journal, n=number, w=is_written: journal.die_at(n, is_written=w)
+                )
+            except world.Crash:
+                kills += 1
+                result = world.run(agent)
+            assert result == [{"found": 1}, 1, 2, {"far": 3}], (number, is_written)
+            assert [x for x, _ in paid] == [1, 2], (number, is_written)
+    assert kills >= 12
+    gc.collect()  # what dead processes left is ended here, not in the middle of whatever comes next
