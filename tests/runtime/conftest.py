@@ -129,6 +129,7 @@ class World:
         prepare: Callable[[Mortal], None] = lambda journal: None,
         may_leak: bool = False,
         clock: Any = None,
+        on_emit: Any = None,
         **settings: Any,
     ) -> Any:
         """One process that plays this scenario. Raises `Crash` when it died, and fails when it left a task behind."""
@@ -140,6 +141,7 @@ class World:
             serves=serves,
             settings=hf.Settings(**{**FAST, **settings}),
             clock=clock or self.clock,
+            on_emit=on_emit,
         )
 
         async def main() -> Any:

@@ -80,21 +80,35 @@ def test_nothing_is_told_again_on_replay(world: Any) -> None:
 
 def test_a_step_in_progress_tells_also_while_others_are_replayed(world: Any) -> None:
     """Lost: the bar of a download that began again while older outcomes were still to be handed out."""
-    watchers: list[Any] = []
+    runs: list[hf.Run] = []
+    was_replaying: list[bool] = []
+    seen: list[Any] = []
 
     @hf.tool(effect="read")
     async def load(x: int) -> int:
-        watchers[0].emit(f"loading {x}")
+        was_replaying.append(runs[-1].replaying)
+        runs[-1].emit(f"loading {x}")
+        if len(runs) == 1:
+            await asyncio.Event().wait()
         return x
 
     @deploy
     async def agent(run: hf.Run, given: Any) -> Any:
-        watchers[:] = [run]
-        return await load(1)
+        runs.append(run)
+        loading = asyncio.ensure_future(load(1))
+        await asyncio.sleep(0)
+        await run.note("a")
+        if len(runs) == 1:
+            raise world.Crash
+        return await loading
 
-    seen: list[Any] = []
-    app = hf.App("memory:", on_emit=lambda run, data: seen.append(data))
-    assert app.run_sync(agent, None, key="k") == 1 and seen == ["loading 1"]
+    def watched() -> Any:
+        return world.run(agent, on_emit=lambda run, data: seen.append(data))
+
+    with pytest.raises(world.Crash):
+        watched()
+    assert watched() == 1
+    assert was_replaying == [False, True] and seen == ["loading 1"] * 2
 
 
 def test_a_slow_watcher_loses_the_oldest_and_is_told_how_many() -> None:
