@@ -10,8 +10,9 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
 
+import anthropic
 import pytest
-from anthropic import Anthropic, AsyncAnthropic
+from anthropic import Anthropic, AnthropicBedrock, AsyncAnthropic
 from openai import AsyncOpenAI, AzureOpenAI, InternalServerError, NotFoundError, OpenAI
 
 from holdfast.testing.model_server import ModelServer, Reply, Request, error, script, text, tool_use, tool_uses, vectors
@@ -371,3 +372,32 @@ def test_azures_paths_are_served(server: ModelServer) -> None:
     unversioned = OpenAI(base_url=f"{server.url}/openai/deployments/d", api_key="t", max_retries=0)
     with unversioned, pytest.raises(NotFoundError, match="api-version"):
         unversioned.chat.completions.create(model="m", messages=HELLO)
+
+
+def test_bedrocks_path_is_served(server: ModelServer) -> None:
+    """Else a client of Bedrock could not be tested."""
+    options: Any = {"api_key": "k", "aws_region": "eu-north-1", "base_url": server.url, "max_retries": 0}
+    with AnthropicBedrock(**options) as sdk:
+        said = sdk.messages.create(model="anthropic.claude-x-v1:0", max_tokens=9, messages=HELLO)
+        assert said.model == "anthropic.claude-x-v1:0" and said.content[0].type == "text"
+        with pytest.raises(anthropic.BadRequestError) as refused:
+            sdk.messages.create(model="m", max_tokens=0, messages=HELLO)
+        assert refused.value.response.headers["x-amzn-errortype"] == "ValidationException"
+        with pytest.raises(anthropic.NotFoundError):
+            sdk.messages.create(model="m", max_tokens=9, messages=HELLO, stream=True)
+    assert [each.path for each in server.requests[-3:-1]] == [
+        "/model/anthropic.claude-x-v1:0/invoke",
+        "/model/m/invoke",
+    ]
+
+
+def test_a_huge_answer_has_not_as_many_events() -> None:
+    """Else arguments of a megabyte would be 60,000 events, and the test of them would never end."""
+    size = 1_000_000
+    with ModelServer(lambda request: tool_use("write", {"text": "x" * size})) as server:
+        with Anthropic(base_url=server.url, api_key="t") as sdk:
+            options: Any = {"model": "m", "max_tokens": 9, "messages": HELLO}
+            events = list(sdk.messages.create(**options, stream=True))
+            deltas = [event.delta for event in events if event.type == "content_block_delta"]
+            written = "".join(delta.partial_json for delta in deltas if delta.type == "input_json_delta")
+        assert len(json.loads(written)["text"]) == size and len(events) < 600

@@ -23,7 +23,8 @@ CREATED = 1_700_000_000
 """In place of the time, where an API tells one (Unix seconds)."""
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 SLICE = 16
-"""Characters of text in one event of a stream."""
+"""Characters of text in one event of a stream; more where there would be above `SLICES_MAX` events."""
+SLICES_MAX = 500
 
 
 class Turn(NamedTuple):
@@ -125,7 +126,8 @@ def sse(data: Any, event: str | None = None) -> bytes:
 
 def slices(text: str) -> Iterator[str]:
     """The text as a stream brings it."""
-    return (text[start : start + SLICE] for start in range(0, len(text), SLICE))
+    size = max(SLICE, -(-len(text) // SLICES_MAX))
+    return (text[start : start + size] for start in range(0, len(text), size))
 
 
 def parsed(call: Call) -> Any:

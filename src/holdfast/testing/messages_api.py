@@ -1,13 +1,15 @@
 """The Anthropic Messages API as the fake provider speaks it: what it refuses, and the form of what it answers.
 
 A `Dialect`; see there for the seam and the invariants. `messages_rules` has what it refuses; the makers of replies
-stand in `policy`, and can be imported from here, too.
+stand in `policy`, and can be imported from here, too. Amazon Bedrock's `/model/NAME/invoke` is served as well, without
+streams, which are no text there.
 
 Never: does I/O, reads a clock, looks into images, documents or thinking, or keeps state.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from holdfast.testing.dialect import (
     Tokens,
@@ -18,7 +20,7 @@ from holdfast.testing.dialect import (
     sse,
 )
 from holdfast.testing.loopback import Answer, Call, Pieces
-from holdfast.testing.messages_rules import refusal
+from holdfast.testing.messages_rules import BEDROCK, refusal
 from holdfast.testing.policy import (
     Called,
     Part,
@@ -72,12 +74,20 @@ ERROR_TYPES = {
     529: "overloaded_error",
 }
 """https://platform.claude.com/docs/en/api/errors; any other status is `api_error`."""
+BEDROCK_ERRORS = {
+    400: "ValidationException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    429: "ThrottlingException",
+    503: "ServiceUnavailableException",
+}
+"""https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html"""
 SPENT = {"error_code": "enforced_spend_limit_reached"}
 
 
 def serves(call: Call) -> bool:
     """Whether this is a path of the API, or of something beside it that is not here."""
-    return call.path.startswith(("/v1/messages", "/v1/complete"))
+    return call.path.startswith(("/v1/messages", "/v1/complete")) or BEDROCK.fullmatch(call.path) is not None
 
 
 def is_stream(call: Call, body: Any) -> bool:
@@ -90,7 +100,7 @@ def request(turn: Turn) -> Request:
     body = turn.body
     return Request(
         n=turn.n,
-        model=body["model"],
+        model=_model(turn),
         system=body.get("system"),
         messages=body["messages"],
         tools=body.get("tools") or [],
@@ -131,7 +141,11 @@ def _text_of(content: Any) -> str:
 
 def render(reply: Reply, turn: Turn) -> Answer | Pieces:
     """`reply` on the wire; generated ids come from the turn's seed."""
-    headers = {"request-id": _request_id(turn), **reply.headers}
+    bedrock = BEDROCK.fullmatch(turn.call.path)
+    headers = {"x-amzn-requestid" if bedrock else "request-id": _request_id(turn), **reply.headers}
+    if bedrock and reply.status != 200:
+        kind = BEDROCK_ERRORS.get(reply.status, "InternalServerException")
+        return Answer(reply.status, {"message": reply.error["message"]}, {"x-amzn-errortype": kind, **headers})
     if reply.status != 200:
         if (wait := reply.error.get("retry_after_s")) is not None:
             headers = {"retry-after": f"{wait:g}", **headers}
@@ -156,6 +170,11 @@ def _failed(reply: Reply, turn: Turn) -> dict[str, Any]:
     return {"type": "error", "error": told, "request_id": _request_id(turn)}
 
 
+def _model(turn: Turn) -> str:
+    bedrock = BEDROCK.fullmatch(turn.call.path)
+    return unquote(bedrock[1]) if bedrock else str(turn.body["model"])
+
+
 def _request_id(turn: Turn) -> str:
     return f"req_{turn.n:024d}"
 
@@ -165,7 +184,7 @@ def _message(reply: Reply, turn: Turn, used: Tokens | None) -> dict[str, Any]:
         "id": minted("msg_", turn.seed),
         "type": "message",
         "role": "assistant",
-        "model": turn.body["model"],
+        "model": _model(turn),
         "content": [_block(block, f"{turn.seed}:{index}") for index, block in enumerate(reply.content)],
         "stop_reason": reply.stop_reason,
         "stop_sequence": None,

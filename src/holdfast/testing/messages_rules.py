@@ -16,33 +16,37 @@ from holdfast.testing.dialect import TOOL_NAME, Wrong, is_count, is_text, refuse
 from holdfast.testing.loopback import Call
 from holdfast.testing.policy import Reply, error
 
+BEDROCK = re.compile(r"/model/([^/]+)/invoke")
+
 
 def refusal(call: Call) -> Reply | None:
     """What the real API answers before any model sees the request; None when it has nothing against it."""
-    if call.path != "/v1/messages":
+    is_bedrock = BEDROCK.fullmatch(call.path) is not None
+    if call.path != "/v1/messages" and not is_bedrock:
         return error(404, message="Not Found")
     if call.method != "POST":
         return error(405, "invalid_request_error", "Method Not Allowed", headers={"allow": "POST"})
     bearer = call.headers.get("authorization", "").removeprefix("Bearer").strip()
     if not (call.headers.get("x-api-key", "").strip() or bearer):
         return error(401, message="x-api-key header is required")
-    if not call.headers.get("anthropic-version", "").strip():
+    if not is_bedrock and not call.headers.get("anthropic-version", "").strip():
         return error(400, message="anthropic-version: header is required")
     try:
         body = call.json()
     except ValueError as wrong:
         return error(400, message=f"The request body is not valid JSON: {wrong}")
-    return refused(Wrong(message) for message in _violations(body))
+    needed = ("anthropic_version",) if is_bedrock else ("model",)
+    return refused(Wrong(message) for message in _violations(body, (*needed, "max_tokens", "messages")))
 
 
-def _violations(body: Any) -> Iterator[str]:
+def _violations(body: Any, needed: tuple[str, ...]) -> Iterator[str]:
     # Only the first is ever taken: each check may rely on all before it.
     if not isinstance(body, dict):
         yield "The request body must be a JSON object"
         return
-    yield from (f"{name}: Field required" for name in ("model", "max_tokens", "messages") if name not in body)
-    if not is_text(body["model"]):
-        yield "model: Input should be a valid, non-empty string"
+    yield from (f"{name}: Field required" for name in needed if name not in body)
+    if not is_text(body[needed[0]]):
+        yield f"{needed[0]}: Input should be a valid, non-empty string"
     if not is_count(body["max_tokens"]):
         yield "max_tokens: Input should be an integer greater than or equal to 1"
     if not isinstance(body.get("stream", False), bool):
