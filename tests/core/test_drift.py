@@ -224,6 +224,18 @@ def test_a_record_behind_an_answer_that_waits_for_its_turn_is_not_given() -> Non
     assert text(replay.ask(model("a"))[1]) == "A"
 
 
+def test_a_record_behind_the_first_part_of_a_stream_is_not_given() -> None:
+    """A reads a stream and asks m(T2) before its end. Lost: B, which is new and asks T2, takes A's answer."""
+    part = Event(Kind.STEP_STREAMED, 2.0, at("a"), MODEL, READ, 1, 1, body=b"A")
+    a, a2 = model("a", "T1"), model("a2", "T2")
+    for end in ([done(a, "A1")], []):
+        replay = machine(intent(a), part, intent(a2), *end, done(a2, "A2"))
+        replay.ask(model("b", "T2"))
+        assert found(replay) == []
+        replay.ask(model("a'", "T1"))
+        assert [match[:2] for match in found(replay)] == [(at("a'"), at("a"))]
+
+
 def test_a_record_behind_a_call_that_was_given_up_is_not_given() -> None:
     """A: m(T1), given up by its own timer, then m(T2). B, which is new, asks T2 while A's timer runs again."""
     replay = machine(intent(model("a", "T1")), abandoned(model("a", "T1")), *recorded(model("a2", "T2"), "A2"))

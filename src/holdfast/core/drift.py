@@ -63,16 +63,16 @@ def matches(
 def _is_certain(call: Call, slot: Slot, before: float, asked: int) -> bool:
     if (slot.address.name, slot.effect) != (call.name, call.effect):  # another provider's answer cannot be read
         return False
-    return slot.first_no < before and (slot.outcome is None or slot.outcome.asked <= asked)
+    return slot.first_no < before and (slot.order < 0 or slot.asked <= asked)
 
 
 def awaited_no(state: State, places: Places, unanswered: Iterable[Address]) -> float:
     """Number of the first event that a branch may still wait for, infinite when there is none.
 
-    Of a step that is asked for and `unanswered`, or not asked for yet, that is its outcome; of a call that its caller
-    gave up then, it is that, since here the caller's own timer may not have rung yet.
+    Of a step that is asked for and `unanswered`, or not asked for yet, that is its outcome, or the first part of its
+    stream; of a call that its caller gave up then, it is that, since here the caller's own timer may not have rung yet.
     """
-    numbers = [slot.outcome_no for slot in map(state.slots.__getitem__, unanswered) if slot.outcome is not None]
+    numbers = [slot.heard_no for slot in map(state.slots.__getitem__, unanswered) if slot.order >= 0]
     for live in places.voids():
         numbers += state.slots[live.address].abandonments[live.asks - 1 :]
     numbers += [slot.abandonments[0] for slot in forsaken(state, places)]

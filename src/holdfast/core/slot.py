@@ -21,6 +21,7 @@ class Slot:
         "effect",
         "failures",
         "first_no",
+        "heard_no",
         "intent",
         "intent_no",
         "is_excused",
@@ -59,6 +60,8 @@ class Slot:
         """Place of the outcome among all outcomes: of its first part, where a part of it was recorded before."""
         self.asked = 0
         """How many calls the agent had made then."""
+        self.heard_no = 0
+        """Number of the event by which that place was taken: from there on its caller has something to go on with."""
         self.streamed: tuple[bytes, ...] = ()
         """What its caller has had of the attempt that is under way, as far as it is recorded."""
         self.abandonments: tuple[int, ...] = ()

@@ -151,7 +151,7 @@ class State:
     def _take_place(self, slot: Slot, event: Event) -> None:
         """Its caller gets something from here on."""
         if slot.order < 0:
-            slot.order, slot.asked = len(self.order), event.asked
+            slot.order, slot.asked, slot.heard_no = len(self.order), event.asked, self.count
             self.order.append(slot)
 
     def _streamed(self, event: Event) -> None:
