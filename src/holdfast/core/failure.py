@@ -72,6 +72,8 @@ class Failure:
     raised: int | None = None
     because: str = ""
     """The rule that decided the kind."""
+    code: str = ""
+    """The provider's own error code, where it sent one."""
 
     def facts(self) -> dict[str, Any]:
         """For an event's meta; `from_facts` reads it back."""
@@ -184,4 +186,5 @@ def classify(facts: Facts, effect: Effect, *, is_one_request: bool = False) -> F
         retry_after_s=facts.retry_after_s,
         raised=facts.raised,
         because=because,
+        code=facts.code,
     )

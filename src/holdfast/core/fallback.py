@@ -6,11 +6,9 @@ request that is wrong stays wrong elsewhere, and an account without money is of 
 
 from __future__ import annotations
 
-from holdfast.core.failure import Failure, FailureKind
+from holdfast.core.failure import Failure, FailureKind, is_overloaded
 from holdfast.core.policy import Again, GiveUp, InDoubt
 
-OVERLOADED = 529
-"""Anthropic's status for a model that has too much to do; others use it too."""
 NOT_FOUND = 404
 
 
@@ -18,7 +16,7 @@ def next_model(failure: Failure, decision: Again | GiveUp | InDoubt, *, is_elsew
     """Why the next model is asked now, empty when it is not. `is_elsewhere`: at another host, or by another account."""
     if isinstance(decision, InDoubt):
         return ""
-    if failure.status == OVERLOADED:
+    if is_overloaded(failure.status or 0, failure.code):
         return f"{failure.because}: overloaded, so the next model is asked at once"
     if isinstance(decision, Again):
         return ""

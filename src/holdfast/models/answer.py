@@ -139,7 +139,7 @@ def failure_of(answered: Answered, headers: Mapping[str, str], effect: Effect = 
         repr=text,
         status=status,
         code=answered.code,
-        retry_after_s=retry_after_s(headers),
+        retry_after_s=answered.retry_after_s if (said := retry_after_s(headers)) is None else said,
     )
     failure = classify(facts, effect, is_one_request=True)
     if says == "false" and failure.kind.is_retryable:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from types import ModuleType
@@ -34,6 +35,12 @@ from holdfast.runtime import current
 from holdfast.runtime.facts import safe
 from holdfast.runtime.steps import Attempted, Attempts, Begun, Way
 
+UNREAD = re.compile(r".*/(invoke-with-response-stream|converse|converse-stream)")
+NOT_READ = (
+    "This is a model call of a shape that holdfast cannot read, so it could not be recorded or charged: {0}. "
+    "Nothing was sent. Use Anthropic's client for Bedrock without streaming, or `with holdfast.detached():` for a call "
+    "that belongs to no run."
+)
 RETRIES = "x-stainless-retry-count"
 """How often the SDK has tried this call again by itself."""
 ON_THE_LOOP = (
@@ -56,7 +63,11 @@ def wanted(request: Any) -> tuple[current.Place, Provider | None] | None:
         where = current.place_for(provider.NAME if provider is not None else "a model's host", Effect.ONCE)
     except RunContextLost as lost:
         raise surfaced(lost) from None
-    return None if where is None or where.inside is not None else (where, provider)
+    if where is None or where.inside is not None:
+        return None
+    if provider is None and UNREAD.fullmatch(request.url.path):
+        raise surfaced(UsageError(NOT_READ.format(safe(request.url.path, 200))))
+    return where, provider
 
 
 def _is_of_a_model(request: Any, here: current.Place) -> bool:

@@ -28,7 +28,7 @@ from holdfast.core.command import Call
 from holdfast.core.events import Address, Charge, Effect, Event, Kind, StepKind
 from holdfast.core.failure import Failure
 from holdfast.models.answer import Broken, Reply, broke_off, rebuilt, recorded
-from holdfast.models.bounds import input_max, output_max, window_of
+from holdfast.models.bounds import input_max, may_keep_long, output_max, window_of
 from holdfast.models.call import Provider
 from holdfast.models.channel import Channel
 from holdfast.models.conversation import Conversations, Turn
@@ -249,7 +249,7 @@ class _Serving:
             url, headers = variant.url, {**headers, **variant.headers}
         model = asked.model if fallback is None else fallback.model
         host = urlsplit(url).netloc
-        price = self.memory.prices.find(provider.NAME, model, host)
+        price = self.memory.prices.find(provider.NAME, model, host, at=self.driver.record.now())
         messages = self.memory.conversations.messages_max(self.turn) if fallback is None else self.turn.weight
         worst, refusal = self._worst(model, price, messages)
         account, gate = _account(host, headers), self.driver.services.gate
@@ -308,7 +308,11 @@ class _Serving:
                 "kept. Nothing was sent. Set the tool's max_uses, or a budget without usd, then resume."
             )
         nano = price.worst_nano(
-            input=input, output=output, keeps_long=asked.keeps_long, searches=asked.searches_max or 0
+            input=input,
+            output=output,
+            keeps_long=asked.keeps_long or may_keep_long(self.turn.body.raw),
+            searches=asked.searches_max or 0,
+            tier=asked.tier,
         )
         return charge._replace(usd_nano=nano), ""
 
