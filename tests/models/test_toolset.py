@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from anthropic import Anthropic
 
 import holdfast as hf
 from holdfast.core.events import Event, Kind
+from holdfast.testing.model_server import ModelServer, script, text, tool_uses
 
 SETTINGS = hf.Settings(quiet_s=0.02, park_s=0.06, poll_s=0.02, close_s=0.5)
 done: list[Any] = []
@@ -243,3 +246,42 @@ def test_what_no_model_could_call_is_refused_where_it_is_declared() -> None:
     with pytest.raises(hf.UsageError, match="find order"):
         hf.Toolset(spaced)
     assert TOOLS.names == ("find", "refund") and repr(TOOLS) == "Toolset(find, refund)"
+
+
+def test_a_sync_agent_on_the_sync_sdk_streams_and_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Lost: the whole wire for agents that are a plain `def`: their model calls asked for again, or not streamed."""
+    told: list[Any] = []
+    dies = [True]
+
+    @hf.agent
+    def desk(run: hf.Run, task: str) -> str:
+        messages: list[Any] = [{"role": "user", "content": task}]
+        asked: Any = {"model": "claude-test", "max_tokens": 100, "tools": TOOLS.schemas("anthropic")}
+        while True:
+            client = Anthropic(http_client=hf.http_client(sync=True))
+            with client.messages.stream(messages=messages, **asked) as stream:
+                for piece in stream.text_stream:
+                    run.emit(piece)
+                reply = stream.get_final_message()
+            results = run.wait(TOOLS.results(reply))
+            if not results:
+                return "".join(block.text for block in reply.content if block.type == "text")
+            if dies.pop() if dies else False:
+                raise RuntimeError("the process died here")
+            messages += [{"role": "assistant", "content": reply.content}, {"role": "user", "content": results}]
+
+    async def main() -> str:
+        store = f"sqlite:///{tmp_path}/desk.db"
+        async with hf.App(store, settings=SETTINGS, on_emit=lambda run, piece: told.append(piece)) as app:
+            with pytest.raises(hf.RunFailed, match="died here"):
+                await app.run(desk, "hello", key="k")
+            await app.resume(await app.start(desk, "hello", key="k"))
+            return await app.run(desk, "hello", key="k")
+
+    calls = [("find", {"order": "K-1"}), ("find", {"order": "K-2"})]
+    with ModelServer(script([tool_uses(calls, text="I look."), text("Both are there.")])) as server:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
+        assert asyncio.run(main()) == "Both are there." and server.count == 2
+    assert sorted(done) == [("find", "K-1"), ("find", "K-2")]
+    assert "".join(told) == "I look.Both are there."
