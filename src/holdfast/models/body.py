@@ -162,6 +162,8 @@ class _Scan:
         while True:
             self.peek()
             key = self.value()
+            if not isinstance(key, str):
+                raise ValueError("no JSON")
             self.expect(":")
             if key == self.member and self.before is not None:
                 raise ValueError("the conversation is named twice")

@@ -246,8 +246,8 @@ class Calls(ABC):
 
     # --- for steps -------------------------------------------------------------------------------------------
 
-    async def reserve(self, charge: Charge) -> None:
-        """Come back when `charge` fits; otherwise the run is stopped and this does not return."""
+    def fits(self, charge: Charge) -> bool:
+        """Whether `charge` fits; otherwise the run is stopped."""
         used = self.state.used
         if self.reads_open:
             used = used.plus(Charge(tool_calls=self.reads_open))
@@ -256,7 +256,7 @@ class Calls(ABC):
             how = f"holdfast resume {self.lease.run_id} --raise {excess.raise_flag}"
             why = f"budget: {excess}. Nothing was sent. Go on with `{how}`."
             self.stop(Status.STOPPED, why, {"limit": excess.name})
-            await self.never()
+        return excess is None
 
     async def write(self) -> None:
         """Commit what was added; does not come back when the run is lost."""

@@ -43,41 +43,54 @@ class Gate:
     @asynccontextmanager
     async def turn(self, account: str) -> AsyncIterator[None]:
         """Within the block one call of this account may be under way."""
-        self.waiting += 1
-        try:
-            while (wait_s := self._wait_s(account)) > 0:
-                await self._sleep(wait_s)
-            await self._slots.acquire()
-        finally:
-            self.waiting -= 1
+        await self._enter(account)
         try:
             yield
         finally:
             self._slots.release()
 
+    async def _enter(self, account: str) -> None:
+        """Come back with a slot. What was told while this call waited for one holds it too, and then without it."""
+        self.waiting += 1
+        try:
+            while True:
+                while (wait_s := self._wait_s(account)) > 0:
+                    await self._sleep(wait_s)
+                await self._slots.acquire()
+                if self._wait_s(account) <= 0:
+                    break
+                self._slots.release()
+        finally:
+            self.waiting -= 1
+        self._take(account)
+
     def _wait_s(self, account: str) -> float:
-        """How long this account has to wait; when it has not, one request is taken from what is left."""
+        """How long this account has to wait."""
         now = self._clock.now()
-        wait_s = self._not_before.get(account, 0.0) - now
         left, until = self._left.get(account, (1, 0.0))
-        if until > now:
-            if left <= 0:
-                wait_s = max(wait_s, until - now)
-            elif wait_s <= 0:
-                self._left[account] = (left - 1, until)
-        return min(wait_s, WAIT_S_MAX)
+        not_before = max(self._not_before.get(account, 0.0), 0.0 if left > 0 else until)
+        return min(not_before - now, WAIT_S_MAX)
+
+    def _take(self, account: str) -> None:
+        """One request of what is left."""
+        left, until = self._left.get(account, (1, 0.0))
+        if until > self._clock.now():
+            self._left[account] = (left - 1, until)
 
     def told(self, account: str, standings: Sequence[Standing], retry_after_s: float | None) -> None:
         """What the provider said with an answer."""
         now = self._clock.now()
         if retry_after_s is not None:
-            self._not_before[account] = now + min(retry_after_s, WAIT_S_MAX)
+            self._hold(account, now + min(retry_after_s, WAIT_S_MAX))
         for standing in standings:
             until = min(standing.resets_at, now + WAIT_S_MAX)
             if standing.what == "requests":
                 self._left[account] = (standing.remaining, until)
             elif standing.remaining == 0:  # of tokens: how many the next call takes, nobody knows before
-                self._not_before[account] = max(until, self._not_before.get(account, 0.0))
+                self._hold(account, until)
+
+    def _hold(self, account: str, until: float) -> None:
+        self._not_before[account] = max(until, self._not_before.get(account, 0.0))
 
     async def _sleep(self, wait_s: float) -> None:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()

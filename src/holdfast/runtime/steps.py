@@ -201,19 +201,23 @@ class _Attempting:
     async def _attempt(self) -> Attempted:
         turn = self.way.turn
         if turn is None:
-            return await self._begin()
-        async with AsyncExitStack() as held:
-            with self.driver.silence.moves():
-                await held.enter_async_context(turn())
-            return await self._begin()
+            attempted = await self._begin()
+        else:
+            async with AsyncExitStack() as held:
+                with self.driver.silence.moves():
+                    await held.enter_async_context(turn())
+                attempted = await self._begin()
+        if attempted is None:  # others have their turn meanwhile
+            await self.driver.never()
+        return attempted
 
-    async def _begin(self) -> Attempted:
+    async def _begin(self) -> Attempted | None:
+        """None when it may not begin: the run stops."""
         driver, plan, way = self.driver, self.plan, self.way
         if way.refusal:
             driver.stop(Status.STOPPED, way.refusal)
-        if driver.is_stopping:
-            await driver.never()
-        await driver.reserve(way.reservation)
+        if driver.is_stopping or not driver.fits(way.reservation):
+            return None
         self.number += 1
         if self.began_at is None:
             self.began_at = driver.record.now()
