@@ -140,7 +140,9 @@ class _Serving:
         mine = before.get(self.asking.caller)
         if mine is not None and self.asking.is_sdk_retry:
             return mine[0]
-        return next((outcome for outcome, asked in before.values() if asked == self.driver.machine.asked), None)
+        found = [mine] if mine is not None else []
+        now = self.driver.machine.asked
+        return next((outcome for outcome, asked in [*found, *before.values()] if asked == now), None)
 
     def _tried(self, outcome: Event) -> int:
         """Attempts already made, when the policy allows more: an answer broke off, and only its reader knew."""
