@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from holdfast.core.events import Effect
+from holdfast.core.usage import Usage
 from holdfast.models import anthropic
 from holdfast.models.anthropic import TOOL_PROMPT_TOKENS, answered, asked, ends, is_call, streamed, weigh, with_model
 from holdfast.models.bounds import CLAUDE_IMAGE_TOKENS, CONTEXT_MAX, ROUNDS
-from holdfast.models.call import Asked, Provider, Sse, Usage
+from holdfast.models.call import Asked, Provider, Sse
 
 VERSION = {"anthropic-version": "2023-06-01"}
 PATH = "/v1/messages"

@@ -17,8 +17,8 @@ from holdfast.core.events import Effect
 from holdfast.journal.codec import encode
 from holdfast.models import anthropic, bounds, gemini, openai_chat, openai_embeddings, openai_responses
 from holdfast.models.call import Answered, Asked, Provider
-from holdfast.models.pricing import Prices
 from holdfast.models.sse import Splitter
+from holdfast.runtime.pricing import Prices
 
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A loaded machine is no failure."""

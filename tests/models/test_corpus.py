@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from holdfast.models.call import Answered, Usage
-from holdfast.models.rates import ModelPrice, Rates, Tier
+from holdfast.core.rates import ModelPrice, Rates, Tier
+from holdfast.core.usage import Usage
+from holdfast.models.call import Answered
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
 CASES = {path.stem: json.loads(path.read_text("utf-8")) for path in CORPUS}

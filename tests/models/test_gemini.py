@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from holdfast.core.events import Effect
+from holdfast.core.usage import Usage
 from holdfast.models import gemini
 from holdfast.models.bounds import CONTEXT_MAX, GEMINI_IMAGE_TOKENS, ROUNDS
-from holdfast.models.call import Asked, Provider, Sse, Usage
+from holdfast.models.call import Asked, Provider, Sse
 from holdfast.models.gemini import answered, asked, ends, is_call, streamed, weigh, with_model
 
 PATH = "/v1beta/models/gemini-2.5-pro:generateContent"

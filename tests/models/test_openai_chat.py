@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from holdfast.core.events import Effect
+from holdfast.core.usage import Usage
 from holdfast.models import openai_chat
 from holdfast.models.bounds import CONTEXT_MAX, IMAGE_TOKENS
-from holdfast.models.call import Asked, Provider, Sse, Usage
+from holdfast.models.call import Asked, Provider, Sse
 from holdfast.models.openai_chat import answered, asked, ends, is_call, streamed, weigh, with_model
 
 PATH = "/v1/chat/completions"

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from holdfast.core.usage import Usage
 from holdfast.models import openai_embeddings
-from holdfast.models.call import Provider, Sse, Usage
+from holdfast.models.call import Provider, Sse
 from holdfast.models.openai_embeddings import answered, asked, ends, is_call, streamed, weigh, with_model
 
 BODY = {"object": "list", "data": [], "model": "e-1", "usage": {"prompt_tokens": 8, "total_tokens": 8}}

@@ -279,6 +279,24 @@ async def test_a_cancelled_call_is_that_call_again(desk: Any, client: Any, hello
 # --- budgets ---------------------------------------------------------------------------------------------------
 
 
+async def test_a_model_without_a_price_is_refused_before_the_run_starts(desk: Any) -> None:
+    """R26: an agent that does half its work and then finds that nobody knows the price has spent for nothing."""
+
+    @hf.agent(budget=hf.Budget(usd=1.0), models=["claude-sonnet-4-5", "of-the-house"])
+    async def agent(run: hf.Run, given: str) -> str:
+        raise AssertionError("it must not begin")
+
+    async with desk.app() as app:
+        with pytest.raises(
+            hf.UsageError, match=r'of-the-house is not known. Nothing was started.*prices."of-the-house"'
+        ):
+            await app.start(agent, "x", key="k")
+        assert app.journal.heads() == []
+    desk.price("of-the-house", input=1.0, output=2.0)
+    async with desk.app() as app:
+        assert await app.start(agent, "x", key="k")
+
+
 async def test_usage_is_charged_to_the_token_and_to_the_nanodollar(desk: Any, client: Any, hello: Any) -> None:
     """R26: counting input and output alone is wrong by a factor of up to 183, where caches are used."""
     used = {

@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 from holdfast.core.events import Effect
+from holdfast.core.usage import Usage
 from holdfast.models import bounds
-from holdfast.models.call import Answered, Asked, Sse, Usage
+from holdfast.models.call import Answered, Asked, Sse
 from holdfast.models.fault import fault
 from holdfast.models.field import count, members, names, object_in, part, rows, text
 from holdfast.models.stream import Piece, folded, piece_of

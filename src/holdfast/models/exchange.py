@@ -15,16 +15,17 @@ from typing import Any, TypeVar
 
 from holdfast.core.events import Charge, Effect
 from holdfast.core.failure import Failure, FailureKind
+from holdfast.core.usage import Usage
 from holdfast.errors import Unencodable
 from holdfast.journal.tags import SIZE_MAX
 from holdfast.models.answer import ERRORS, broke_off, failure_of, failure_without, is_unsent, kept_of, recorded
-from holdfast.models.call import Answered, Asked, Provider, Usage
+from holdfast.models.call import Answered, Asked, Provider
 from holdfast.models.channel import Channel
-from holdfast.models.pricing import ModelPrice
 from holdfast.models.ratelimit import request_id
 from holdfast.models.sender import Opened, Send, Variant
 from holdfast.models.sse import Splitter
 from holdfast.runtime.facts import safe
+from holdfast.runtime.pricing import ModelPrice
 from holdfast.runtime.steps import Attempted, Begun
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from holdfast.models.call import Usage
+from holdfast.core.usage import Usage
 from holdfast.models.field import count, members, part, text
 
 ORDINARY = ("auto", "default")

@@ -34,11 +34,11 @@ from holdfast.models.channel import Channel
 from holdfast.models.conversation import Conversations, Turn
 from holdfast.models.exchange import Exchange
 from holdfast.models.options import Fallback, Options
-from holdfast.models.pricing import ModelPrice, Prices
 from holdfast.models.ratelimit import limits_of
 from holdfast.models.sender import Send, Variant
 from holdfast.runtime.current import Place
 from holdfast.runtime.facts import safe
+from holdfast.runtime.pricing import ModelPrice, Prices
 from holdfast.runtime.steps import Attempted, Attempts, Way
 
 if TYPE_CHECKING:
@@ -129,10 +129,15 @@ class _Serving:
                 return self._told(failed)
         outcome = self.driver.replayed(self.call)
         if outcome is None:
-            self.call = self.call._replace(tail=self.turn.body.tail(), history=self.turn.body.history)
+            self.call = self.call._replace(tail=self._tail(), history=self.turn.body.history)
         if outcome is None and self.turn.asked.is_stream and not self.options.is_whole and self.effect is Effect.READ:
             return await self._live(tried)
         return self._concluded(outcome or await self.driver.step(self._plan(None, tried)))
+
+    def _tail(self) -> str:
+        """A stream is no answer to a call that wants none."""
+        tail = self.turn.body.tail()
+        return f"{tail}s" if tail and self.turn.asked.is_stream else tail
 
     def _failed_before(self) -> Event | None:
         """How this very call has just ended, when it is only tried again: by the SDK, or by a loop around it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property, update_wrapper
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
@@ -45,6 +45,7 @@ class Agent(Generic[I, O]):
         budget: Budget | None = None,
         escalate: str = "",
         on_drift: OnDrift = "hold",
+        models: Sequence[str] = (),
     ) -> None:
         if _is_no_function(fn):
             raise UsageError(f"Agent {getattr(fn, '__name__', fn)!r} must be a function: (run, input) -> result.")
@@ -59,6 +60,7 @@ class Agent(Generic[I, O]):
         self.budget = budget
         self.escalate = escalate
         self.on_drift = on_drift
+        self.models = (models,) if isinstance(models, str) else tuple(models)
         update_wrapper(self, fn)
 
     def __repr__(self) -> str:
@@ -164,14 +166,20 @@ def agent(fn: Callable[[Run, I], Awaitable[O]], /) -> Agent[I, O]: ...  # type: 
 def agent(fn: Callable[[Run, I], O], /) -> SyncAgent[I, O]: ...
 @overload
 def agent(
-    *, name: str | None = None, budget: Budget | None = None, escalate: str = "", on_drift: OnDrift = "hold"
+    *,
+    name: str | None = None,
+    budget: Budget | None = None,
+    escalate: str = "",
+    on_drift: OnDrift = "hold",
+    models: Sequence[str] = (),
 ) -> _Declared: ...
 def agent(fn: Callable[[Run, I], Any] | None = None, /, **declared: Any) -> Any:
     """Declare an agent: `async def name(run: Run, input) -> result`, or the same as a plain `def`.
 
     name: what its runs are recorded under; the function's name by default. budget: the caps of one run; a finite
     default holds when none is given. escalate: who gets the questions of its runs. on_drift: what becomes of a model
-    call that the record does not explain: `hold` waits for a person, `fresh` begins it as new. A plain `def` runs in a
+    call that the record does not explain: `hold` waits for a person, `fresh` begins it as new. models: those that it
+    calls; with a budget in USD, a run is not started while the price of one is not known. A plain `def` runs in a
     thread of its own: it calls sync tools as they are, and hands what is async to `run.wait`.
     """
     if fn is not None:

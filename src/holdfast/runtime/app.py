@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from holdfast.core import accept
 from holdfast.core.address import run_id as id_of
-from holdfast.core.budget import Budget
+from holdfast.core.budget import Budget, Limits
 from holdfast.core.policy import Duration, seconds
 from holdfast.core.state import State, fold
 from holdfast.errors import (
@@ -18,6 +18,7 @@ from holdfast.errors import (
     JournalError,
     MessageRefused,
     NotFound,
+    PolicyInvalid,
     RunMismatch,
     UsageError,
 )
@@ -30,6 +31,7 @@ from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.config import load_prices
 from holdfast.runtime.gate import Gate
 from holdfast.runtime.outcome import check_wait, checked_key, is_too_long, result_of, waiting
+from holdfast.runtime.pricing import Prices
 from holdfast.runtime.progress import OnEmit, Watch, Watchers
 from holdfast.runtime.scribe import Scribe
 from holdfast.runtime.settings import Services, Settings
@@ -144,6 +146,7 @@ class App:
         name = services.clock.fresh_id() if key is None else checked_key(key)
         body = encode(input, agent.takes)
         limits = budget.limits() if budget is not None else agent.limits
+        _check_prices(agent, limits, services)
         message = accept.start(
             agent=agent.name,
             key=name,
@@ -295,3 +298,16 @@ class App:
                 await worker.deliver(driver)
             else:
                 worker.kick()
+
+
+def _check_prices(agent: Agent[Any, Any], limits: Limits | None, services: Services) -> None:
+    """A cap in dollars cannot be kept for a model without a price: said before anything is spent."""
+    if limits is None or limits.usd_nano is None:
+        return
+    prices = Prices(services.prices)
+    unknown = [model for model in agent.models if not prices.knows(model)]
+    if unknown:
+        raise PolicyInvalid(
+            f"Agent {agent.name} has a budget in USD, and the price of {', '.join(unknown)} is not known. Nothing was "
+            f'started. Add [prices."{unknown[0]}"] to holdfast.toml, or install holdfast[prices].'
+        )

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.budget import Price
-from holdfast.models.call import Usage
-from holdfast.models.name import at_bedrock, names_of
-from holdfast.models.pricing import SEARCH, Prices
-from holdfast.models.rates import ModelPrice, Rates, Tier
+from holdfast.core.model_name import at_bedrock, names_of
+from holdfast.core.rates import ModelPrice, Rates, Tier
+from holdfast.core.usage import Usage
+from holdfast.runtime.pricing import SEARCH, Prices
 
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A loaded machine is no failure."""
@@ -128,8 +128,8 @@ def test_an_unknown_model_has_no_price(provider: str, model: str) -> None:
 
 def test_without_the_package_only_stated_prices_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is optional; without it every other model is unknown, and no more."""
-    monkeypatch.setitem(sys.modules, "holdfast.models.pricelist", None)
-    monkeypatch.delitem(sys.modules, "holdfast.models.pricelist")
+    monkeypatch.setitem(sys.modules, "holdfast.runtime.pricelist", None)
+    monkeypatch.delitem(sys.modules, "holdfast.runtime.pricelist")
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     assert Prices({}).find("openai", "gpt-4o") is None
     assert Prices({"gpt-4o": SONNET}).find("openai", "gpt-4o") is not None

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from holdfast.core.budget import Price
-from holdfast.models.name import names_of
-from holdfast.models.rates import ModelPrice, Rates, Tier
+from holdfast.core.model_name import names_of
+from holdfast.core.rates import ModelPrice, Rates, Tier
 
 __all__ = ["FILE", "SEARCH", "ModelPrice", "Prices"]
 
@@ -48,9 +48,13 @@ class Prices:
                 return _stated(name, stated, SEARCH.get(provider, _DEAREST_SEARCH) if search is None else search)
         return self._listed(provider, model, host, at)
 
+    def knows(self, model: str) -> bool:
+        """Whether this model has a price, whoever sells it."""
+        return any(self.find(provider, model) is not None for provider in SEARCH)
+
     def _listed(self, provider: str, model: str, host: str, at: float | None) -> ModelPrice | None:
         try:
-            from holdfast.models.pricelist import DAY_S, listed  # heavy (0.2 s), and its package is optional
+            from holdfast.runtime.pricelist import DAY_S, listed  # heavy (0.2 s), and its package is optional
         except ModuleNotFoundError as missing:
             if missing.name != "genai_prices":
                 raise

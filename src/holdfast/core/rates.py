@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from holdfast.models.call import Usage
+from holdfast.core.usage import Usage
 
 SURCHARGES = {"us": Decimal("1.1")}
 """What a tier of service adds to every price of tokens, by its name: Anthropic's for a region

@@ -17,8 +17,8 @@ from typing import Any
 from genai_prices import types
 from genai_prices.data import providers
 
-from holdfast.models.name import at_bedrock, names_of
-from holdfast.models.rates import ModelPrice, Rates, Tier
+from holdfast.core.model_name import at_bedrock, names_of
+from holdfast.core.rates import ModelPrice, Rates, Tier
 
 _OTHER_UNITS = ("requests_kcount", "input_mchars", "audio_hours", "input_audio_hours", "output_audio_hours")
 """Of these a usage says nothing."""
