@@ -9,6 +9,7 @@ Invariants
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -29,6 +30,8 @@ from holdfast.runtime.pricing import ModelPrice
 from holdfast.runtime.steps import Attempted, Begun
 
 T = TypeVar("T")
+
+_log = logging.getLogger("holdfast")
 
 DRAIN_S = 0.25
 """How long the end of a stream is waited for after its last event, so that the connection can be used again."""
@@ -83,7 +86,7 @@ class Exchange:
             await got.all_of(opened)
             return self._concluded(self.provider.answered(opened.status, bytes(got.data)), opened, got)
         finally:
-            await _theirs(opened.close())
+            await _closed(opened)
 
     async def _stream(self, opened: Opened, got: _Got) -> Attempted:
         channel, splitter, is_held = self.channel, Splitter(), False
@@ -221,6 +224,14 @@ async def _theirs(call: Awaitable[T]) -> T:
         raise
     except Exception as error:  # the HTTP client's code
         raise _Failed(error) from error
+
+
+async def _closed(opened: Opened) -> None:
+    """Whatever becomes of the connection, what came over it is what came."""
+    try:
+        await opened.close()
+    except Exception as error:  # the HTTP client's code
+        _log.debug("closing an answer raised %r", error)
 
 
 async def _next(parts: AsyncIterator[bytes], wait_s: float | None) -> bytes | None:
