@@ -9,7 +9,7 @@ from holdfast.core.events import Address, Charge, Effect
 from holdfast.models import anthropic
 from holdfast.models.exchange import Exchange
 from holdfast.models.sender import Variant
-from holdfast.runtime.steps import Begun
+from holdfast.runtime.way import Begun
 
 BODY = b'{"id": "m", "model": "claude-test", "content": [], "usage": {"input_tokens": 3, "output_tokens": 2}}'
 WORST = Charge(model_calls=1, tokens=1000)

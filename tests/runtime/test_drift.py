@@ -16,7 +16,8 @@ from holdfast.errors import HistoryGrew, PolicyInvalid, RunBlocked
 from holdfast.journal.codec import decode, encode
 from holdfast.models.tail import tail_of
 from holdfast.runtime import current
-from holdfast.runtime.steps import Attempted, Attempts, Begun, Way
+from holdfast.runtime.steps import Attempts
+from holdfast.runtime.way import Attempted, Begun, Way
 from holdfast.views.show import show
 from holdfast.views.verdict import verdict
 

@@ -18,7 +18,8 @@ from holdfast.core.events import Charge, Effect, Kind, StepKind
 from holdfast.core.machine import Call
 from holdfast.errors import BudgetExceeded, RunBlocked, RunFailed, RunStopped, Unverified
 from holdfast.runtime import current
-from holdfast.runtime.steps import Attempted, Attempts, Way
+from holdfast.runtime.steps import Attempts
+from holdfast.runtime.way import Attempted, Way
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.ledger import Ledger
 

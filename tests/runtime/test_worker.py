@@ -13,7 +13,8 @@ from holdfast.core.heads import Status
 from holdfast.core.machine import Call
 from holdfast.errors import InternalError, JournalCorrupt, LeaseLost, RunBlocked, StoreUnreachable
 from holdfast.runtime import current
-from holdfast.runtime.steps import Attempts, Way
+from holdfast.runtime.steps import Attempts
+from holdfast.runtime.way import Way
 from holdfast.testing.clock import ManualClock
 
 BUDGET = hf.Budget(tool_calls=100)

@@ -33,7 +33,8 @@ from holdfast.models.sender import Send
 from holdfast.models.wire import Asking, memory_of, serve
 from holdfast.runtime import current
 from holdfast.runtime.facts import safe
-from holdfast.runtime.steps import Attempted, Attempts, Begun, Way
+from holdfast.runtime.steps import Attempts
+from holdfast.runtime.way import Attempted, Begun, Way
 
 UNREAD = re.compile(r".*/(invoke-with-response-stream|converse|converse-stream)")
 NOT_READ = (

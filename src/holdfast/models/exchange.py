@@ -27,7 +27,7 @@ from holdfast.models.sender import Opened, Send, Variant
 from holdfast.models.sse import Splitter
 from holdfast.runtime.facts import safe
 from holdfast.runtime.pricing import ModelPrice
-from holdfast.runtime.steps import Attempted, Begun
+from holdfast.runtime.way import Attempted, Begun
 
 T = TypeVar("T")
 

@@ -39,7 +39,8 @@ from holdfast.models.sender import Send, Variant
 from holdfast.runtime.current import Place
 from holdfast.runtime.facts import safe
 from holdfast.runtime.pricing import ModelPrice, Prices
-from holdfast.runtime.steps import Attempted, Attempts, Way
+from holdfast.runtime.steps import Attempts
+from holdfast.runtime.way import Attempted, Way
 
 if TYPE_CHECKING:
     from holdfast.core.slot import Slot

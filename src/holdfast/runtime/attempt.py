@@ -22,8 +22,8 @@ from holdfast.runtime import current
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.facts import facts_of, safe
 from holdfast.runtime.spec import Calling, Done, Spec, Unknown
-from holdfast.runtime.steps import Attempted, Verdict
 from holdfast.runtime.thread import Unwind, in_thread, on_loop
+from holdfast.runtime.way import Attempted, Verdict
 
 _clock = SystemClock()
 

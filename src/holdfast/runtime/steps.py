@@ -14,72 +14,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from holdfast.core import doubt
-from holdfast.core.accept import DOUBT_OPTIONS
 from holdfast.core.budget import overshoot
-from holdfast.core.command import Call, Execute, describe
-from holdfast.core.events import ONE_TOOL_CALL, Address, Charge, Effect, Event, Kind, StepKind, meta
+from holdfast.core.command import Call, Execute
+from holdfast.core.events import ONE_TOOL_CALL, Address, Effect, Event, Kind, StepKind, meta
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.fallback import next_model
 from holdfast.core.heads import Status, Why
 from holdfast.core.policy import Again, GiveUp, InDoubt, Retry, after_crash, after_failure
 from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost
-from holdfast.runtime.pauses import fresh_question_id
+from holdfast.runtime.settle import Settling
+from holdfast.runtime.way import Attempted, Begun, Verdict, Way
 
 if TYPE_CHECKING:
     from holdfast.runtime.calls import Calls
-
-
-class Attempted(NamedTuple):
-    """What one attempt came to."""
-
-    body: bytes | None
-    charge: Charge
-    failure: Failure | None = None
-    facts: dict[str, Any] | None = None
-    """More for the outcome's meta."""
-    error: BaseException | None = None
-    """The live exception, for `__cause__`."""
-    is_told: bool = False
-    """The caller has had part of it, so this failure is the outcome whatever the policy says."""
-
-
-class Begun(NamedTuple):
-    """An attempt that may begin: its intent, if it needs one, is committed."""
-
-    address: Address
-    key: str
-    """The idempotency key; empty where the plan needs none."""
-    number: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """One way to perform a step. A model call may have several, one a model, tried in order."""
-
-    attempt: Callable[[Begun], Awaitable[Attempted]]
-    """Raises nothing but cancellation."""
-    reservation: Charge = ONE_TOOL_CALL
-    refusal: str = ""
-    """Why it may not be sent at all (an unknown price); the run is stopped with it."""
-    name: str = ""
-    is_elsewhere: bool = False
-    """At another host, or by another account, than the way before it."""
-    turn: Callable[[], AbstractAsyncContextManager[None]] | None = None
-    """Waits until it may begin, and is held until it is over."""
-
-
-class Verdict(NamedTuple):
-    """What `verify` said."""
-
-    said: str
-    body: bytes | None = None
-    text: str = ""
 
 
 class Performance(Protocol):
@@ -131,7 +83,7 @@ class Attempts:
         await _Attempting(driver, self, command).run()
 
 
-class _Attempting:
+class _Attempting(Settling):
     """The loop over the attempts of one step."""
 
     def __init__(self, driver: Calls, plan: Attempts, command: Execute) -> None:
@@ -337,89 +289,6 @@ class _Attempting:
     async def _wait(self, why: Why, until: float) -> None:
         with self.driver.silence.waits(self.address, why, until):
             await self.driver.until(until)
-
-    # --- in doubt --------------------------------------------------------------------------------------------
-
-    async def _settle(self) -> bool:
-        """Find out whether the effect happened. True: it did not, and the same intent begins again."""
-        driver = self.driver
-        slot = driver.state.slots[self.address]
-        while True:
-            decision = doubt.decide(
-                slot.verdicts,
-                has_verify=self.plan.verify is not None,
-                settle_s=driver.services.settings.settle_s,
-                now=driver.record.now(),
-            )
-            match decision:
-                case doubt.AskVerify(not_before):
-                    await self._ask_verify(not_before)
-                case doubt.AskPerson(because):
-                    await self._ask_person(slot, because)
-                case doubt.Repeat():
-                    return True
-                case doubt.Conclude(by, body) if body is not None and (wrong := self.plan.misfit(body)):
-                    await self._ask_person(slot, f"the result that {by} gave does not fit: {wrong}")
-                case doubt.Conclude(by, body):
-                    await self._conclude(Kind.STEP_SUCCEEDED, Attempted(body, slot.reservation), {"by": by})
-                    return False
-                case doubt.Tell(by):
-                    text = f"{describe(self.plan.call)}: whether it happened is not known ({by} could not say)"
-                    failure = Failure(FailureKind.INTERRUPTED, "Unverified", text, text, is_definite=False)
-                    await self._conclude(
-                        Kind.STEP_FAILED, Attempted(None, slot.reservation, failure), failure.facts() | {"by": by}
-                    )
-                    return False
-                case doubt.Abort(by):
-                    driver.stop(Status.STOPPED, f"{by} stopped it: {describe(self.plan.call)} is in doubt", {"by": by})
-                    await driver.never()
-
-    async def _ask_verify(self, not_before: float) -> None:
-        driver, verify = self.driver, self.plan.verify
-        if verify is None or driver.is_stopping:
-            await driver.never()
-        await self._wait(Why.IN_DOUBT, not_before)
-        driver.silence.began(is_write=False)
-        try:
-            verdict = await verify(driver.key_for(self.address, self.logical))
-        finally:
-            driver.silence.ended(is_write=False)
-        facts = meta(verdict=verdict.said, text=verdict.text or None)
-        event = Event(
-            Kind.STEP_SUCCEEDED,
-            driver.record.now(),
-            self.address,
-            StepKind.VERIFY,
-            self.effect,
-            self.logical,
-            self.number,
-            ONE_TOOL_CALL,
-            facts,
-            verdict.body,
-        )
-        driver.record.add(event)
-        await driver.write()
-
-    async def _ask_person(self, slot: Slot, because: str) -> None:
-        driver = self.driver
-        if slot.doubt is None:
-            driver.record.add(
-                self._event(
-                    Kind.QUESTION_ASKED,
-                    meta=meta(
-                        id=fresh_question_id(driver, self.address),
-                        about="in_doubt",
-                        text=f"Did this happen? {describe(self.plan.call)} ({because})",
-                        options=list(DOUBT_OPTIONS),
-                        to=driver.agent.escalate or None,
-                    ),
-                    body=self.plan.args,
-                )
-            )
-            await driver.write()
-        asked = slot.doubt.facts["id"] if slot.doubt is not None else ""
-        with driver.silence.waits(self.address, Why.IN_DOUBT, None):
-            await driver.answered(asked)
 
 
 def _place_in(slot: Slot | None, ways: int) -> tuple[int, int]:

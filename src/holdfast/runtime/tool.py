@@ -22,8 +22,9 @@ from holdfast.runtime.attempt import alone, attempted, attempted_on, verified
 from holdfast.runtime.facts import is_stronger, rebuilt, safe
 from holdfast.runtime.signature import Arguments, Signature
 from holdfast.runtime.spec import Calling, Definite, EffectName, Spec, make_spec
-from holdfast.runtime.steps import Attempted, Attempts, Begun, Verdict, Way
+from holdfast.runtime.steps import Attempts
 from holdfast.runtime.thread import loop_elsewhere, run_blocking
+from holdfast.runtime.way import Attempted, Begun, Verdict, Way
 
 P = ParamSpec("P")
 R = TypeVar("R")

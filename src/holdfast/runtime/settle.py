@@ -1,0 +1,127 @@
+"""Finding out whether an effect happened, when nobody knows: `verify` is asked, then a person.
+
+What to do is decided in `core.doubt`; here it is done. Nothing is begun again before the record says that it may be.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from holdfast.core import doubt
+from holdfast.core.accept import DOUBT_OPTIONS
+from holdfast.core.command import describe
+from holdfast.core.events import ONE_TOOL_CALL, Address, Effect, Event, Kind, StepKind, meta
+from holdfast.core.failure import Failure, FailureKind
+from holdfast.core.heads import Status, Why
+from holdfast.core.slot import Slot
+from holdfast.runtime.pauses import fresh_question_id
+from holdfast.runtime.way import Attempted
+
+if TYPE_CHECKING:
+    from holdfast.runtime.calls import Calls
+    from holdfast.runtime.steps import Attempts
+
+
+class Settling(ABC):
+    """The half of a step's performance that settles a doubt."""
+
+    driver: Calls
+    plan: Attempts
+    address: Address
+    effect: Effect
+    logical: int
+    number: int
+
+    @abstractmethod
+    async def _conclude(self, kind: Kind, attempted: Attempted, facts: dict[str, Any]) -> None:
+        """Write the outcome, and tell it."""
+
+    @abstractmethod
+    def _event(self, kind: Kind, **more: Any) -> Event:
+        """An event about this attempt."""
+
+    @abstractmethod
+    async def _wait(self, why: Why, until: float) -> None:
+        """Wait for a time."""
+
+    async def _settle(self) -> bool:
+        """Find out whether the effect happened. True: it did not, and the same intent begins again."""
+        driver = self.driver
+        slot = driver.state.slots[self.address]
+        while True:
+            decision = doubt.decide(
+                slot.verdicts,
+                has_verify=self.plan.verify is not None,
+                settle_s=driver.services.settings.settle_s,
+                now=driver.record.now(),
+            )
+            match decision:
+                case doubt.AskVerify(not_before):
+                    await self._ask_verify(not_before)
+                case doubt.AskPerson(because):
+                    await self._ask_person(slot, because)
+                case doubt.Repeat():
+                    return True
+                case doubt.Conclude(by, body) if body is not None and (wrong := self.plan.misfit(body)):
+                    await self._ask_person(slot, f"the result that {by} gave does not fit: {wrong}")
+                case doubt.Conclude(by, body):
+                    await self._conclude(Kind.STEP_SUCCEEDED, Attempted(body, slot.reservation), {"by": by})
+                    return False
+                case doubt.Tell(by):
+                    text = f"{describe(self.plan.call)}: whether it happened is not known ({by} could not say)"
+                    failure = Failure(FailureKind.INTERRUPTED, "Unverified", text, text, is_definite=False)
+                    await self._conclude(
+                        Kind.STEP_FAILED, Attempted(None, slot.reservation, failure), failure.facts() | {"by": by}
+                    )
+                    return False
+                case doubt.Abort(by):
+                    driver.stop(Status.STOPPED, f"{by} stopped it: {describe(self.plan.call)} is in doubt", {"by": by})
+                    await driver.never()
+
+    async def _ask_verify(self, not_before: float) -> None:
+        driver, verify = self.driver, self.plan.verify
+        if verify is None or driver.is_stopping:
+            await driver.never()
+        await self._wait(Why.IN_DOUBT, not_before)
+        driver.silence.began(is_write=False)
+        try:
+            verdict = await verify(driver.key_for(self.address, self.logical))
+        finally:
+            driver.silence.ended(is_write=False)
+        facts = meta(verdict=verdict.said, text=verdict.text or None)
+        event = Event(
+            Kind.STEP_SUCCEEDED,
+            driver.record.now(),
+            self.address,
+            StepKind.VERIFY,
+            self.effect,
+            self.logical,
+            self.number,
+            ONE_TOOL_CALL,
+            facts,
+            verdict.body,
+        )
+        driver.record.add(event)
+        await driver.write()
+
+    async def _ask_person(self, slot: Slot, because: str) -> None:
+        driver = self.driver
+        if slot.doubt is None:
+            driver.record.add(
+                self._event(
+                    Kind.QUESTION_ASKED,
+                    meta=meta(
+                        id=fresh_question_id(driver, self.address),
+                        about="in_doubt",
+                        text=f"Did this happen? {describe(self.plan.call)} ({because})",
+                        options=list(DOUBT_OPTIONS),
+                        to=driver.agent.escalate or None,
+                    ),
+                    body=self.plan.args,
+                )
+            )
+            await driver.write()
+        asked = slot.doubt.facts["id"] if slot.doubt is not None else ""
+        with driver.silence.waits(self.address, Why.IN_DOUBT, None):
+            await driver.answered(asked)

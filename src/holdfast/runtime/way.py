@@ -1,0 +1,58 @@
+"""What one attempt is told, what it comes to, and the ways in which a step can be attempted."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from holdfast.core.events import ONE_TOOL_CALL, Address, Charge
+from holdfast.core.failure import Failure
+
+
+class Attempted(NamedTuple):
+    """What one attempt came to."""
+
+    body: bytes | None
+    charge: Charge
+    failure: Failure | None = None
+    facts: dict[str, Any] | None = None
+    """More for the outcome's meta."""
+    error: BaseException | None = None
+    """The live exception, for `__cause__`."""
+    is_told: bool = False
+    """The caller has had part of it, so this failure is the outcome whatever the policy says."""
+
+
+class Begun(NamedTuple):
+    """An attempt that may begin: its intent, if it needs one, is committed."""
+
+    address: Address
+    key: str
+    """The idempotency key; empty where the plan needs none."""
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way to perform a step. A model call may have several, one a model, tried in order."""
+
+    attempt: Callable[[Begun], Awaitable[Attempted]]
+    """Raises nothing but cancellation."""
+    reservation: Charge = ONE_TOOL_CALL
+    refusal: str = ""
+    """Why it may not be sent at all (an unknown price); the run is stopped with it."""
+    name: str = ""
+    is_elsewhere: bool = False
+    """At another host, or by another account, than the way before it."""
+    turn: Callable[[], AbstractAsyncContextManager[None]] | None = None
+    """Waits until it may begin, and is held until it is over."""
+
+
+class Verdict(NamedTuple):
+    """What `verify` said."""
+
+    said: str
+    body: bytes | None = None
+    text: str = ""
