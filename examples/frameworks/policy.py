@@ -1,7 +1,7 @@
 """The model server's stand-in for a model: it looks orders up, pays them back and sums up, whoever asks.
 
-It goes by the texts of the conversation, so that it works for every API, and for agents that write code. It keeps no
-state: the same conversation always gets the same answer.
+It goes by the texts of the conversation, so that it works for every API, and for agents that write Python or have only
+a shell. It keeps no state: the same conversation always gets the same answer.
 """
 
 import re
@@ -13,6 +13,14 @@ ASKED = re.compile(r"Refund orders? [^.]*\.")
 ORDER = re.compile(r"\bK-\d+\b")
 PAID = re.compile(r'"order": "(K-\d+)", "paid_cents": (\d+)')
 RECEIPT = re.compile(r'"receipt": "(R-\d+)", "order": "(K-\d+)"')
+SHELL = {
+    "find_order": """echo '{{"order": "{order}", "paid_cents": 4200}}'""",
+    "refund": """python3 -c "import os, urllib.request as web
+body = b'{{\\"args\\": {{\\"order\\": \\"{order}\\", \\"cents\\": {cents}}}}}'
+web.urlopen(web.Request(os.environ['PAYMENTS_URL'] + '/refund', body, method='POST'), timeout=20)"
+echo '{{"receipt": "R-17", "order": "{order}", "cents": {cents}}}'""",
+    "final_answer": "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT; echo '{answer}'",
+}
 REFUSED = re.compile(r"there is no order (K-\d+)")
 
 
@@ -44,12 +52,14 @@ def _calls(request: Request, calls: list[tuple[str, dict[str, Any]]]) -> Reply:
     if _writes_code(request):
         lines = [f"print({name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())}))" for name, arguments in calls]
         return text("\n".join(["Thought: one step at a time.", "<code>", *lines, "</code>"]))
+    if "bash" in request.tool_names:
+        return tool_use("bash", {"command": SHELL[calls[0][0]].format(**calls[0][1])})
     return tool_use(*calls[0]) if len(calls) == 1 else tool_uses(calls)
 
 
 def _answer(request: Request, answer: str) -> Reply:
     if _writes_code(request):
         return text(f"Thought: that is all.\n<code>\nfinal_answer({answer!r})\n</code>")
-    if "final_answer" in request.tool_names:
-        return tool_use("final_answer", {"answer": answer})
+    if {"final_answer", "bash"} & set(request.tool_names):
+        return _calls(request, [("final_answer", {"answer": answer})])
     return text(answer)

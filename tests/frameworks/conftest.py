@@ -11,8 +11,10 @@ import importlib.util
 import os
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
@@ -30,7 +32,7 @@ from holdfast.protocols import Journal
 from holdfast.runtime.clock import SystemClock
 from holdfast.testing.crash import Scenario, reach
 from holdfast.testing.ledger import Ledger
-from holdfast.testing.model_server import ModelServer
+from holdfast.testing.model_server import ModelServer, Received
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "frameworks"
 ALIKE = {"OPENAI_API_KEY": "none", "ANTHROPIC_API_KEY": "none", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
@@ -39,6 +41,8 @@ SETTLED = hf.Settings(settle_s=0.0)
 """The parent waits until the ledger has what a dead child sent, so `verify` need not."""
 UNRECORDED_CALL = ("model:sent", "model:after", "append:before:StepSucceeded({})")
 """A kill here may leave a call answered and its answer not recorded; it is sent again."""
+SPARE = 9
+"""Points after the end: tools that run at once are sometimes written together, and then a run has fewer points."""
 IN_DOUBT = ("refund:before", "refund:sent", "refund:after")
 
 
@@ -86,6 +90,13 @@ class Place(NamedTuple):
     trial: str
     store: str
     model: ModelServer
+    earlier: int
+    """Requests of the trials before this one."""
+
+    @property
+    def requests(self) -> list[Received]:
+        """What the model was asked in this trial."""
+        return self.model.requests[self.earlier :]
 
     def events(self) -> list[Event]:
         """What the journal has of the run."""
@@ -97,49 +108,64 @@ class Place(NamedTuple):
             journal.close()
 
 
+class Eager(SystemClock):
+    """Draws 0, so that no backoff takes time."""
+
+    def draw(self) -> float:
+        """Always the lowest."""
+        return 0.0
+
+
 class Refunds(Scenario):
     """One example on one request."""
 
     limit_s = 30
 
-    def __init__(self, row: Row, example: ModuleType, task: str, directory: Path) -> None:
+    def __init__(self, row: Row, example: Any, task: str, directory: Path, fault: dict[str, Any]) -> None:
         self.row, self.example, self.task, self.directory = row, example, task, directory
         self.ledger = Ledger.start()
-        self.model: ModelServer | None = None
+        self.model = ModelServer.spawn(EXAMPLES / "policy.py", "policy")
+        if fault:
+            self.model.fault(**fault)
         self.undisturbed: State | None = None
         self.seen: Counter[str] = Counter()
 
     def close(self) -> None:
         """End the services."""
-        for service in (self.ledger, self.model):
-            if service is not None:
-                service.close()
+        self.ledger.close()
+        self.model.close()
 
     def prepare(self, trial: str) -> Place:
-        if self.model is not None:
-            self.model.close()
-        self.model = ModelServer.spawn(EXAMPLES / "policy.py", "policy")
-        return Place(trial, str(self.directory / f"{trial}.db"), self.model)
+        return Place(trial, str(self.directory / f"{trial}.db"), self.model, self.model.count)
 
     def run(self, place: Place, journal: Callable[[Journal], Journal]) -> None:
+        warnings.simplefilter("ignore")  # of packages that are imported only now: not ours to judge
         os.environ.update(environment(place.model, f"{self.ledger.url}/effects/{place.trial}"))
         mark_requests()
-        clock = SystemClock()
+        clock = Eager()
         app = hf.App(journal(open_journal(place.store, clock=clock.now)), settings=SETTLED, clock=clock)
-        app.run_sync(self.example.desk, self.task, key="k")
+        with suppress(hf.RunFailed):  # `check` reads in the journal how it ended
+            app.run_sync(self.example.desk, f"{self.task} Ticket {place.trial}.", key="k")  # no two trials ask the same
+        if place.trial == "through":
+            (self.directory / "modules").write_text("\n".join(sys.modules))
+            return
+        for _ in range(SPARE):
+            reach("after the end")
 
     def after_kill(self, place: Place, passed: Sequence[str]) -> None:
         what, _, point = passed[-1].partition(":")
         sent = passed.count(f"{what}:sent")
         if point == "sent" and what == "model":
-            place.model.wait_for(sent)
+            place.model.wait_for(place.earlier + sent)
         elif point == "sent" and what == "refund":
             self.ledger.wait_for(f"{place.trial}/refund", sent)
 
     def check(self, place: Place, kills: Sequence[str]) -> list[str]:
         events = place.events()
         state = fold(events)
-        self.undisturbed = self.undisturbed or state
+        if self.undisturbed is None:
+            self.undisturbed = state
+            warm((self.directory / "modules").read_text().split())
         if state.status != "succeeded" or state.end is None or self.undisturbed.end is None:
             return [f"ended {state.status}: {state.end}"]
         wrong = []
@@ -164,7 +190,7 @@ class Refunds(Scenario):
 
     def _check_calls(self, place: Place, events: Sequence[Event], kills: Sequence[str]) -> list[str]:
         """What was answered and recorded is not asked again."""
-        requests = place.model.requests
+        requests = place.requests
         wrong = [f"a request was answered {r.status}: {r.body}" for r in requests if r.status not in (200, None)]
         ended = Counter(e.address for e in events if e.step is StepKind.MODEL and e.kind is Kind.STEP_SUCCEEDED)
         wrong += [f"recorded twice: {address}" for address, times in ended.items() if times > 1]
@@ -180,6 +206,14 @@ class Refunds(Scenario):
         self.seen["requests"] += len(requests)
         self.seen["sent again"] += again
         return wrong
+
+
+def warm(modules: Sequence[str]) -> None:
+    """In the parent: import what the first child came to import, so that no later child has to."""
+    for name in modules:
+        if name not in sys.modules:
+            with suppress(ImportError):  # a module that another one made up
+                importlib.import_module(name)
 
 
 # --- points around requests, below everything that a framework or holdfast does --------------------------------
@@ -229,6 +263,24 @@ def reach_at(what: str, event: str) -> None:
 
 
 @pytest.fixture
+def row_of() -> Callable[[str], Row]:
+    """The row of this file."""
+    return {row.file: row for row in ROWS}.__getitem__
+
+
+@pytest.fixture
+def services() -> Callable[[ModelServer, str], dict[str, str]]:
+    """What points an example to a model server and a payment service."""
+    return environment
+
+
+@pytest.fixture
+def examples() -> Path:
+    """The directory of the examples and of their stand-in for a model."""
+    return EXAMPLES
+
+
+@pytest.fixture
 def load() -> Iterator[Callable[[Row], ModuleType]]:
     """Imports a row's example, or skips the test with the name of the package that is missing."""
     before = dict(os.environ)
@@ -257,11 +309,12 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def refunds(load: Any, directory: Path) -> Iterator[Callable[..., Refunds]]:
-    """Makes the scenario of a row and a request."""
+    """Makes the scenario of a row and a request; of another agent than the row's own, and with a fault of the model."""
     made: list[Refunds] = []
 
-    def make(row: Row, task: str) -> Refunds:
-        made.append(Refunds(row, load(row), task, directory))
+    def make(row: Row, task: str, example: Any = None, **fault: Any) -> Refunds:
+        module = load(row)
+        made.append(Refunds(row, example or module, task, directory, fault))
         return made[-1]
 
     yield make

@@ -8,7 +8,11 @@ import pytest
 
 from holdfast.testing.crash import sweep
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.frameworks,
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("ignore:Function .* has decorators other than @tool"),  # smolagents: of remote ones
+]
 
 ONE = "Refund order K-17, it came broken."
 TWO = "Refund orders K-17 and K-18, they came broken."
