@@ -14,7 +14,10 @@ ORDER = re.compile(r"\bK-\d+\b")
 PAID = re.compile(r'"order": "(K-\d+)", "paid_cents": (\d+)')
 RECEIPT = re.compile(r'"receipt": "(R-\d+)", "order": "(K-\d+)"')
 SHELL = {
-    "find_order": """echo '{{"order": "{order}", "paid_cents": 4200}}'""",
+    "find_order": """case {order} in
+K-17|K-18) echo '{{"order": "{order}", "paid_cents": 4200}}';;
+*) echo 'there is no order {order}';;
+esac""",
     "refund": """python3 -c "import os, urllib.request as web
 body = b'{{\\"args\\": {{\\"order\\": \\"{order}\\", \\"cents\\": {cents}}}}}'
 web.urlopen(web.Request(os.environ['PAYMENTS_URL'] + '/refund', body, method='POST'), timeout=20)"

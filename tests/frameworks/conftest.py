@@ -35,7 +35,14 @@ from holdfast.testing.ledger import Ledger
 from holdfast.testing.model_server import ModelServer, Received
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "frameworks"
-ALIKE = {"OPENAI_API_KEY": "none", "ANTHROPIC_API_KEY": "none", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+ALIKE = {
+    "OPENAI_API_KEY": "none",
+    "ANTHROPIC_API_KEY": "none",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "MSWEA_GLOBAL_CONFIG_DIR": str(Path(tempfile.gettempdir(), "mini-swe-agent")),
+    "MSWEA_MODEL_RETRY_STOP_AFTER_ATTEMPT": "2",
+    "MSWEA_SILENT_STARTUP": "1",
+}
 """What every example finds in its environment."""
 SETTLED = hf.Settings(settle_s=0.0)
 """The parent waits until the ledger has what a dead child sent, so `verify` need not."""
@@ -43,7 +50,7 @@ UNRECORDED_CALL = ("model:sent", "model:after", "append:before:StepSucceeded({})
 """A kill here may leave a call answered and its answer not recorded; it is sent again."""
 SPARE = 9
 """Points after the end: tools that run at once are sometimes written together, and then a run has fewer points."""
-IN_DOUBT = ("refund:before", "refund:sent", "refund:after")
+IN_DOUBT = ("refund:before", "refund:sent", "refund:after", "append:after:StepIntended(bash)")
 
 
 class Row(NamedTuple):
@@ -56,6 +63,8 @@ class Row(NamedTuple):
     """Name of its model calls in the record."""
     is_parallel: bool = True
     """Whether it runs tools at once that the model calls at once."""
+    tool: str = "refund"
+    """The tool that pays; its request is made in this process only where that is `refund`."""
 
 
 ROWS = (
@@ -69,6 +78,7 @@ ROWS = (
     Row("smolagents_tools", ("smolagents", "openai"), "chat"),
     Row("smolagents_code", ("smolagents", "openai"), "chat", is_parallel=False),
     Row("litellm_loop", ("litellm",), "chat", is_parallel=False),
+    Row("mini_swe", ("minisweagent", "litellm"), "chat", is_parallel=False, tool="bash"),
 )
 
 
@@ -139,8 +149,9 @@ class Refunds(Scenario):
         return Place(trial, str(self.directory / f"{trial}.db"), self.model, self.model.count)
 
     def run(self, place: Place, journal: Callable[[Journal], Journal]) -> None:
-        warnings.simplefilter("ignore")  # of packages that are imported only now: not ours to judge
+        warnings.simplefilter("ignore")
         os.environ.update(environment(place.model, f"{self.ledger.url}/effects/{place.trial}"))
+        os.chdir(self.directory)
         mark_requests()
         clock = Eager()
         app = hf.App(journal(open_journal(place.store, clock=clock.now)), settings=SETTLED, clock=clock)
@@ -210,8 +221,9 @@ class Refunds(Scenario):
 
 def warm(modules: Sequence[str]) -> None:
     """In the parent: import what the first child came to import, so that no later child has to."""
-    for name in modules:
-        if name not in sys.modules:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in set(modules) - set(sys.modules):
             with suppress(ImportError):  # a module that another one made up
                 importlib.import_module(name)
 
@@ -292,7 +304,9 @@ def load() -> Iterator[Callable[[Row], ModuleType]]:
         os.environ.update(ALIKE)
         if str(EXAMPLES) not in sys.path:
             sys.path.insert(0, str(EXAMPLES))
-        return importlib.import_module(row.file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of packages as they are imported: not ours to judge
+            return importlib.import_module(row.file)
 
     yield loaded
     os.environ.clear()

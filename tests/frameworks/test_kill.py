@@ -19,19 +19,19 @@ TWO = "Refund orders K-17 and K-18, they came broken."
 UNKNOWN = "Refund orders K-17 and K-404, they came broken."
 
 
-def windows(step: str) -> list[str]:
+def windows(row: Any) -> list[str]:
     """Where a kill must have been seen."""
-    kinds = [f"{kind}({name})" for name in (step, "refund") for kind in ("StepIntended", "StepSucceeded")]
+    kinds = [f"{kind}({name})" for name in (row.step, row.tool) for kind in ("StepIntended", "StepSucceeded")]
     appends = [f"append:{when}:{kind}" for kind in kinds for when in ("before", "after")]
-    requests = [f"{what}:{point}" for what in ("model", "refund") for point in ("before", "sent", "after")]
-    return [*appends, *requests, "append:before:StepSucceeded(find_order)", "append:before:RunEnded"]
+    requested = ("model", "refund") if row.tool == "refund" else ("model",)
+    return [*appends, *(f"{what}:{point}" for what in requested for point in ("before", "sent", "after")), "RunEnded"]
 
 
 def test_killed_at_every_point(row: Any, refunds: Any) -> None:
     """Lost: the promise for existing code. A framework's agent dies, starts again, and pays a customer twice."""
     scenario = refunds(row, ONE)
     report = sweep(scenario, every=1, seconds=0)
-    report.require(kills=30, windows=windows(row.step))
+    report.require(kills=30, windows=windows(row))
     assert scenario.seen["in doubt"] >= 3 and scenario.seen["sent again"] >= 3, scenario.seen
     print(row.file, len(report.points), report.kills.total(), dict(scenario.seen))
 

@@ -48,9 +48,9 @@ def test_killed_in_the_middle_of_a_refund_and_started_again(
         first = started(*where)
         ledger.wait_for("refund", 1, timeout_s=60)
         first.kill()
-        first.communicate(timeout=20)
-        assert first.returncode == -signal.SIGKILL
         ledger.release()
+        first.communicate(timeout=20)  # also waits for a shell that it left behind
+        assert first.returncode == -signal.SIGKILL
         out, err = started(*where).communicate(timeout=60)
         assert out.strip() == ANSWER, err
         assert ledger.count("refund") == 1 and model.repeated() == 0 and model.count == 3
