@@ -279,6 +279,41 @@ def test_sigterm_lets_an_effect_finish_and_gives_the_run_back(world: Any, shop: 
     assert len(shop.done) == 2 and not world.events(Kind.QUESTION_ASKED)
 
 
+def test_a_caller_that_waits_does_not_take_a_run_again_that_was_given_back_at_the_end(world: Any, shop: Any) -> None:
+    """A web handler waits in `app.run` while SIGTERM closes the App: what its run had in flight would begin once more,
+    in a process that is about to be killed."""
+    begun: list[int] = []
+
+    @hf.tool(effect="read")
+    async def slow(x: int) -> None:
+        begun.append(x)
+        await asyncio.Event().wait()
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        await slow(1)
+
+    told: list[BaseException] = []
+
+    async def waits(app: hf.App) -> None:
+        try:
+            await app.run(agent, None, key="k")
+        except hf.RunWaiting as waiting:
+            told.append(waiting)
+
+    async def leaves(app: hf.App) -> None:
+        handler = asyncio.create_task(waits(app))
+        await until(lambda: begun)
+        tasks.append(handler)
+
+    tasks: list[Any] = []
+    world.play(leaves)
+    assert begun == [1]
+    assert world.head().status is Status.SUSPENDED and world.head().why == "shutdown"
+    assert world.store.owner(world.id()) is None
+    assert "suspended: shutdown" in str(told[0]) and tasks[0].done()
+
+
 def test_an_effect_that_outlasts_the_drain_is_in_doubt_and_not_repeated(world: Any, shop: Any) -> None:
     """SIGKILL follows SIGTERM: what is still in flight then must not be begun again by the next process."""
 

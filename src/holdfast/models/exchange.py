@@ -23,6 +23,7 @@ from holdfast.models.answer import ERRORS, broke_off, failure_of, failure_withou
 from holdfast.models.call import Answered, Asked, Provider
 from holdfast.models.channel import Channel
 from holdfast.models.ratelimit import request_id
+from holdfast.models.secret import body_without, failure_without_secrets, secrets_of
 from holdfast.models.sender import Opened, Send, Variant
 from holdfast.models.sse import Splitter
 from holdfast.runtime.facts import safe
@@ -48,8 +49,12 @@ class Exchange:
     price: ModelPrice | None
     worst: Charge
     timeout_s: float
+    url: str
+    headers: Mapping[str, str]
+    """Of the caller's request; only what they hold as credentials is looked at, and kept out of the record."""
     send: Send
-    variant: Variant | None
+    variant: Callable[[], Variant] | None
+    """Makes the request to another model; None: the caller's is sent."""
     channel: Channel | None
     """Where a stream is passed on; None: read it whole."""
     told: Callable[[Mapping[str, str], float | None], None]
@@ -58,6 +63,17 @@ class Exchange:
     async def attempt(self, begun: Begun) -> Attempted:
         """See `Way`."""
         got = _Got()
+        attempted = await self._attempted(begun, got)
+        if attempted.failure is None:
+            return attempted
+        return attempted._replace(failure=failure_without_secrets(attempted.failure, self._secrets(got)))
+
+    def _secrets(self, got: _Got) -> list[str]:
+        """What was sent as a credential."""
+        found = secrets_of(self.url, self.headers)
+        return found if got.variant is None else [*secrets_of(got.variant.url, got.variant.headers), *found]
+
+    async def _attempted(self, begun: Begun, got: _Got) -> Attempted:
         try:
             async with asyncio.timeout(self.timeout_s):
                 return await self._exchange(begun, got)
@@ -79,7 +95,7 @@ class Exchange:
     async def _exchange(self, begun: Begun, got: _Got) -> Attempted:
         if self.channel is not None:
             self.channel.receive(begun.address)
-        opened = await _theirs(self.send(self.variant))
+        opened = await _theirs(self._sent(got))
         try:
             if self.asked.is_stream and 200 <= opened.status < 300 and _is_events(opened):
                 return await self._stream(opened, got)
@@ -87,6 +103,11 @@ class Exchange:
             return self._concluded(self.provider.answered(opened.status, bytes(got.data)), opened, got)
         finally:
             await _closed(opened)
+
+    async def _sent(self, got: _Got) -> Opened:
+        if self.variant is not None:
+            got.variant = self.variant()
+        return await self.send(got.variant)
 
     async def _stream(self, opened: Opened, got: _Got) -> Attempted:
         channel, splitter, is_held = self.channel, Splitter(), False
@@ -114,7 +135,9 @@ class Exchange:
         has_told = self._has_told()
         try:
             status = opened.status if has_told else answered.status
-            body = recorded(status, opened.headers, bytes(got.data))
+            is_plain = failure is None or has_told
+            data = bytes(got.data) if is_plain else body_without(bytes(got.data), self._secrets(got))
+            body = recorded(status, opened.headers, data)
         except Unencodable as large:
             return self._unreadable(large.what, got)
         if failure is None:
@@ -192,6 +215,8 @@ class _Got:
 
     def __init__(self) -> None:
         self.data = bytearray()
+        self.variant: Variant | None = None
+        """What was sent in place of the caller's request."""
 
     def add(self, chunk: bytes) -> None:
         self.data += chunk

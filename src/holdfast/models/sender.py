@@ -21,7 +21,9 @@ class Variant(NamedTuple):
     url: str
     content: bytes
     headers: Mapping[str, str]
-    """Laid over the caller's."""
+    """Laid over the caller's; names in lower case."""
+    without: frozenset[str] = frozenset()
+    """Headers of the caller's that it does not get."""
 
 
 class Opened(Protocol):
@@ -46,7 +48,7 @@ def own(package: ModuleType, request: Any, options: dict[str, Any]) -> Send:
 
     async def send(variant: Variant | None) -> Opened:
         client = await ordinary(package)
-        return _Here(await client.send(_varied(package, request, variant), stream=True, **options))
+        return _Here(await client.send(varied(package, request, variant), stream=True, **options))
 
     return send
 
@@ -56,7 +58,7 @@ def theirs(package: ModuleType, original: Callable[..., Any], request: Any, opti
     home = asyncio.get_running_loop()
 
     async def send(variant: Variant | None) -> Opened:
-        sent = original(_varied(package, request, variant), stream=True, **options)
+        sent = original(varied(package, request, variant), stream=True, **options)
         if asyncio.get_running_loop() is home:
             return _Here(await sent)
         return _There(await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(sent, home)), home)
@@ -68,17 +70,18 @@ def theirs_sync(package: ModuleType, original: Callable[..., Any], request: Any,
     """By the caller's sync client, in threads."""
 
     async def send(variant: Variant | None) -> Opened:
-        varied = _varied(package, request, variant)
-        return _Threaded(await in_thread("model call", lambda: original(varied, stream=True, **options)))
+        sent = varied(package, request, variant)
+        return _Threaded(await in_thread("model call", lambda: original(sent, stream=True, **options)))
 
     return send
 
 
-def _varied(package: ModuleType, request: Any, variant: Variant | None) -> Any:
+def varied(package: ModuleType, request: Any, variant: Variant | None) -> Any:
+    """The request that is sent: the caller's, or the variant of it."""
     if variant is None:
         return request
-    headers = {name: value for name, value in request.headers.items() if name.lower() not in {*_FRAMING, "host"}}
-    headers |= {name.lower(): value for name, value in variant.headers.items()}
+    left_out = {*_FRAMING, *variant.without, "host"}
+    headers = {name: value for name, value in request.headers.items() if name not in left_out} | {**variant.headers}
     return package.Request(
         request.method, variant.url, headers=headers, content=variant.content, extensions=request.extensions
     )

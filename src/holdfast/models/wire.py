@@ -14,14 +14,12 @@ Invariants
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from holdfast.core.command import Call
@@ -32,10 +30,11 @@ from holdfast.models.bounds import input_max, may_keep_long, output_max, window_
 from holdfast.models.call import Provider
 from holdfast.models.channel import Channel
 from holdfast.models.conversation import Conversations, Turn
+from holdfast.models.elsewhere import account_elsewhere, account_of, url_of, variant_of
 from holdfast.models.exchange import Exchange
 from holdfast.models.options import Fallback, Options
 from holdfast.models.ratelimit import limits_of
-from holdfast.models.sender import Send, Variant
+from holdfast.models.sender import Send
 from holdfast.runtime.current import Place
 from holdfast.runtime.facts import safe
 from holdfast.runtime.pricing import ModelPrice, Prices
@@ -52,7 +51,6 @@ NO_PRICE = (
 )
 FAILURES_MAX = 64
 """Failures that are remembered, to be told again to a retry loop."""
-ACCOUNT_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 
 _log = logging.getLogger("holdfast")
 
@@ -246,21 +244,18 @@ class _Serving:
 
     def _way(self, fallback: Fallback | None, channel: Channel | None) -> Way | None:
         """How this model is asked; None for one that cannot be asked so."""
-        asked, provider = self.turn.asked, self.asking.provider
-        url, headers = self.asking.url, self.asking.headers
-        variant: Variant | None = None
-        if fallback is not None:
-            variant = self._variant(fallback)
-            if variant is None:
-                _log.warning("%s cannot be asked in place of %s by %s", fallback.model, asked.model, provider.NAME)
-                return None
-            url, headers = variant.url, {**headers, **variant.headers}
+        asked, provider, body = self.turn.asked, self.asking.provider, self.turn.body
         model = asked.model if fallback is None else fallback.model
+        url = self.asking.url if fallback is None else url_of(fallback, provider, body, self.asking.url)
+        if url is None:
+            _log.warning("%s cannot be asked in place of %s by %s", model, asked.model, provider.NAME)
+            return None
         host = urlsplit(url).netloc
         price = self.memory.prices.find(provider.NAME, model, host, at=self.driver.record.now())
         messages = self.memory.conversations.messages_max(self.turn) if fallback is None else self.turn.weight
         worst, refusal = self._worst(model, price, messages)
-        account, gate = _account(host, headers), self.driver.services.gate
+        headers, gate = self.asking.headers, self.driver.services.gate
+        account = account_of(host, headers) if fallback is None else account_elsewhere(fallback, url, headers)
 
         def told(answered: Mapping[str, str], retry_after_s: float | None) -> None:
             gate.told(account, limits_of(answered, self.driver.record.now()), retry_after_s)
@@ -273,8 +268,10 @@ class _Serving:
             price=price,
             worst=worst,
             timeout_s=self.options.timeout_s,
+            url=self.asking.url,
+            headers=headers,
             send=self.send,
-            variant=variant,
+            variant=None if fallback is None else variant_of(fallback, provider, body, url),
             channel=channel,
             told=told,
         )
@@ -283,24 +280,9 @@ class _Serving:
             reservation=worst,
             refusal=refusal,
             name=safe(model, 200),
-            is_elsewhere=fallback is not None and bool(fallback.base_url or fallback.headers),
+            account=account,
             turn=lambda: gate.turn(account),
         )
-
-    def _variant(self, fallback: Fallback) -> Variant | None:
-        """The request to another model: the same, but for its name and, maybe, its host."""
-        parts = urlsplit(self.asking.url)
-        changed = self.asking.provider.with_model(self.turn.body.head, parts.path, fallback.model)
-        if changed is None:
-            return None
-        members, path = changed
-        content = json.dumps(json.loads(self.turn.body.raw) | members, ensure_ascii=False, separators=(",", ":"))
-        if fallback.base_url:
-            base = urlsplit(fallback.base_url)
-            parts = parts._replace(scheme=base.scheme, netloc=base.netloc)
-            path = base.path.rstrip("/") + path
-        headers = fallback.headers() if callable(fallback.headers) else fallback.headers
-        return Variant(urlunsplit(parts._replace(path=path)), content.encode("utf-8", "surrogatepass"), headers)
 
     def _worst(self, model: str, price: ModelPrice | None, messages: int) -> tuple[Charge, str]:
         """The most that one attempt can cost, and why it may not be sent."""
@@ -330,9 +312,3 @@ def _cut_off(slot: Slot) -> Attempted:
     failure = broke_off("ReadError", "the process ended in the middle of this answer")
     body = recorded(200, {"content-type": "text/event-stream"}, b"".join(slot.streamed))
     return Attempted(body, slot.reservation, failure, is_told=True)
-
-
-def _account(host: str, headers: Mapping[str, str]) -> str:
-    """Whose limits apply: a host, and who asks it. Kept in memory, and even there as a digest."""
-    said = "\n".join(headers.get(name, "") for name in ACCOUNT_HEADERS)
-    return f"{host} {sha256(said.encode('utf-8', 'replace')).hexdigest()[:16]}"

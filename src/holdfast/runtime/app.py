@@ -233,6 +233,8 @@ class App:
                     return fold(services.journal.events(run)), error
                 if head is not None:
                     check_wait(head, services, give_up)
+                    if worker.is_stopping:
+                        raise waiting(head)
                 await worker.admit(run)
             elif driver.is_waiting and is_too_long(driver.state.head(), give_up):
                 head = driver.state.head()

@@ -22,7 +22,7 @@ from holdfast.core.budget import overshoot
 from holdfast.core.command import Call, Execute
 from holdfast.core.events import ONE_TOOL_CALL, Address, Effect, Event, Kind, StepKind, meta
 from holdfast.core.failure import Failure, FailureKind
-from holdfast.core.fallback import next_model
+from holdfast.core.fallback import Following, next_way
 from holdfast.core.heads import Status, Why
 from holdfast.core.policy import Again, GiveUp, InDoubt, Retry, after_crash, after_failure
 from holdfast.core.slot import Slot
@@ -234,10 +234,11 @@ class _Attempting(Settling):
         facts = (attempted.facts or {}) | failure.facts() | {"because": decision.because}
         if attempted.is_told:
             facts["is_told"] = True
-        if because := self._falls_back(failure, decision, attempted):
-            self.place, self.base = self.place + 1, self.number
-            decision = Again(0.0, because)
-            facts |= {"because": because, "way": [self.place, self.base], "next": self.way.name}
+        following = None if attempted.is_told else self._next_way(failure, decision)
+        if following is not None:
+            self.place, self.base = self.place + following.further, self.number
+            decision = Again(0.0, following.because)
+            facts |= {"because": following.because, "way": [self.place, self.base], "next": self.way.name}
         if isinstance(decision, GiveUp):
             await self._conclude(Kind.STEP_FAILED, attempted, facts)
             return False
@@ -256,12 +257,9 @@ class _Attempting(Settling):
         await self._wait(Why.RETRY, retry_at)
         return True
 
-    def _falls_back(self, failure: Failure, decision: Again | GiveUp | InDoubt, attempted: Attempted) -> str:
-        """Why the next way is taken; empty when it is not."""
-        ways = self.plan.ways
-        if attempted.is_told or self.place + 1 >= len(ways):
-            return ""
-        return next_model(failure, decision, is_elsewhere=ways[self.place + 1].is_elsewhere)
+    def _next_way(self, failure: Failure, decision: Again | GiveUp | InDoubt) -> Following | None:
+        accounts = [way.account for way in self.plan.ways[self.place :]]
+        return next_way(failure, decision, accounts[0], accounts[1:])
 
     async def _conclude(self, kind: Kind, attempted: Attempted, facts: dict[str, Any]) -> None:
         driver = self.driver

@@ -44,8 +44,8 @@ class Way:
     refusal: str = ""
     """Why it may not be sent at all (an unknown price); the run is stopped with it."""
     name: str = ""
-    is_elsewhere: bool = False
-    """At another host, or by another account, than the way before it."""
+    account: str = ""
+    """Whose it is: a host, and who asks it."""
     turn: Callable[[], AbstractAsyncContextManager[None]] | None = None
     """Waits until it may begin, and is held until it is over."""
 

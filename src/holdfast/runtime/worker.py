@@ -51,6 +51,8 @@ class Worker:
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._owed: list[tuple[Lease, float]] = []
         """Leases to give back, and when their runs are due again."""
+        self.is_stopping = False
+        """Nothing is taken any more, also for a caller that waits for a run which was just given back."""
         self.drivers: dict[str, Driver] = {}
         self._threaded: dict[str, Driver] = {}
         """Those of them that hold a thread."""
@@ -73,6 +75,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Give every run back, resumable, and retire."""
+        self.is_stopping = True
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.wait({self._loop_task})
@@ -124,6 +127,8 @@ class Worker:
 
     def claim(self, run_ids: list[str] | None) -> int:
         """Take what may be taken, of these runs or of all; how many it was."""
+        if self.is_stopping:
+            return 0
         agents = list(self._agents)
         limit = CLAIMS_MAX if run_ids is None else len(run_ids)
         claims = self._services.journal.claim(self.id, run_ids=run_ids, agents=agents, limit=limit)
