@@ -17,6 +17,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -27,8 +28,12 @@ from holdfast.models.answer import Broken, Reply, failure_of, failure_without, r
 from holdfast.models.call import Answered, Provider
 from holdfast.models.channel import Channel, streaming_response
 from holdfast.models.endpoint import is_model_host, provider_of
+from holdfast.models.fault import fault
+from holdfast.models.field import object_in
 from holdfast.models.options import Options
 from holdfast.models.package import error_of, response_of, surfaced
+from holdfast.models.repeats import Caller
+from holdfast.models.secret import body_without, failure_without_secrets, secrets_of
 from holdfast.models.sender import Send
 from holdfast.models.wire import Asking, memory_of, serve
 from holdfast.runtime import current
@@ -118,15 +123,15 @@ def _answering(
 ) -> Coroutine[Any, Any, Served]:
     retries = request.headers.get(RETRIES, "0")
     is_retry = retries.isdecimal() and int(retries) > 0
-    caller = _caller()
+    caller = Caller(_caller(), is_retry)
 
     async def answering() -> Served:
         if provider is not None:
-            asking = Asking(provider, str(request.url), request.headers, body, caller, is_retry)
+            asking = Asking(provider, str(request.url), request.headers, body, caller)
             served = await serve(asking, where, options, send)
             if served is not None:
                 return served
-        return await _read_step(request, body, where, options, send)
+        return await _read_step(request, body, where, options, send, caller)
 
     return answering()
 
@@ -152,49 +157,54 @@ def _response(package: ModuleType, served: Served, request: Any, where: current.
 # --- other requests to a model's host --------------------------------------------------------------------------
 
 
-async def _read_step(request: Any, body: bytes, where: current.Place, options: Options, send: Send) -> Reply | Broken:
+async def _read_step(
+    request: Any, body: bytes, where: current.Place, options: Options, send: Send, caller: Caller
+) -> Reply | Broken:
     """A file, a batch, a count of tokens: recorded, so that replay does not send it again."""
-    path, shown = request.url.path, f"{request.url.host}{request.url.path}, {len(body)} bytes"
-    call = Call(
-        where.scope,
-        f"POST {path}",
-        _digest(request.headers, body),
-        StepKind.TOOL,
-        Effect.READ,
-        safe(shown, 200).encode(),
-    )
-
-    async def attempt(begun: Begun) -> Attempted:
-        try:
-            async with asyncio.timeout(options.timeout_s):
-                return await _sent(send)
-        except Exception as error:  # the step itself: whatever a client, a hook or a proxy raises is a fact
-            return Attempted(None, ONE_TOOL_CALL, failure_without(error), error=error)
-
-    driver = where.driver
-    outcome = driver.replayed(call)
+    url, driver = request.url, where.driver
+    shown = safe(f"{url.host}{url.path}, {len(body)} bytes", 200).encode()
+    digest = _digest(request.headers, body)
+    call = Call(where.scope, safe(f"POST {url.path}", 200), digest, StepKind.TOOL, Effect.READ, shown)
+    repeats, which = memory_of(driver).repeats, f"{call.name} {digest}"
+    outcome = repeats.before(which, caller, driver.machine.asked) or driver.replayed(call)
     if outcome is None:
-        plan = Attempts(call=call, args=call.shown, retry=options.retry, ways=(Way(attempt=attempt),), needs_key=False)
+        way = Way(attempt=partial(_attempt, request, options, send))
+        plan = Attempts(call=call, args=shown, retry=options.retry, ways=(way,), needs_key=False)
         outcome = await driver.step(plan)
+    repeats.ended(which, caller, outcome, driver.machine.asked)
     return rebuilt(outcome)
 
 
-async def _sent(send: Send) -> Attempted:
+async def _attempt(request: Any, options: Options, send: Send, begun: Begun) -> Attempted:
+    secrets = secrets_of(str(request.url), request.headers)
+    try:
+        async with asyncio.timeout(options.timeout_s):
+            attempted = await _sent(send, secrets)
+    except Exception as error:  # the step itself: whatever a client, a hook or a proxy raises is a fact
+        attempted = Attempted(None, ONE_TOOL_CALL, failure_without(error), error=error)
+    if attempted.failure is None:
+        return attempted
+    return attempted._replace(failure=failure_without_secrets(attempted.failure, secrets))
+
+
+async def _sent(send: Send, secrets: list[str]) -> Attempted:
     opened = await send(None)
     try:
         raw = b"".join([chunk async for chunk in opened.chunks()])
     finally:
         await opened.close()
-    answered = Answered(opened.status, is_object=True)
-    failure = failure_of(answered, opened.headers)
+    told = fault(opened.status, object_in(raw) or {}) if opened.status >= 300 else None
+    failure = failure_of(told or Answered(opened.status, is_object=True), opened.headers)
+    kept = raw if failure is None else body_without(raw, secrets)
     try:
-        return Attempted(recorded(opened.status, opened.headers, raw), ONE_TOOL_CALL, failure)
+        return Attempted(recorded(opened.status, opened.headers, kept), ONE_TOOL_CALL, failure)
     except Unencodable as large:
         return Attempted(None, ONE_TOOL_CALL, failure_without(large))
 
 
 def _digest(headers: Mapping[str, str], body: bytes) -> str:
     """Of the body, without the random boundary that separates its parts."""
-    _, _, boundary = headers.get("content-type", "").partition("boundary=")
-    plain = body.replace(boundary.strip('"').encode(), b"") if boundary else body
+    _, _, parameter = headers.get("content-type", "").partition("boundary=")
+    boundary = parameter.partition(";")[0].strip('" ')
+    plain = body.replace(boundary.encode(), b"") if boundary else body
     return hashlib.sha256(plain).hexdigest()[:32]

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from holdfast.core.command import Call
-from holdfast.core.events import Address, Charge, Effect, Event, Kind, StepKind
+from holdfast.core.events import Address, Charge, Effect, Event, StepKind
 from holdfast.core.failure import Failure
 from holdfast.models.answer import Broken, Reply, broke_off, rebuilt, recorded
 from holdfast.models.bounds import input_max, may_keep_long, output_max, window_of
@@ -34,12 +34,15 @@ from holdfast.models.elsewhere import account_elsewhere, account_of, url_of, var
 from holdfast.models.exchange import Exchange
 from holdfast.models.options import Fallback, Options
 from holdfast.models.ratelimit import limits_of
+from holdfast.models.repeats import Caller, Repeats
 from holdfast.models.sender import Send
+from holdfast.models.undeclared import undeclared, warn
 from holdfast.runtime.current import Place
 from holdfast.runtime.facts import safe
 from holdfast.runtime.pricing import ModelPrice, Prices
 from holdfast.runtime.steps import Attempts
 from holdfast.runtime.way import Attempted, Way
+from holdfast.runtime.tool import declared_names
 
 if TYPE_CHECKING:
     from holdfast.core.slot import Slot
@@ -49,8 +52,6 @@ NO_PRICE = (
     "The price of model {0} is not known, so a budget in USD cannot be kept. Nothing was sent. "
     'Add [prices."{0}"] to holdfast.toml, or install holdfast[prices], then resume.'
 )
-FAILURES_MAX = 64
-"""Failures that are remembered, to be told again to a retry loop."""
 
 _log = logging.getLogger("holdfast")
 
@@ -61,9 +62,10 @@ class Memory:
 
     conversations: Conversations
     prices: Prices
-    failures: dict[str, dict[int, tuple[Event, int]]] = field(default_factory=dict)
-    """By digest and caller: how the latest call ended, and how many calls the agent had made then."""
+    repeats: Repeats = field(default_factory=Repeats)
     live: set[asyncio.Task[Event]] = field(default_factory=set)
+    warned: set[frozenset[str]] = field(default_factory=set)
+    """Tools that are not known, of which was told."""
     hosts: set[str] = field(default_factory=set)
     """Hosts that were asked for a model."""
 
@@ -87,9 +89,7 @@ class Asking(NamedTuple):
     url: str
     headers: Mapping[str, str]
     body: bytes
-    caller: int
-    """Which task or thread asks."""
-    is_sdk_retry: bool
+    caller: Caller
 
 
 async def serve(asking: Asking, where: Place, options: Options, send: Send) -> Reply | Broken | Channel | None:
@@ -121,13 +121,14 @@ class _Serving:
 
     async def answer(self) -> Reply | Broken | Channel:
         tried = 0
-        failed = self._failed_before()
+        failed = self.memory.repeats.before(self.turn.digest, self.asking.caller, self.driver.machine.asked)
         if failed is not None:
             tried = self._tried(failed)
             if not tried:
                 return self._told(failed)
         outcome = self.driver.replayed(self.call)
         if outcome is None:
+            self._name_unknown_tools()
             self.call = self.call._replace(tail=self._tail(), history=self.turn.body.history)
         if outcome is None and self.turn.asked.is_stream and not self.options.is_whole and self.effect is Effect.READ:
             return await self._live(tried)
@@ -138,15 +139,13 @@ class _Serving:
         tail = self.turn.body.tail()
         return f"{tail}s" if tail and self.turn.asked.is_stream else tail
 
-    def _failed_before(self) -> Event | None:
-        """How this very call has just ended, when it is only tried again: by the SDK, or by a loop around it."""
-        before = self.memory.failures.get(self.turn.digest, {})
-        mine = before.get(self.asking.caller)
-        if mine is not None and self.asking.is_sdk_retry:
-            return mine[0]
-        found = [mine] if mine is not None else []
-        now = self.driver.machine.asked
-        return next((outcome for outcome, asked in [*found, *before.values()] if asked == now), None)
+    def _name_unknown_tools(self) -> None:
+        if not (offered := self.turn.asked.tools):
+            return
+        unknown = undeclared(offered, declared_names(), (address.name for address in self.driver.state.slots))
+        if unknown and unknown not in self.memory.warned:
+            self.memory.warned.add(unknown)
+            warn(self.driver.lease.run_id, unknown)
 
     def _tried(self, outcome: Event) -> int:
         """Attempts already made, when the policy allows more: an answer broke off, and only its reader knew."""
@@ -165,13 +164,7 @@ class _Serving:
     def _remember(self, outcome: Event) -> None:
         if outcome.address is not None:
             self.memory.conversations.keep(self.turn, outcome.address, outcome)
-        if outcome.kind is not Kind.STEP_FAILED:
-            self.memory.failures.pop(self.turn.digest, None)
-        else:
-            before = self.memory.failures.setdefault(self.turn.digest, {})
-            before[self.asking.caller] = (outcome, self.driver.machine.asked)
-            while len(self.memory.failures) > FAILURES_MAX:
-                del self.memory.failures[next(iter(self.memory.failures))]
+        self.memory.repeats.ended(self.turn.digest, self.asking.caller, outcome, self.driver.machine.asked)
 
     # --- streams -----------------------------------------------------------------------------------------------
 
