@@ -41,8 +41,8 @@ from holdfast.runtime.current import Place
 from holdfast.runtime.facts import safe
 from holdfast.runtime.pricing import ModelPrice, Prices
 from holdfast.runtime.steps import Attempts
-from holdfast.runtime.way import Attempted, Way
 from holdfast.runtime.tool import declared_names
+from holdfast.runtime.way import Attempted, Way
 
 if TYPE_CHECKING:
     from holdfast.core.slot import Slot
