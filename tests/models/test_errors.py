@@ -41,6 +41,7 @@ def google(code: int, status: str, **more: Any) -> dict[str, Any]:
     return {"error": {"code": code, "message": "m", "status": status} | more}
 
 
+DEPLETED = "Your prepayment credits are depleted."
 SPENT = {"error_code": "enforced_spend_limit_reached"}
 ANTHROPIC = [
     Row(400, claude("invalid_request_error"), K.INVALID),
@@ -99,6 +100,7 @@ GOOGLE = [
     Row(403, google(403, "PERMISSION_DENIED", details=[{"reason": "BILLING_DISABLED"}]), K.UNAUTHORISED),
     Row(404, google(404, "NOT_FOUND"), K.PERMANENT),
     Row(429, google(429, "RESOURCE_EXHAUSTED"), K.RATE_LIMITED),
+    Row(429, google(429, "RESOURCE_EXHAUSTED", message=DEPLETED), K.UNAUTHORISED),
     Row(500, google(500, "INTERNAL"), K.TRANSIENT),
     Row(503, google(503, "UNAVAILABLE"), K.TRANSIENT),
     Row(504, google(504, "DEADLINE_EXCEEDED"), K.TRANSIENT),
@@ -139,7 +141,7 @@ def test_an_error_calls_for_what_the_table_says(provider: Provider, row: Row) ->
     assert (failure.kind, failure.kind.is_retryable) == (row.kind, row.kind in (K.TRANSIENT, K.RATE_LIMITED))
     assert is_overloaded(answered.status, answered.code) is row.overloaded
     assert ("overloaded" in failure.because) is row.overloaded
-    assert answered.message in ("m", "model 'x' not found", "Too many requests") and answered.is_object
+    assert answered.message in ("m", "model 'x' not found", "Too many requests", DEPLETED) and answered.is_object
 
 
 @pytest.mark.parametrize(("provider", "row"), NAMED)

@@ -54,6 +54,8 @@ STATUS: Mapping[str, int] = {
     "DEADLINE_EXCEEDED": 504,
 }
 """The status that each type or code of error comes with; used where it comes with a 2xx, as within a stream."""
+SAID = {"credits are depleted": "credit_balance_exhausted"}
+"""Where only the text says that there is no money: Google's 429 of an empty prepaid account has no code of its own."""
 MESSAGE_MAX = 4_000
 _DELAY = re.compile(r"(\d{1,7}(?:\.\d{1,9})?)s")
 
@@ -74,14 +76,16 @@ def _told(status: int, error: Mapping[str, Any]) -> Answered:
     details = error.get("details")
     named = [error.get("code"), error.get("status"), error.get("type"), members(details).get("error_code")]
     named += [row.get("reason") for row in rows(details)]
+    message = text(error.get("message") or error.get("detail"), MESSAGE_MAX)
     codes = [code for code in map(text, named) if code]
+    codes += [code for words, code in SAID.items() if words in message]
     kind = text(error.get("type")) or text(error.get("status")) or (codes[0] if codes else "")
     return Answered(
         status if status >= 300 else _meant(error.get("code"), codes),
         is_object=True,
         error=kind or ("error" if "message" in error or not error else ""),
         code=next((code for code in codes if code in BILLING_CODES), codes[0] if codes else ""),
-        message=text(error.get("message") or error.get("detail"), MESSAGE_MAX),
+        message=message,
         retry_after_s=_retry_delay_s(details),
     )
 

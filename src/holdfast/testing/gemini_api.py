@@ -48,10 +48,8 @@ FIELDS = {
 }
 """Fields of a request; any other is refused."""
 MODES = ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED")
-SPENT = {
-    "@type": "type.googleapis.com/google.rpc.QuotaFailure",
-    "violations": [{"quotaId": "PrepaidCreditDepleted", "quotaMetric": "generativelanguage.googleapis.com/billing"}],
-}
+SPENT = "Your prepayment credits are depleted. Add credits to your billing account, then try again."
+"""Google has no code of its own for it: the 429 is that of a rate limit, and only the text says what it is."""
 
 
 def serves(call: Call) -> bool:
@@ -152,12 +150,10 @@ def error_event(reply: Reply, turn: Turn, index: int) -> bytes:
 def _error(reply: Reply) -> dict[str, Any]:
     told = reply.error
     details = list(told["details"]) if isinstance(told.get("details"), list | tuple) else []
-    if told.get("billing"):
-        details.append(SPENT)
     if (wait := told.get("retry_after_s")) is not None:
         details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{wait:g}s"})
     status = told.get("type") or STATUS.get(reply.status, "UNKNOWN")
-    named = {"code": reply.status, "message": told["message"], "status": status}
+    named = {"code": reply.status, "message": SPENT if told.get("billing") else told["message"], "status": status}
     return named | ({"details": details} if details else {})
 
 
