@@ -11,8 +11,8 @@ from holdfast.testing.model_server import Called, Reply, Request, text, tool_use
 
 ASKED = re.compile(r"Refund orders? [^.]*\.")
 ORDER = re.compile(r"\bK-\d+\b")
-PAID = re.compile(r'"order": "(K-\d+)", "paid_cents": (\d+)')
-RECEIPT = re.compile(r'"receipt": "(R-\d+)", "order": "(K-\d+)"')
+PAID = re.compile(r"order\W+(K-\d+)\W+paid_cents\W+(\d+)")
+RECEIPT = re.compile(r"receipt\W+(R-\d+)\W+order\W+(K-\d+)")
 SHELL = {
     "find_order": """case {order} in
 K-17|K-18) echo '{{"order": "{order}", "paid_cents": 4200}}';;

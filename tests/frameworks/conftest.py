@@ -38,14 +38,13 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "frameworks"
 ALIKE = {
     "OPENAI_API_KEY": "none",
     "ANTHROPIC_API_KEY": "none",
+    "GOOGLE_API_KEY": "none",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "MSWEA_GLOBAL_CONFIG_DIR": str(Path(tempfile.gettempdir(), "mini-swe-agent")),
     "MSWEA_MODEL_RETRY_STOP_AFTER_ATTEMPT": "2",
     "MSWEA_SILENT_STARTUP": "1",
 }
 """What every example finds in its environment."""
-SETTLED = hf.Settings(settle_s=0.0)
-"""The parent waits until the ledger has what a dead child sent, so `verify` need not."""
 UNRECORDED_CALL = ("model:sent", "model:after", "append:before:StepSucceeded({})")
 """A kill here may leave a call answered and its answer not recorded; it is sent again."""
 SPARE = 9
@@ -72,6 +71,7 @@ ROWS = (
     Row("openai_chat", ("openai",), "chat", is_parallel=False),
     Row("openai_responses", ("openai",), "responses"),
     Row("pydantic_ai_agent", ("pydantic_ai", "openai"), "chat"),
+    Row("gemini_agent", ("pydantic_ai", "google.genai"), "generate"),
     Row("openai_agents_sdk", ("agents",), "responses"),
     Row("langchain_agent", ("langchain", "langgraph", "langchain_openai"), "chat"),
     Row("langchain_anthropic_agent", ("langchain", "langgraph", "langchain_anthropic"), "messages"),
@@ -93,6 +93,7 @@ def environment(model: ModelServer, payments: str) -> dict[str, str]:
     """What points an example to these services: the SDKs' own variables."""
     openai = f"{model.url}/v1"
     urls = {"ANTHROPIC_BASE_URL": model.url, "OPENAI_BASE_URL": openai, "OPENAI_API_BASE": openai}
+    urls["GOOGLE_GEMINI_BASE_URL"] = model.url
     return ALIKE | urls | {"PAYMENTS_URL": payments}
 
 
@@ -130,6 +131,8 @@ class Refunds(Scenario):
     """One example on one request."""
 
     limit_s = 30
+    settings = hf.Settings(settle_s=0.0)
+    """The parent waits until the ledger has what a dead child sent, so `verify` need not."""
 
     def __init__(self, row: Row, example: Any, task: str, directory: Path, fault: dict[str, Any]) -> None:
         self.row, self.example, self.task, self.directory = row, example, task, directory
@@ -154,7 +157,7 @@ class Refunds(Scenario):
         os.chdir(self.directory)
         mark_requests()
         clock = Eager()
-        app = hf.App(journal(open_journal(place.store, clock=clock.now)), settings=SETTLED, clock=clock)
+        app = hf.App(journal(open_journal(place.store, clock=clock.now)), settings=self.settings, clock=clock)
         with suppress(hf.RunFailed):  # `check` reads in the journal how it ended
             app.run_sync(self.example.desk, f"{self.task} Ticket {place.trial}.", key="k")  # no two trials ask the same
         if place.trial == "through":
@@ -271,6 +274,14 @@ def reach_at(what: str, event: str) -> None:
         reach(f"{what}:after")
 
 
+def is_there(package: str) -> bool:
+    """Whether it is installed, also where it is a part of another one that is not."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 # --- fixtures --------------------------------------------------------------------------------------------------
 
 
@@ -299,7 +310,7 @@ def load() -> Iterator[Callable[[Row], ModuleType]]:
 
     def loaded(row: Row) -> ModuleType:
         for package in row.packages:
-            if importlib.util.find_spec(package) is None:
+            if not is_there(package):
                 pytest.skip(f"{row.file} needs the package {package}: make test-frameworks")
         os.environ.update(ALIKE)
         if str(EXAMPLES) not in sys.path:
