@@ -92,7 +92,7 @@ def test_async_tools_are_awaited_and_recorded(file: str, row_of: Any, refunds: A
 
 
 def test_an_exception_in_a_prompt_is_the_same_text_on_replay(row_of: Any, refunds: Any) -> None:
-    """Lost: the record. `repr(error)` is in the prompt; with another one the model is asked anew, and says otherwise."""
+    """Lost: the record. `repr(error)` is in the prompt; with another the model is asked anew, and says otherwise."""
     scenario = refunds(row_of("langchain_agent"), UNKNOWN, SimpleNamespace(desk=in_langgraph))
     sweep(scenario, every=4, seconds=0).require(kills=8)
     prompts = {str(request.body) for request in scenario.model.requests}
