@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 from holdfast.core.events import Address, Effect, Event, Kind
 from holdfast.core.failure import BILLING_CODES, Facts, Failure, FailureKind, classify
 from holdfast.core.retry_after import retry_after_s
+from holdfast.errors import Unencodable
 from holdfast.journal.codec import decode, encode
+from holdfast.journal.tags import SIZE_MAX
 from holdfast.models.call import Answered
 from holdfast.runtime.facts import facts_of, safe
 
@@ -85,6 +87,14 @@ class Broken(NamedTuple):
 def recorded(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
     """The response in the codec's bytes; `Unencodable` when it is too large."""
     return encode({"status": status, "headers": kept_of(headers), "body": _plain(body)})
+
+
+def recorded_part(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    """The same of an answer that did not come to its end; of one that is too large, so much as can be kept."""
+    try:
+        return recorded(status, headers, body)
+    except Unencodable:  # a byte is at most six in the codec's text
+        return recorded(status, headers, body[: SIZE_MAX // 8])
 
 
 def kept_of(headers: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from datetime import timedelta
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ class Channel:
         """`CLOSED` or `CANCELLED` once the reader has gone before the end."""
         self._data = bytearray()
         self._had = self._noted = 0
+        self._is_noted = False
         self._is_over = False
         self._broken: Broken | None = None
         self._is_endless = False
@@ -81,24 +83,29 @@ class Channel:
         """Nothing more comes from the provider."""
         self._receiver = None
 
+    def drop(self) -> None:
+        """Its caller went before there was a reader."""
+        if self in self.driver.record.streams:
+            self.driver.record.streams.remove(self)
+
     # --- for the call ------------------------------------------------------------------------------------------
 
     def finish(self, body: bytes, broken: Broken | None = None, ended_by: str = "") -> None:
         """The answer is recorded: all of `body` may be read, and then the end, or the error."""
-        if self in self.driver.record.streams:
-            self.driver.record.streams.remove(self)
         self._data += body[len(self._data) :]
         self._broken, self._is_over = broken, True
         if ended_by == CLOSED:
             text = "the record of this answer ends here: its reader closed it here"
-            self._broken = Broken("ReadError", text, self.address)
+            self._broken = Broken("ReadError", text)
         self._is_endless = ended_by == CANCELLED  # the reader's own timer ended it then, and will again
         self._tell()
 
-    def take_part(self) -> bytes:
+    def take_part(self) -> bytes | None:
         """See `record.Stream`."""
+        if self._is_noted and self._noted == self._had:
+            return None
         part = bytes(self._data[self._noted : self._had])
-        self._noted = self._had
+        self._noted, self._is_noted = self._had, True
         return part
 
     def _tell(self) -> None:
@@ -116,7 +123,7 @@ class Channel:
                 return self._broken or b""
             self._news = self.driver.loop.create_future()
             try:
-                await self._news
+                await self.driver.heard(self._news)
             except asyncio.CancelledError:
                 self.leave(CANCELLED)
                 raise
@@ -168,7 +175,7 @@ class _AsyncReader(_Reader):
         """Asked on the run's loop: the reader may live on another."""
         if asyncio.get_running_loop() is self._loop:
             return await call()
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), self._loop))
+        return await self._channel.driver.bridge.reach(call())
 
 
 class _SyncReader(_Reader):
@@ -196,4 +203,6 @@ def _stream_class(package: ModuleType, is_sync: bool) -> type[Any]:
 def streaming_response(package: ModuleType, channel: Channel, request: Any, *, is_sync: bool) -> Any:
     """The response whose body is read from the channel."""
     stream = _stream_class(package, is_sync)(package, channel, request)
-    return package.Response(channel.status, headers=channel.headers, stream=stream, request=request)
+    response = package.Response(channel.status, headers=channel.headers, stream=stream, request=request)
+    response.elapsed = timedelta(0)
+    return response

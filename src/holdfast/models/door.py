@@ -23,7 +23,7 @@ from typing import Any
 
 from holdfast.core.command import Call
 from holdfast.core.events import ONE_TOOL_CALL, Effect, StepKind
-from holdfast.errors import RunContextLost, Unencodable, UsageError
+from holdfast.errors import InternalError, RunContextLost, Unencodable, UsageError
 from holdfast.models.answer import Broken, Reply, failure_of, failure_without, rebuilt, recorded
 from holdfast.models.call import Answered, Provider
 from holdfast.models.channel import Channel, streaming_response
@@ -91,11 +91,10 @@ async def send_async(
     where, provider = found
     body = await request.aread()
     answering = _answering(request, body, where, provider, options, send)
-    loop = where.driver.loop
-    if asyncio.get_running_loop() is loop:
+    if asyncio.get_running_loop() is where.driver.loop:
         served = await answering
     else:
-        served = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answering, loop))
+        served = await where.driver.bridge.reach(answering)
     response = _response(package, served, request, where, is_sync=False)
     if not stream:
         await response.aread()
@@ -145,11 +144,20 @@ def _caller() -> int:
 
 
 def _response(package: ModuleType, served: Served, request: Any, where: current.Place, *, is_sync: bool) -> Any:
+    try:
+        made = _made(package, served, request, is_sync=is_sync)
+    except Exception as bug:  # an SDK would call it a connection error, and try again
+        raise surfaced(InternalError(f"The answer of a model call could not be handed over: {bug!r}.")) from bug
+    if isinstance(served, Broken):
+        raise made from None if served.address is None else where.driver.live_errors.get(served.address)
+    return made
+
+
+def _made(package: ModuleType, served: Served, request: Any, *, is_sync: bool) -> Any:
     if isinstance(served, Channel):
         return streaming_response(package, served, request, is_sync=is_sync)
     if isinstance(served, Broken):
-        live = where.driver.live_errors.get(served.address) if served.address is not None else None
-        raise error_of(package, served, request) from live
+        return error_of(package, served, request)
     assert served is not None
     return response_of(package, served, request)
 

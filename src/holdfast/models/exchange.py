@@ -19,13 +19,22 @@ from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.usage import Usage
 from holdfast.errors import Unencodable
 from holdfast.journal.tags import SIZE_MAX
-from holdfast.models.answer import ERRORS, broke_off, failure_of, failure_without, is_unsent, kept_of, recorded
+from holdfast.models.answer import (
+    ERRORS,
+    broke_off,
+    failure_of,
+    failure_without,
+    is_unsent,
+    kept_of,
+    recorded,
+    recorded_part,
+)
 from holdfast.models.call import Answered, Asked, Provider
 from holdfast.models.channel import Channel
 from holdfast.models.ratelimit import request_id
 from holdfast.models.secret import body_without, failure_without_secrets, secrets_of
 from holdfast.models.sender import Opened, Send, Variant
-from holdfast.models.sse import Splitter
+from holdfast.models.sse import EventTooLarge, Splitter
 from holdfast.runtime.facts import safe
 from holdfast.runtime.pricing import ModelPrice
 from holdfast.runtime.way import Attempted, Begun
@@ -80,14 +89,14 @@ class Exchange:
         except asyncio.CancelledError:
             if not self._has_left():
                 raise
-            return self._left(got)
+            return self._left()
         except TimeoutError as late:
             text = f"no whole answer within {self.timeout_s:g} s"
-            return self._lost(got, Failure(FailureKind.TRANSIENT, "ReadTimeout", text, text, because=text), late)
-        except _TooLarge:
-            return self._unreadable(f"more than {SIZE_MAX >> 20} MiB", got)
+            return self._lost(Failure(FailureKind.TRANSIENT, "ReadTimeout", text, text, because=text), late)
+        except (_TooLarge, EventTooLarge) as large:
+            return self._unreadable(str(large))
         except _Failed as failed:
-            return self._lost(got, failure_without(failed.error, self.effect), failed.error)
+            return self._lost(failure_without(failed.error, self.effect), failed.error)
         finally:
             if self.channel is not None:
                 self.channel.received()
@@ -111,20 +120,22 @@ class Exchange:
 
     async def _stream(self, opened: Opened, got: _Got) -> Attempted:
         channel, splitter, is_held = self.channel, Splitter(), False
-        parts = opened.chunks()
-        while (chunk := await _next(parts, DRAIN_S if is_held else None)) is not None:
+        parts, loop, drained_at = opened.chunks(), asyncio.get_running_loop(), None
+        while (chunk := await _next(parts, drained_at)) is not None:
             got.add(chunk)
             passing = b""
             for raw, event in splitter.feed(chunk):
                 is_held = is_held or self.provider.ends(event)
                 passing += b"" if is_held else raw
+            if is_held and drained_at is None:
+                drained_at = loop.time() + DRAIN_S
             if passing and channel is not None:
                 if not channel.opened.done():
                     channel.open(opened.status, kept_of(opened.headers))
                 channel.pass_on(passing)
         answered = self.provider.streamed(opened.status, bytes(got.data))
         if answered.is_object and not answered.is_complete and not answered.error:
-            return self._lost(got, broke_off("RemoteProtocolError", "the stream ended before the answer did"), None)
+            return self._lost(broke_off("RemoteProtocolError", "the stream ended before the answer did"), None)
         return self._concluded(answered, opened, got)
 
     # --- what it came to ---------------------------------------------------------------------------------------
@@ -139,14 +150,14 @@ class Exchange:
             data = bytes(got.data) if is_plain else body_without(bytes(got.data), self._secrets(got))
             body = recorded(status, opened.headers, data)
         except Unencodable as large:
-            return self._unreadable(large.what, got)
+            return self._unreadable(large.what)
         if failure is None:
             return Attempted(body, self._charge(answered), facts=self._facts(answered, opened))
         did_no_work = opened.status >= 300 and _did_no_work(answered)
         charge = Charge(model_calls=1) if did_no_work else self.worst
         return Attempted(body, charge, failure, self._facts(answered, opened), is_told=has_told)
 
-    def _lost(self, got: _Got, failure: Failure, error: Exception | None) -> Attempted:
+    def _lost(self, failure: Failure, error: Exception | None) -> Attempted:
         """It ended without a whole answer; what a reader has had of it is kept."""
         if self._has_told() and self.channel is not None:
             known = failure.error in ERRORS
@@ -155,7 +166,7 @@ class Exchange:
         charge = Charge(model_calls=1) if error is not None and is_unsent(error) else self.worst
         return Attempted(None, charge, failure, error=error)
 
-    def _left(self, got: _Got) -> Attempted:
+    def _left(self) -> Attempted:
         """Its reader closed it: what that had of it is the outcome."""
         task, channel = asyncio.current_task(), self.channel
         assert task is not None and channel is not None
@@ -165,12 +176,12 @@ class Exchange:
 
     def _prefix(self) -> bytes:
         assert self.channel is not None
-        return recorded(self.channel.status, self.channel.headers, self.channel.data)
+        return recorded_part(self.channel.status, self.channel.headers, self.channel.data)
 
-    def _unreadable(self, what: str, got: _Got) -> Attempted:
+    def _unreadable(self, what: str) -> Attempted:
         text = f"the answer cannot be recorded: {what}"
         failure = Failure(FailureKind.INVALID, "DecodingError", text, text, because="the answer is too large")
-        return self._lost(got, failure, None)
+        return self._lost(failure, None)
 
     def _has_told(self) -> bool:
         return self.channel is not None and self.channel.opened.done()
@@ -221,7 +232,7 @@ class _Got:
     def add(self, chunk: bytes) -> None:
         self.data += chunk
         if len(self.data) > SIZE_MAX:
-            raise _TooLarge
+            raise _TooLarge(f"more than {SIZE_MAX >> 20} MiB")
 
     async def all_of(self, opened: Opened) -> None:
         parts = opened.chunks()
@@ -259,17 +270,17 @@ async def _closed(opened: Opened) -> None:
         _log.debug("closing an answer raised %r", error)
 
 
-async def _next(parts: AsyncIterator[bytes], wait_s: float | None) -> bytes | None:
-    """The next part, None at the end, or when it does not come in time."""
+async def _next(parts: AsyncIterator[bytes], until: float | None) -> bytes | None:
+    """The next part, None at the end, or when it has not come by this time of the loop."""
     try:
-        async with asyncio.timeout(wait_s):
+        async with asyncio.timeout_at(until):
             return await _theirs(anext(parts))
     except _Failed as failed:
         if isinstance(failed.error, StopAsyncIteration):
             return None
         raise
     except TimeoutError:
-        if wait_s is None:
+        if until is None:
             raise
         return None
 

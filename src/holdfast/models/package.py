@@ -10,12 +10,13 @@ import importlib
 import sys
 from datetime import timedelta
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from holdfast.errors import UsageError
 from holdfast.models.answer import Broken, Reply
 from holdfast.runtime.facts import ADDRESS, mark
 
+E = TypeVar("E", bound=Exception)
 PackageName = Literal["httpx2", "httpx"]
 NAMES: tuple[PackageName, ...] = ("httpx2", "httpx")
 TIMEOUT_S, CONNECT_S = 600.0, 5.0
@@ -67,11 +68,11 @@ def error_of(package: ModuleType, broken: Broken, request: Any) -> Exception:
     return error
 
 
-def surfaced(error: UsageError) -> UsageError:
+def surfaced(error: E) -> E:
     """The same error, such that the SDKs let it pass: all but their own they wrap, and try again."""
     cls = type(error)
     loaded = [getattr(sys.modules[sdk], name) for sdk, name in SDK_ERRORS if hasattr(sys.modules.get(sdk), name)]
     if not loaded:
         return error
-    passing: type[UsageError] = type(cls.__name__, (cls, *loaded), {"__module__": cls.__module__})
-    return passing(*error.args)
+    passing: type[E] = type(cls.__name__, (cls, *loaded), {"__module__": cls.__module__})
+    return passing(*error.args).with_traceback(error.__traceback__)

@@ -20,12 +20,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from holdfast.core.command import Call
 from holdfast.core.events import Address, Charge, Effect, Event, StepKind
 from holdfast.core.failure import Failure
-from holdfast.models.answer import Broken, Reply, broke_off, rebuilt, recorded
+from holdfast.core.state import State
+from holdfast.errors import UsageError
+from holdfast.models.answer import Broken, Reply, broke_off, rebuilt, recorded_part
 from holdfast.models.bounds import input_max, may_keep_long, output_max, window_of
 from holdfast.models.call import Provider
 from holdfast.models.channel import Channel
@@ -33,6 +35,7 @@ from holdfast.models.conversation import Conversations, Turn
 from holdfast.models.elsewhere import account_elsewhere, account_of, url_of, variant_of
 from holdfast.models.exchange import Exchange
 from holdfast.models.options import Fallback, Options
+from holdfast.models.package import surfaced
 from holdfast.models.ratelimit import limits_of
 from holdfast.models.repeats import Caller, Repeats
 from holdfast.models.sender import Send
@@ -77,7 +80,14 @@ def memory_of(driver: Driver) -> Memory:
     """What is remembered of this run."""
     found = _memories.get(driver)
     if found is None:
-        conversations = Conversations(lambda: driver.state)
+        seen = ref(driver)  # what is remembered of a run does not keep it in memory
+
+        def state() -> State:
+            there = seen()
+            assert there is not None
+            return there.state
+
+        conversations = Conversations(state)
         found = _memories[driver] = Memory(conversations, Prices(driver.services.prices))
     return found
 
@@ -93,7 +103,19 @@ class Asking(NamedTuple):
 
 
 async def serve(asking: Asking, where: Place, options: Options, send: Send) -> Reply | Broken | Channel | None:
-    """Answer a model call of a run, on its loop; None for a body that is none of this API's requests."""
+    """Answer a model call of a run, on its loop; None for a body that is none of this API's requests.
+
+    Raises `UsageError` for what the client was told wrong; a bug of ours ends the run.
+    """
+    try:
+        return await _served(asking, where, options, send)
+    except UsageError as wrong:
+        raise surfaced(wrong) from wrong.__cause__
+    except Exception as bug:  # an SDK would call it a connection error, and try again
+        await where.driver.lost_by(bug)
+
+
+async def _served(asking: Asking, where: Place, options: Options, send: Send) -> Reply | Broken | Channel | None:
     memory = memory_of(where.driver)
     turn = memory.conversations.read(asking.body, asking.provider, urlsplit(asking.url).path)
     if turn is None or not turn.asked.model:
@@ -186,28 +208,35 @@ class _Serving:
     async def _live(self, tried: int) -> Reply | Broken | Channel:
         """Ask for the step in a task of its own, and come back as soon as there is something to read."""
         channel = Channel(self.driver)
-        task = self.driver.loop.create_task(self.driver.step(self._plan(channel, tried)))
+        task = self.driver.loop.create_task(self._received(channel, tried))
         self.memory.live.add(task)
         task.add_done_callback(self.memory.live.discard)
         try:
             either: set[asyncio.Future[Any]] = {task, channel.opened}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
+            channel.drop()
             task.cancel()
             await asyncio.wait({task})  # that it was given up is noted before the caller goes on
             raise
         if not channel.opened.done():
             return self._concluded(task.result())
-        task.add_done_callback(partial(self._ended, channel))
         return channel
 
-    def _ended(self, channel: Channel, task: asyncio.Task[Event]) -> None:
-        """The outcome is recorded: the reader gets the rest."""
-        if task.cancelled():  # the run is closing, and takes the reader along
-            return
-        self._remember(task.result())
-        channel.on_break = partial(self._remember, task.result())
-        told = rebuilt(task.result())
+    async def _received(self, channel: Channel, tried: int) -> Event:
+        """The step, and when it is recorded, the rest for its reader."""
+        outcome = await self.driver.step(self._plan(channel, tried))
+        try:
+            if channel.opened.done():
+                self._ended(channel, outcome)
+        except Exception as bug:  # nobody else waits for this task
+            await self.driver.lost_by(bug)
+        return outcome
+
+    def _ended(self, channel: Channel, outcome: Event) -> None:
+        self._remember(outcome)
+        channel.on_break = partial(self._remember, outcome)
+        told = rebuilt(outcome)
         if isinstance(told, Broken):
             channel.finish(told.reply.body if told.reply is not None else b"", told)
         else:
@@ -303,5 +332,5 @@ class _Serving:
 def _cut_off(slot: Slot) -> Attempted:
     """The process ended while its agent was reading: what it had is all that there is."""
     failure = broke_off("ReadError", "the process ended in the middle of this answer")
-    body = recorded(200, {"content-type": "text/event-stream"}, b"".join(slot.streamed))
+    body = recorded_part(200, {"content-type": "text/event-stream"}, b"".join(slot.streamed))
     return Attempted(body, slot.reservation, failure, is_told=True)

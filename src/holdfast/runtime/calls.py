@@ -68,6 +68,8 @@ class Calls(ABC):
         self._writes: set[asyncio.Task[Any]] = set()
         self._callers: set[asyncio.Task[Any]] = set()
         """The agent's tasks that perform a step of theirs."""
+        self._readers: set[asyncio.Future[None]] = set()
+        """What the agent's code waits for in the middle of an answer."""
         self._refusals = 0
         self._is_active = False
         self._is_shutting_down = False
@@ -189,6 +191,8 @@ class Calls(ABC):
         self._callers.add(caller)
         try:
             await performance.perform(self, command)
+        except Exception as bug:  # what the world does is a fact, and returned; so this is ours
+            await self.lost_by(bug)
         finally:
             self._callers.discard(caller)
             self.machine.performing(command.address, is_performed=False)
@@ -244,6 +248,20 @@ class Calls(ABC):
         while True:
             await self.loop.create_future()
 
+    async def heard(self, news: asyncio.Future[None]) -> None:
+        """Wait for more of an answer that is being read; unwinds when the run is closed."""
+        if self.is_closing:
+            await self._refuse()
+        self._readers.add(news)
+        try:
+            await news
+        finally:
+            self._readers.discard(news)
+
+    def _unwind_readers(self) -> None:
+        for news in list(self._readers):
+            news.cancel()
+
     # --- for steps -------------------------------------------------------------------------------------------
 
     def fits(self, charge: Charge) -> bool:
@@ -267,6 +285,13 @@ class Calls(ABC):
         """The run is no longer ours: nothing more is begun or written, and this does not return."""
         self._lose(error)
         await self.never()
+
+    async def lost_by(self, bug: Exception) -> NoReturn:
+        """Our own code failed: the run is given back with an error that says so. The agent, or an SDK, which would
+        call it a connection error and try again, never sees it."""
+        error = InternalError(f"A step of run {self.lease.run_id} could not be carried on: {bug!r}.")
+        error.__cause__ = bug
+        await self.lost(error)
 
     def _lose(self, error: JournalError | InternalError) -> None:
         self.record.refusal = self.record.refusal or error

@@ -122,6 +122,7 @@ class Driver(Calls):
             task.cancel()
         for future in self._waiting.values():  # of tasks and threads that outlive their agent
             future.cancel()
+        self._unwind_readers()
         self.bridge.unwind()
         if self._root is not None and self._root.done() and not self._root.cancelled():
             self._root.exception()  # seen, so that the loop does not report it again
@@ -317,6 +318,7 @@ class Driver(Calls):
             self._root.cancel()
         for future in list(self._waiting.values()):
             future.cancel()
+        self._unwind_readers()
         self.bridge.unwind()
 
     async def _unwound(self) -> None:

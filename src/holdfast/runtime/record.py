@@ -2,7 +2,7 @@
 
 Invariants
 1. `state` holds every event that was added; nothing of it may leave before `write` came back.
-2. Before any other event stands what the agent has had of its open streams.
+2. Before any other event that may follow from it stands what the agent has had of its open streams.
 3. After a refusal (a lost lease, a store that does not answer) nothing more is written.
 """
 
@@ -29,8 +29,8 @@ class Stream(Protocol):
     asked: int
     """How many calls the agent had made when it got the beginning."""
 
-    def take_part(self) -> bytes:
-        """What the caller has had of it since the last time."""
+    def take_part(self) -> bytes | None:
+        """What the caller has had of it since the last time, at first also nothing but that it opened; else None."""
 
 
 _NO_BLOBS: Mapping[int, str] = {}
@@ -76,10 +76,16 @@ class Record:
 
     def add(self, event: Event) -> None:
         """Take an event in; it is written with the next `write`."""
-        for stream in self.streams:
-            if stream.address != event.address and (part := stream.take_part()):
-                self._add(Event(Kind.STEP_STREAMED, self.now(), stream.address, StepKind.MODEL, Effect.READ, body=part))
+        if event.kind is not Kind.RUN_SUSPENDED:  # this we say by ourselves: nothing was done about what was read
+            self._add_parts(event.address)
         self._add(event)
+        if event.kind in OUTCOMES and self.streams:
+            self.streams = [stream for stream in self.streams if stream.address != event.address]
+
+    def _add_parts(self, address: Address | None) -> None:
+        for stream in self.streams:
+            if stream.address != address and (part := stream.take_part()) is not None:
+                self._add(Event(Kind.STEP_STREAMED, self.now(), stream.address, StepKind.MODEL, Effect.READ, body=part))
 
     def _add(self, event: Event) -> None:
         if event.kind in OUTCOMES:

@@ -122,7 +122,7 @@ class _Attempting(Settling):
             return True
         if not slot.is_in_flight:
             return True
-        if slot.streamed and self.plan.cut_off is not None:
+        if any(slot.streamed) and self.plan.cut_off is not None:
             attempted = self.plan.cut_off(slot)
             facts = attempted.failure.facts() if attempted.failure is not None else {}
             facts["is_told"] = True
