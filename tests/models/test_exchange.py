@@ -50,6 +50,8 @@ def exchange(*parts: bytes | Exception, **more: Any) -> Exchange:
         "price": None,
         "worst": WORST,
         "timeout_s": 5.0,
+        "url": "http://localhost/v1/messages",
+        "headers": {},
         "send": send,
         "variant": None,
         "channel": None,
