@@ -8,6 +8,7 @@ Invariants
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from holdfast.core.retry_after import retry_after_s
 from holdfast.errors import Unencodable
 from holdfast.journal.codec import decode, encode
 from holdfast.journal.tags import SIZE_MAX
-from holdfast.models.call import Answered
+from holdfast.models.call import Answered, Provider
 from holdfast.runtime.facts import facts_of, safe
 
 KEPT = (
@@ -32,6 +33,7 @@ KEPT = (
 )
 KEPT_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
 SHOULD_RETRY = "x-should-retry"
+_RECORDED = {"status", "headers", "body"}
 
 ERRORS = frozenset(
     {
@@ -125,10 +127,26 @@ def rebuilt(outcome: Event) -> Reply | Broken:
     return reply or Reply(200, {}, b"", outcome.address)
 
 
-def _reply(kept: dict[str, Any], address: Address | None, is_failed: bool) -> Reply:
+def _reply(kept: Any, address: Address | None, is_failed: bool) -> Reply:
+    if not isinstance(kept, dict) or kept.keys() != _RECORDED:  # a person gave it, see `misfit`
+        return Reply(200, {"content-type": "application/json"}, _json(kept), address)
     body = kept["body"]
     headers = kept["headers"] | ({SHOULD_RETRY: "false"} if is_failed else {})
     return Reply(kept["status"], headers, body.encode() if isinstance(body, str) else body, address, is_failed)
+
+
+def misfit(body: bytes | None, provider: Provider, *, is_stream: bool) -> str:
+    """Why what a person gave as the answer of a call in doubt cannot be it; empty when it can."""
+    if is_stream:
+        return "the answer was asked for as a stream, which cannot be entered. Choose another answer"
+    answered = None if body is None else provider.answered(200, _json(decode(body)))
+    if answered is not None and answered.is_object and not answered.error and (answered.served or answered.stop_reason):
+        return ""
+    return f"it is no answer of this API ({provider.NAME}). Give its JSON object, with the model that answered"
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, default=str).encode()
 
 
 # --- judgement -------------------------------------------------------------------------------------------------

@@ -75,7 +75,10 @@ class Conversations:
         if body is None:
             return None
         asked = provider.asked(body.head, path, body.head_size)
-        head = body.head_digest(asked.model, "stream" if asked.is_stream else "")
+        try:
+            head = body.head_digest(asked.model, "stream" if asked.is_stream else "")
+        except RecursionError:  # it was just not too deep to be read
+            return None
         weights = near.weights[: body.known] if near is not None else []
         for message, size in zip(body.fresh, body.fresh_sizes, strict=True):
             weights.append((weights[-1] if weights else 0) + provider.weigh(message, size))

@@ -27,7 +27,7 @@ from holdfast.core.events import Address, Charge, Effect, Event, StepKind
 from holdfast.core.failure import Failure
 from holdfast.core.state import State
 from holdfast.errors import UsageError
-from holdfast.models.answer import Broken, Reply, broke_off, rebuilt, recorded_part
+from holdfast.models.answer import Broken, Reply, broke_off, misfit, rebuilt, recorded_part
 from holdfast.models.bounds import input_max, may_keep_long, output_max, window_of
 from holdfast.models.call import Provider
 from holdfast.models.channel import Channel
@@ -51,6 +51,11 @@ if TYPE_CHECKING:
     from holdfast.core.slot import Slot
     from holdfast.runtime.driver import Driver
 
+NO_REQUEST = (
+    "A request to a model {0}, so it cannot be recorded or charged. Nothing was sent. Mend the request, or call within "
+    "`with holdfast.detached():` what belongs to no run."
+)
+UNREADABLE = "is broken JSON, too deeply nested, or names its conversation twice"
 NO_PRICE = (
     "The price of model {0} is not known, so a budget in USD cannot be kept. Nothing was sent. "
     'Add [prices."{0}"] to holdfast.toml, or install holdfast[prices], then resume.'
@@ -119,6 +124,8 @@ async def _served(asking: Asking, where: Place, options: Options, send: Send) ->
     memory = memory_of(where.driver)
     turn = memory.conversations.read(asking.body, asking.provider, urlsplit(asking.url).path)
     if turn is None or not turn.asked.model:
+        if asking.body.lstrip()[:1] == b"{":  # a server might answer it, and nobody would know what it cost
+            raise surfaced(UsageError(NO_REQUEST.format("names no model" if turn is not None else UNREADABLE)))
         return None
     memory.hosts.add(urlsplit(asking.url).netloc)
     return await _Serving(asking, where, options, send, memory, turn).answer()
@@ -255,6 +262,7 @@ class _Serving:
             intent=self._intent,
             tried=tried,
             cut_off=_cut_off,
+            misfit=partial(misfit, provider=self.asking.provider, is_stream=self.turn.asked.is_stream),
         )
 
     def _intent(self, address: Address) -> tuple[bytes | None, dict[str, Any]]:

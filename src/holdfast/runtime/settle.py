@@ -63,7 +63,7 @@ class Settling(ABC):
                     await self._ask_person(slot, because)
                 case doubt.Repeat():
                     return True
-                case doubt.Conclude(by, body) if body is not None and (wrong := self.plan.misfit(body)):
+                case doubt.Conclude(by, body) if wrong := self.plan.misfit(body):
                     await self._ask_person(slot, f"the result that {by} gave does not fit: {wrong}")
                 case doubt.Conclude(by, body):
                     await self._conclude(Kind.STEP_SUCCEEDED, Attempted(body, slot.reservation), {"by": by})

@@ -59,8 +59,8 @@ class Attempts:
     """False: the attempt gets an empty key, which saves making it."""
     window_s: float = float("inf")
     verify: Callable[[str], Awaitable[Verdict]] | None = None
-    misfit: Callable[[bytes], str] = lambda body: ""
-    """Why a result that somebody else gave cannot be this step's; empty when it can."""
+    misfit: Callable[[bytes | None], str] = lambda body: ""
+    """Why a result that somebody else gave, or gave not, cannot be this step's; empty when it can."""
     intent: Callable[[Address], tuple[bytes | None, dict[str, Any]]] | None = None
     """Body and facts of an intent; the arguments and none when absent."""
     tried: int = 0

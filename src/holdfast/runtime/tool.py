@@ -199,7 +199,9 @@ def _plan(
         limit_s = where.driver.services.settings.verify_s
         return await verified(spec, lambda: asked(key) if asked else None, limit_s)
 
-    def misfit(body: bytes) -> str:
+    def misfit(body: bytes | None) -> str:
+        if body is None:
+            return ""
         try:
             decode(body, spec.returns)
         except (Unencodable, ValueError) as unfit:
