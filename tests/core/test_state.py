@@ -344,3 +344,14 @@ def test_states_differ_when_their_steps_differ() -> None:
     """Lost: the laws above would hold for any two states."""
     one, two = fold([started()]), fold([started(), event(Kind.STEP_ABANDONED, PAY)])
     assert one != two and one != "a state"
+
+
+def test_a_reopened_step_was_told_again_to_nobody() -> None:
+    """Lost: after `resume` a retry loop is told a failure that is not the latest."""
+    told = [event(Kind.STEP_REPEATED, PAY, facts={"own": own}) for own in (True, True, False)]
+    failed = [started(), event(Kind.STEP_INTENDED, PAY), event(Kind.STEP_FAILED, PAY, facts={"kind": "permanent"})]
+    state = fold([*failed, *told])
+    assert state.slots[PAY].repeats == (1, 2)
+    state.apply(event(Kind.RUN_ENDED, facts={"outcome": "failed", "cause": [list(PAY)]}))
+    state.apply(event(Kind.RUN_RESUMED, facts={"why": "resume", "reopened": [list(PAY)]}))
+    assert state.slots[PAY].repeats == (0, 0)

@@ -16,6 +16,7 @@ StepSucceeded     by (verify, or a person), lost; verdict, text (of a   the resu
 StepFailed        a failure (see `failure`), because, by, model facts   the error's arguments, or the response
 StepStreamed                                                            a further part of an open stream
 StepAbandoned
+StepRepeated      own
 AttemptFailed     a failure, because, retry_at, model facts             the response, if there was one
 QuestionAsked     id, about, text, options, to, expires_at, default     what it shows
 QuestionClosed    id, outcome (answered, expired), choice, by           the answer
@@ -51,6 +52,7 @@ class Kind(StrEnum):
     STEP_FAILED = "StepFailed"
     STEP_STREAMED = "StepStreamed"
     STEP_ABANDONED = "StepAbandoned"
+    STEP_REPEATED = "StepRepeated"
     ATTEMPT_FAILED = "AttemptFailed"
     QUESTION_ASKED = "QuestionAsked"
     QUESTION_CLOSED = "QuestionClosed"

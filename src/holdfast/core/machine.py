@@ -93,6 +93,15 @@ class Machine:
         self._unused.use(address, slot)
         return outcome
 
+    def expects(self, call: Call) -> bool:
+        """Whether the record has a call like this one that nobody has asked for yet."""
+        slots, n = self.state.slots, 0
+        while (address := Address(call.scope, call.name, call.digest, n)) in slots:
+            if self._places.is_vacant(address):
+                return True
+            n += 1
+        return False
+
     def performing(self, address: Address, *, is_performed: bool) -> None:
         """The driver has begun, or has stopped, to perform this step."""
         self._lives[address].is_performed = is_performed

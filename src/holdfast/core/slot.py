@@ -32,6 +32,7 @@ class Slot:
         "order",
         "outcome",
         "outcome_no",
+        "repeats",
         "reservation",
         "retry_at",
         "served",
@@ -70,6 +71,8 @@ class Slot:
         """Number of the first event about it."""
         self.outcome_no = 0
         """Number of the event that is its outcome."""
+        self.repeats = (0, 0)
+        """How often its failure was told again, without a step: to another caller, to the one that had been told."""
         self.is_excused = False
         """The code need not ask for it: recorded after an outcome that was reopened, or given up to begin afresh."""
         self.marks = ""
@@ -84,6 +87,11 @@ class Slot:
         """The question that asks a person, while it is open."""
         self.served = ""
         """Who gave the outcome: the step itself, `verify` or `person`."""
+
+    def repeated(self, *, is_own: bool) -> None:
+        """Its failure was told once more."""
+        others, own = self.repeats
+        self.repeats = (others, own + 1) if is_own else (others + 1, own)
 
     @property
     def abandoned(self) -> int:

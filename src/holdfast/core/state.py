@@ -71,6 +71,8 @@ class State:
                 self._streamed(event)
             case Kind.STEP_ABANDONED:
                 self._slot(event).abandonments += (self.count,)
+            case Kind.STEP_REPEATED:
+                self._slot(event).repeated(is_own=event.facts["own"])
             case Kind.QUESTION_ASKED:
                 self._asked(event)
             case Kind.QUESTION_CLOSED:
@@ -234,6 +236,7 @@ class State:
         outcome, slot.outcome = slot.outcome, None
         slot.verdicts = ()
         slot.served = ""
+        slot.repeats = (0, 0)
         slot.is_unknown = slot.is_in_flight = outcome is not None and not outcome.facts.get("is_definite", True)
         if not slot.is_unknown:  # otherwise it may have happened: no new key, it is in doubt again
             slot.logical += 1

@@ -173,13 +173,16 @@ async def _read_step(
     shown = safe(f"{url.host}{url.path}, {len(body)} bytes", 200).encode()
     digest = _digest(request.headers, body)
     call = Call(where.scope, safe(f"POST {url.path}", 200), digest, StepKind.TOOL, Effect.READ, shown)
-    repeats, which = memory_of(driver).repeats, f"{call.name} {digest}"
-    outcome = repeats.before(which, caller, driver.machine.asked) or driver.replayed(call)
+    repeats = memory_of(driver).repeats
+    if (failed := repeats.before(call, caller, driver)) is not None:
+        repeats.told(call, caller, driver, failed)
+        return rebuilt(failed)
+    outcome = driver.replayed(call)
     if outcome is None:
         way = Way(attempt=partial(_attempt, request, options, send))
         plan = Attempts(call=call, args=shown, retry=options.retry, ways=(way,), needs_key=False)
         outcome = await driver.step(plan)
-    repeats.ended(which, caller, outcome, driver.machine.asked)
+    repeats.ended(call, caller, outcome, driver.machine.asked)
     return rebuilt(outcome)
 
 

@@ -150,10 +150,12 @@ class _Serving:
 
     async def answer(self) -> Reply | Broken | Channel:
         tried = 0
-        failed = self.memory.repeats.before(self.turn.digest, self.asking.caller, self.driver.machine.asked)
+        repeats, caller = self.memory.repeats, self.asking.caller
+        failed = repeats.before(self.call, caller, self.driver)
         if failed is not None:
             tried = self._tried(failed)
             if not tried:
+                repeats.told(self.call, caller, self.driver, failed)
                 return self._told(failed)
         outcome = self.driver.replayed(self.call)
         if outcome is None:
@@ -193,7 +195,7 @@ class _Serving:
     def _remember(self, outcome: Event) -> None:
         if outcome.address is not None:
             self.memory.conversations.keep(self.turn, outcome.address, outcome)
-        self.memory.repeats.ended(self.turn.digest, self.asking.caller, outcome, self.driver.machine.asked)
+        self.memory.repeats.ended(self.call, self.asking.caller, outcome, self.driver.machine.asked)
 
     # --- streams -----------------------------------------------------------------------------------------------
 
