@@ -113,7 +113,7 @@ class HistoryGrew(RunBlocked):
     advice = (
         "The agent asks the model with a conversation that is ahead of the record: state of its own outlived the "
         "process, such as a framework's saver or session. Nothing was sent, and nothing is lost. Put that state behind "
-        "a step, keep it in memory for the run, or use an adapter of holdfast.integrations; then `holdfast resume`. "
+        "a step, or keep it in memory for the run; then `holdfast resume`. "
         "Or declare on_drift='fresh', which asks again what was answered."
     )
 

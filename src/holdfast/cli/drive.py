@@ -25,6 +25,7 @@ from holdfast.errors import (
     BudgetExceeded,
     InternalError,
     JournalError,
+    RunBlocked,
     RunError,
     RunMismatch,
     RunStopped,
@@ -38,7 +39,7 @@ from holdfast.runtime.app import App
 from holdfast.runtime.outcome import checked_key
 from holdfast.views.show import plain, question, show
 from holdfast.views.text import safe_json
-from holdfast.views.verdict import moment
+from holdfast.views.verdict import moment, steps_of, what_failed
 
 _TELL_AFTER_S = 2.0
 """A question is told when the run stays parked with it; sooner, the command's end tells it."""
@@ -170,7 +171,7 @@ def _succeeded(order: Order, driven: Driven) -> int:
     run = driven.picture["run"]
     usage = run["usage"]
     say(
-        f"{run['id']} ({run['key']}) succeeded: {len(driven.picture['steps'])} steps, "
+        f"{run['id']} ({run['key']}) succeeded: {steps_of(driven.picture)}; "
         f"{usage['tool_calls']} tool calls, {usage['model_calls']} model calls, ${usage['usd']:.4f}."
     )
     if order.is_json:
@@ -189,13 +190,16 @@ def _ended(order: Order, driven: Driven, error: RunError) -> int:
     place = source.where(error.__cause__, order.file) if error.__cause__ is not None else ""
     if place:
         lines.append(f"raised at {place}")
+    if code is Exit.FAILED:
+        lines += what_failed(picture)
     for asked in picture["questions"]:
         lines += how_to_answer(asked, picture["run"]["id"], driven.now)
     until = (picture["suspended"] or {}).get("until")
     if until is not None:
         lines.append(f"It is due at {moment(until)}.")
     if isinstance(error, RunWaiting):
-        lines.append(f"Go on with: {order.again}")
+        is_blocked = isinstance(error, RunBlocked) and not picture["questions"]
+        lines.append(f"Go on with: {order.reopen if is_blocked else order.again}")
     elif code in (Exit.FAILED, Exit.BUDGET):
         lines.append(f"Go on with: {order.reopen}{' --raise PART=+MORE' if code is Exit.BUDGET else ''}")
     report(lines, type(error).__name__, code, is_json=order.is_json, run=picture["run"])

@@ -80,7 +80,7 @@ def _table(runs: list[dict[str, Any]], now: float) -> None:
     shown = _short_ids([run["id"] for run in runs])
     for run in runs:
         usage = run["usage"]
-        spent = f"{usage['tool_calls']} tool, {usage['model_calls']} model, ${usage['usd']:.2f}"
+        spent = f"{usage['tool_calls']} tool, {usage['model_calls']} model, ${usage['usd']:.4f}"
         asked = "; ".join(asked["text"] for asked in run["questions"])
         why = ": ".join(part for part in (run["why"], asked) if part)
         colour = "bold yellow" if run["needs_you"] else _COLOURS.get(run["status"], "")

@@ -109,19 +109,29 @@ def _steps(picture: dict[str, Any], *, is_all: bool) -> list[RenderableType]:
 def _step(number: int, step: dict[str, Any], width: int) -> list[RenderableType]:
     mark, colour = _MARKS[step["status"]]
     sort = step["effect"] if step["kind"] == "tool" else step["kind"]
-    told = [] if step["status"] == "succeeded" else [step["status"].replace("_", " ")]
+    told = _model(step) if step["model"] is not None else []
+    told += [] if step["status"] == "succeeded" else [step["status"].replace("_", " ")]
     told += [f"{step['attempts']} attempts"] if step["attempts"] > 1 else []
     told += [f"by {step['served'].removeprefix('person ')}"] if step["served"] not in (None, "step") else []
     line = text(f"{number:>4} ")
     line.append(mark, style=colour)
-    line.append_text(text(f" {step['name']:<{width}}  {sort:<10}  {', '.join(told)}"))
+    line.append_text(text(f" {step['name']:<{width}}  {sort:<10}  {' · '.join(told)}"))
     return [line, *(text(f"         {_failure(failure)}", "dim", limit=600) for failure in step["failures"])]
+
+
+def _model(step: dict[str, Any]) -> list[str]:
+    from holdfast.views.model import ended, shown, took
+
+    call = step["model"]
+    parts = (shown(call), took(call, step["tokens"], step["usd"]), ended(call))
+    return [part for part in parts if part]
 
 
 def _failure(failure: dict[str, Any]) -> str:
     unknown = "" if failure["is_definite"] else " (it may have happened)"
     because = f"; because: {failure['because']}" if failure["because"] else ""
-    return f"attempt {failure['attempt']}: {failure['error']}: {failure['text']}{unknown}{because}"
+    instead = f" -> {failure['next']}" if failure["next"] else ""
+    return f"attempt {failure['attempt']}: {failure['error']}: {failure['text']}{unknown}{because}{instead}"
 
 
 def _questions(picture: dict[str, Any], now: float) -> list[RenderableType]:

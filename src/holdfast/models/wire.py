@@ -143,7 +143,8 @@ class _Serving:
         self.turn = turn
         asked = turn.asked
         self.effect = options.effect or asked.effect
-        shown = f"{asked.model}, {len(turn.body.ends)} messages"
+        count = len(turn.body.ends)
+        shown = f"{asked.model}, {count} message{'' if count == 1 else 's'}"
         self.call = Call(
             where.scope, asking.provider.STEP, turn.digest, StepKind.MODEL, self.effect, safe(shown, 200).encode()
         )
@@ -270,9 +271,10 @@ class _Serving:
     def _intent(self, address: Address) -> tuple[bytes | None, dict[str, Any]]:
         self.turn.address = address
         body, facts = self.memory.conversations.stored(self.turn)
+        asked = {"model": safe(self.turn.asked.model, 200)} | ({"stream": True} if self.turn.asked.is_stream else {})
         if not self.options.keeps_requests:
-            return None, {"sha": facts["sha"]}
-        return body, facts
+            return None, {"sha": facts["sha"], **asked}
+        return body, facts | asked
 
     def _way(self, fallback: Fallback | None, channel: Channel | None) -> Way | None:
         """How this model is asked; None for one that cannot be asked so."""

@@ -60,7 +60,8 @@ def waiting(head: Head) -> RunWaiting:
         "question": f"Answer with `holdfast answer {head.run_id}`: {asked}",
         "in_doubt": f"Say what happened with `holdfast answer {head.run_id}`: {asked}",
         "drift": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
-        "hold": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
+        "hold": "A model call's prompt is not the recorded one, and which recorded call it is cannot be told for "
+        "certain. Run the old code and `holdfast resume`; `holdfast show` has both sides, and the other ways out.",
     }.get(head.why, "It goes on by itself when its time has come and a worker runs.")
     return kind(f"Run {head.run_id} ({head.key}) is suspended: {head.why}. Nothing is lost. {how}")
 

@@ -13,23 +13,26 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from holdfast.core.budget import USD_NANO
-from holdfast.core.events import Address, Charge, Effect, Event, Kind, StepKind
+from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind
 from holdfast.core.heads import Head, OpenQuestion
 from holdfast.core.slot import Slot
-from holdfast.core.state import State, fold
+from holdfast.core.state import State
 from holdfast.journal.codec import Opaque, decode
+from holdfast.views.model import model_call
 
 SCHEMA = 1
 
 
 def show(head: Head, events: Sequence[Event]) -> dict[str, Any]:
     """The picture of one run. `head` names a run that nobody has begun, whose log is still empty."""
-    state = fold(events)
-    failures = _failures(events)
+    state, spent, failures = _read(events)
     return {
         "schema": SCHEMA,
         "run": _run(head, state),
-        "steps": [_step(slot, state, failures.get(slot.address, [])) for slot in state.slots.values()],
+        "steps": [
+            _step(slot, state, spent.get(slot.address, NOTHING), failures.get(slot.address, []))
+            for slot in state.slots.values()
+        ],
         "questions": [question(asked) for asked in state.questions.values()],
         "notes": list(state.notes),
         "drift": [_drift(event) for event in state.drifts],
@@ -100,7 +103,7 @@ def _suspended(state: State) -> dict[str, Any] | None:
 # --- steps -----------------------------------------------------------------------------------------------------
 
 
-def _step(slot: Slot, state: State, failures: list[dict[str, Any]]) -> dict[str, Any]:
+def _step(slot: Slot, state: State, spent: Charge, failures: list[dict[str, Any]]) -> dict[str, Any]:
     untried = slot.step in (StepKind.QUESTION, StepKind.NOTE)  # these have no attempts; they happen once
     return {
         "name": slot.address.name,
@@ -113,6 +116,9 @@ def _step(slot: Slot, state: State, failures: list[dict[str, Any]]) -> dict[str,
         "retry_at": slot.retry_at,
         "until": slot.intent.facts.get("until") if slot.intent is not None else None,
         "failures": failures,
+        "tokens": spent.tokens,
+        "usd": spent.usd_nano / USD_NANO,
+        "model": model_call(slot),
     }
 
 
@@ -150,23 +156,56 @@ def _served(slot: Slot) -> str | None:
     return f"person {facts['by']}" if facts.get("by") else "person"
 
 
-def _failures(events: Sequence[Event]) -> dict[Address, list[dict[str, Any]]]:
-    """What went wrong at each step and why it was decided so, also before a `resume` took it back."""
-    found: dict[Address, list[dict[str, Any]]] = {}
+def _read(events: Sequence[Event]) -> tuple[State, dict[Address, Charge], dict[Address, list[dict[str, Any]]]]:
+    """The state; what each step cost in all its attempts; and what went wrong at it, also before a `resume`."""
+    state = State()
+    spent: dict[Address, Charge] = {}
+    failures: dict[Address, list[dict[str, Any]]] = {}
     for event in events:
-        if event.kind in (Kind.ATTEMPT_FAILED, Kind.STEP_FAILED) and event.address is not None:
-            facts = event.facts
-            found.setdefault(event.address, []).append(
-                {
-                    "at": event.at,
-                    "attempt": event.attempt,
-                    "error": facts.get("error", ""),
-                    "text": facts.get("text", ""),
-                    "because": facts.get("because", ""),
-                    "is_definite": facts.get("is_definite", True),
-                }
-            )
-    return found
+        address, before = event.address, state.spent
+        slot = None if address is None else state.slots.get(address)
+        if address is not None and slot is not None and _cuts_short(event, slot):
+            failures.setdefault(address, []).append(_interruption(event, slot))
+        state.apply(event)
+        if address is None:
+            continue
+        if state.spent is not before:
+            spent[address] = spent.get(address, NOTHING).plus(state.spent.minus(before))
+        if event.kind in (Kind.ATTEMPT_FAILED, Kind.STEP_FAILED):
+            failures.setdefault(address, []).append(_went_wrong(event))
+    return state, spent, failures
+
+
+def _cuts_short(event: Event, slot: Slot) -> bool:
+    """Whether this next attempt tells that the one before it never came to its end."""
+    return event.kind is Kind.STEP_INTENDED and slot.is_in_flight and not _is_unknown(slot)
+
+
+def _interruption(event: Event, slot: Slot) -> dict[str, Any]:
+    return {
+        "at": event.at,
+        "attempt": slot.attempt,
+        "error": "Interrupted",
+        "text": "its process ended before the outcome was recorded; what it had reserved stays charged",
+        "because": "",
+        "is_definite": not slot.effect.is_write,
+        "model": None,
+        "next": None,
+    }
+
+
+def _went_wrong(event: Event) -> dict[str, Any]:
+    facts = event.facts
+    return {
+        "at": event.at,
+        "attempt": event.attempt,
+        "error": facts.get("error", ""),
+        "text": facts.get("text", ""),
+        "because": facts.get("because", ""),
+        "is_definite": facts.get("is_definite", True),
+        "model": facts.get("model"),
+        "next": facts.get("next"),
+    }
 
 
 def _shown(address: Address | None) -> str | None:

@@ -12,6 +12,11 @@ from holdfast.core.heads import Status, Why
 from holdfast.errors import HistoryGrew
 from holdfast.views.text import ago
 
+HELD = (
+    "Its prompt is not the recorded one, and which recorded call it is cannot be told for certain. Nothing was sent. "
+    "Take what changes out of the prompt (for a time use run.now), then `holdfast resume`; or declare "
+    "on_drift='fresh', which asks again what was answered."
+)
 _HANGING = ("running", "retrying", "in_doubt", "waiting")
 
 
@@ -26,7 +31,7 @@ def verdict(picture: dict[str, Any], now: float, *, is_driven: bool = True) -> s
         case Status.SUSPENDED:
             return _suspended(picture, now)
         case Status.SUCCEEDED:
-            return f"Done: {_count(len(picture['steps']), 'step')}."
+            return f"Done: {steps_of(picture)}."
         case Status.FAILED:
             return f"Failed {_where_failed(picture)}: {run['why']}"
         case Status.STOPPED:
@@ -43,6 +48,23 @@ def moment(at: float) -> str:
 def named(picture: dict[str, Any], number: int) -> str:
     """A step as people call it: its place from 1, and its name."""
     return f"step {number} `{picture['steps'][number - 1]['name']}`"
+
+
+def steps_of(picture: dict[str, Any]) -> str:
+    """How many steps there are, and that another model than the one asked for has answered: never silent."""
+    fallen = sum(1 for step in picture["steps"] if (step["model"] or {}).get("fallback"))
+    return _count(len(picture["steps"]), "step") + (f", {fallen} of them by a fallback model" if fallen else "")
+
+
+def what_failed(picture: dict[str, Any]) -> list[str]:
+    """Of each step whose failure ended the run, a line on what is recorded: an SDK may only say "Connection error"."""
+    causes = (picture["run"]["failure"] or {}).get("steps", ())
+    failed = [(number, step) for number, step in enumerate(picture["steps"], 1) if step["address"] in causes]
+    return [
+        f"{named(picture, number)}: {step['failures'][-1]['error']}: {step['failures'][-1]['text']}"
+        for number, step in failed
+        if step["failures"] and step["failures"][-1]["text"] not in picture["run"]["why"]
+    ]
 
 
 def _running(picture: dict[str, Any], *, is_driven: bool) -> str:
@@ -66,7 +88,8 @@ def _suspended(picture: dict[str, Any], now: float) -> str:
         case Why.DRIFT | Why.HOLD:
             difference = suspended["difference"] or {}
             recorded = ", ".join(difference.get("recorded", ())) or "nothing of that sort"
-            return f"Blocked {since}: the code asks for {difference.get('asked', '?')}; the record has {recorded}."
+            both = f"the code asks for {difference.get('asked', '?')}; the record has {recorded}."
+            return f"Blocked {since}: {both}{f' {HELD}' if suspended['why'] == Why.HOLD else ''}"
         case Why.HISTORY_GREW:
             asked = (suspended["difference"] or {}).get("asked", "?")
             return f"Blocked {since} at {asked}: its history grew. {HistoryGrew.advice}"
