@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from holdfast.testing.ledger import Ledger
+from holdfast.testing.model_server import ModelServer
 
 PREAMBLE = """
 import asyncio
@@ -62,7 +65,7 @@ class Desk:
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """`holdfast COMMAND`, still running."""
-        dropped = ("HOLDFAST_", "ANTHROPIC_", "PYTHONWARNINGS")
+        dropped = ("HOLDFAST_", "ANTHROPIC_", "OPENAI_", "PYTHONWARNINGS")
         ours = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         process = subprocess.Popen(
             [sys.executable, "-m", "holdfast.cli", *command],
@@ -82,19 +85,33 @@ class Desk:
         out, err = process.communicate(timeout=40)
         return Said(process.returncode, out, err)
 
-    def go(self, agent: str) -> subprocess.Popen[str]:
-        """Start or go on with the one run."""
-        return self.start("run", f"agents.py:{agent}", "x", "--key", "k")
+    def serves(self, model: ModelServer) -> None:
+        """The SDKs of the agents speak to this provider."""
+        self.environment |= {"ANTHROPIC_API_KEY": "none", "ANTHROPIC_BASE_URL": model.url}
+        self.environment |= {"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": f"{model.url}/v1"}
 
-    def to_end(self, agent: str) -> Said:
+    def go(self, agent: str, given: str = "x") -> subprocess.Popen[str]:
+        """Start or go on with the one run."""
+        return self.start("run", f"agents.py:{agent}", given, "--key", "k")
+
+    def to_end(self, agent: str, given: str = "x") -> Said:
         """The same, to the end of its process."""
-        return self.run("run", f"agents.py:{agent}", "x", "--key", "k")
+        return self.run("run", f"agents.py:{agent}", given, "--key", "k")
 
     def show(self) -> Any:
         """`holdfast show --json` of the one run."""
         said = self.run("show", "k", "--json")
         assert said.code == 0, said.err
         return json.loads(said.out)
+
+    def journal(self, query: str, *given: Any) -> list[tuple[Any, ...]]:
+        """What the store says to any SQLite tool."""
+        with closing(sqlite3.connect(self.home / "holdfast.db")) as store:
+            return store.execute(query, given).fetchall()
+
+    def recorded(self, name: str) -> list[tuple[Any, ...]]:
+        """The outcomes of this step, so far."""
+        return self.journal("SELECT number FROM journal WHERE name = ? AND kind = 'StepSucceeded'", name)
 
     def end(self) -> None:
         """End what is left."""

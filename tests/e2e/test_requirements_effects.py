@@ -11,35 +11,67 @@ from holdfast.testing.model_server import ModelServer, script, text
 
 STEPS = """
 from anthropic import AsyncAnthropic
+from openai import AsyncOpenAI
+
+ONCE_MORE = hf.Retry(attempts=4, wait=0)
+
+async def messages(asked):
+    client = AsyncAnthropic(http_client=hf.http_client(retry=ONCE_MORE))
+    said = await client.messages.create(model="claude-test", max_tokens=9, messages=asked)
+    return said.content[0].text
+
+async def messages_streamed(asked):
+    client = AsyncAnthropic(http_client=hf.http_client(retry=ONCE_MORE))
+    async with client.messages.stream(model="claude-test", max_tokens=9, messages=asked) as stream:
+        return "".join([part async for part in stream.text_stream])
+
+async def chat(asked):
+    client = AsyncOpenAI(http_client=hf.http_client(retry=ONCE_MORE))
+    said = await client.chat.completions.create(model="gpt-test", messages=asked)
+    return said.choices[0].message.content
+
+async def chat_streamed(asked):
+    client = AsyncOpenAI(http_client=hf.http_client(retry=ONCE_MORE))
+    said = ""
+    async for chunk in await client.chat.completions.create(model="gpt-test", messages=asked, stream=True):
+        said += chunk.choices[0].delta.content or "" if chunk.choices else ""
+    return said
+
+async def responses_streamed(asked):
+    client = AsyncOpenAI(http_client=hf.http_client(retry=ONCE_MORE))
+    async with client.responses.stream(model="gpt-test", input=asked) as stream:
+        return (await stream.get_final_response()).output_text
 
 @hf.tool(effect="once")
 async def do(what: str, *, idempotency_key: str = hf.INJECTED) -> str:
     return await send("do", what, idempotency_key)
 
 @hf.agent(budget=hf.Budget(tool_calls=20, model_calls=20))
-async def steps(run: hf.Run, given: str) -> list[str]:
-    client = AsyncAnthropic(http_client=hf.http_client(retry=hf.Retry(attempts=4, wait=0)))
+async def steps(run: hf.Run, way: str) -> list[str]:
+    ask = globals()[way]
     done = []
     for number in range(12):
-        asked = [{"role": "user", "content": f"step {number + 1}"}]
-        said = await client.messages.create(model="claude-test", max_tokens=9, messages=asked)
-        done.append(await do(said.content[0].text))
+        done.append(await do(await ask([{"role": "user", "content": f"step {number + 1}"}])))
     return done
 """
+WAYS = ("messages", "messages_streamed", "chat", "chat_streamed", "responses_streamed")
 
 
-def test_a_failing_model_repeats_the_call_and_never_the_run(desk: Any) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_failing_model_repeats_the_call_and_never_the_run(desk: Any, way: str) -> None:
     """R1. Lost: each hiccup of a provider at step 8 would buy, pay and mail steps 1 to 7 again."""
     desk.write(STEPS)
     with ModelServer(script([text(f"do {number}") for number in range(12)])) as model:
         model.fault(on=8, status=500, times=2)
-        desk.environment |= {"ANTHROPIC_API_KEY": "none", "ANTHROPIC_BASE_URL": model.url}
-        said = desk.to_end("steps")
+        desk.serves(model)
+        said = desk.to_end("steps", way)
         assert (said.code, json.loads(said.out)) == (0, [f"do-{n}" for n in range(1, 13)]), said.err
         assert [effect.args for effect in desk.ledger.effects("do")] == [f"do {number}" for number in range(12)]
         assert model.count == 12 + 2 and model.repeated() == 0
         bodies = [request.digest for request in model.requests]
         assert len(set(bodies)) == 12 and bodies[7] == bodies[8] == bodies[9], "the same call, not the run"
+        eighth = desk.show()["steps"][14]
+        assert eighth["attempts"] == 3 and len(eighth["failures"]) == 2
 
 
 EFFECTS = """
