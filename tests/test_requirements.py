@@ -26,6 +26,13 @@ SHOWN_BY = {
         "runtime/test_driver.py::test_a_retry_loop_of_the_users_own_around_a_once_tool_makes_one_effect",
         "core/test_address.py::test_ids_are_what_they_always_were",
     ),
+    "R3 classify errors": (
+        "e2e/test_requirements_wire.py::test_what_an_error_means_decides_how_often_it_is_tried",
+        "models/test_errors.py::test_an_error_calls_for_what_the_table_says",
+        "models/test_errors.py::test_the_same_error_within_a_stream_calls_for_the_same",
+        "models/test_errors.py::test_the_same_error_with_status_200_is_no_success",
+        "core/test_failure.py::test_no_money_is_not_retried_whatever_the_status",
+    ),
     "R4 exponential backoff with full jitter, always bounded": (
         "runtime/test_steps.py::test_waits_have_full_jitter_within_doubling_bounds",
         "runtime/test_steps.py::test_retry_after_is_a_floor",
@@ -33,6 +40,15 @@ SHOWN_BY = {
         "runtime/test_steps.py::test_attempts_are_bounded_and_each_is_charged",
         "runtime/test_steps.py::test_the_total_time_of_retries_is_bounded",
         "core/test_policy.py::test_attempts_without_a_usable_bound_are_refused",
+    ),
+    "R5 one retry owner": (
+        "e2e/test_requirements_wire.py::test_the_requests_of_one_logical_call_are_the_attempts_of_one_policy",
+        "models/test_retry_owner.py::test_the_wire_sees_our_attempts_whatever_the_sdk_would_do",
+        "models/test_retry_owner.py::test_a_retry_loop_around_the_call_adds_no_request",
+    ),
+    "R7 fallback, never silent (models)": (
+        "e2e/test_requirements_wire.py::test_another_model_answers_by_a_recorded_decision_and_never_silently",
+        "views/test_model.py::test_a_fallback_is_never_silent",
     ),
     "R9 kill -9 anywhere": (
         "crash/test_support_sweep.py::test_two_tickets_killed_in_every_kind_of_window",
@@ -51,6 +67,7 @@ SHOWN_BY = {
     ),
     "R11 valid transcript on resume": (
         "e2e/test_requirements_models.py::test_a_run_killed_in_the_middle_of_a_tool_resumes_with_a_valid_transcript",
+        "e2e/test_requirements_models.py::test_a_run_killed_in_the_middle_of_a_stream_resumes_with_a_valid_transcript",
         "e2e/test_requirements_models.py::test_the_model_is_told_that_an_effect_is_unverified_and_the_repair_is_kept",
         "models/test_wire.py::test_a_resumed_transcript_is_valid",
     ),
@@ -75,6 +92,15 @@ SHOWN_BY = {
         "models/test_wire.py::test_a_dollar_budget_without_a_price_stops_the_run_until_there_is_one",
         "runtime/test_steps.py::test_the_call_that_does_not_fit_is_never_begun_and_resume_goes_on_at_it",
         "runtime/test_steps.py::test_parallel_calls_cannot_slip_past_the_cap_together",
+    ),
+    "R26 correct accounting": (
+        "e2e/test_requirements_wire.py::test_payloads_price_to_the_cent_and_a_broken_stream_costs_its_reservation",
+        "e2e/test_requirements_wire.py::test_a_model_without_a_price_fails_closed",
+        "models/test_corpus.py::test_a_payload_costs_what_was_worked_out_by_hand",
+    ),
+    "R27 deadlines that bite (model calls)": (
+        "e2e/test_requirements_wire.py::test_a_deadline_ends_what_never_answers_hangs_or_drips",
+        "runtime/test_steps.py::test_the_total_time_of_retries_is_bounded",
     ),
 }
 
