@@ -23,11 +23,12 @@ from typing import Any
 
 from holdfast.core.command import Call
 from holdfast.core.events import ONE_TOOL_CALL, Effect, StepKind
+from holdfast.core.hosts import is_model_host
 from holdfast.errors import InternalError, RunContextLost, Unencodable, UsageError
 from holdfast.models.answer import Broken, Reply, failure_of, failure_without, rebuilt, recorded
 from holdfast.models.call import Answered, Provider
 from holdfast.models.channel import Channel, streaming_response
-from holdfast.models.endpoint import is_model_host, provider_of
+from holdfast.models.endpoint import provider_of
 from holdfast.models.fault import fault
 from holdfast.models.field import object_in
 from holdfast.models.options import Options
@@ -39,6 +40,7 @@ from holdfast.models.wire import Asking, memory_of, serve
 from holdfast.runtime import current
 from holdfast.runtime.facts import safe
 from holdfast.runtime.steps import Attempts
+from holdfast.runtime.unseen import seen
 from holdfast.runtime.way import Attempted, Begun, Way
 
 UNREAD = re.compile(r".*/(invoke-with-response-stream|converse|converse-stream)")
@@ -199,7 +201,8 @@ async def _attempt(request: Any, options: Options, send: Send, begun: Begun) -> 
 
 
 async def _sent(send: Send, secrets: list[str]) -> Attempted:
-    opened = await send(None)
+    with seen():
+        opened = await send(None)
     try:
         raw = b"".join([chunk async for chunk in opened.chunks()])
     finally:

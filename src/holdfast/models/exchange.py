@@ -37,6 +37,7 @@ from holdfast.models.sender import Opened, Send, Variant
 from holdfast.models.sse import EventTooLarge, Splitter
 from holdfast.runtime.facts import safe
 from holdfast.runtime.pricing import ModelPrice
+from holdfast.runtime.unseen import seen
 from holdfast.runtime.way import Attempted, Begun
 
 T = TypeVar("T")
@@ -116,7 +117,8 @@ class Exchange:
     async def _sent(self, got: _Got) -> Opened:
         if self.variant is not None:
             got.variant = self.variant()
-        return await self.send(got.variant)
+        with seen():
+            return await self.send(got.variant)
 
     async def _stream(self, opened: Opened, got: _Got) -> Attempted:
         channel, splitter, is_held = self.channel, Splitter(), False

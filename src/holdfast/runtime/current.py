@@ -83,6 +83,11 @@ def detached() -> Iterator[None]:
         _is_detached.reset(token)
 
 
+def is_detached() -> bool:
+    """Whether the calling code says that it belongs to no run."""
+    return _is_detached.get()
+
+
 def place_for(what: str, effect: Effect) -> Place | None:
     """The place, None when the call may go on without a run; raises when its run was lost."""
     here = _place.get()

@@ -22,7 +22,7 @@ from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Claim
-from holdfast.runtime import current, mailroom
+from holdfast.runtime import current, mailroom, unseen
 from holdfast.runtime.calls import Calls
 from holdfast.runtime.settings import Services
 from holdfast.runtime.thread import loop_elsewhere
@@ -91,6 +91,7 @@ class Driver(Calls):
 
     async def _run_agent(self) -> None:
         self.latest_at = self.state.created_at
+        unseen.guard()
         self._root = self.loop.create_task(
             self.agent.begin(self),
             name=f"agent {self.lease.run_id}",
