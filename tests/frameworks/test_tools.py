@@ -81,13 +81,43 @@ async def in_langgraph(run: hf.Run, task: str) -> str:
     return str((await graph.compile().ainvoke(said))["messages"][-1].text)
 
 
-AGENTS = {"pydantic_ai_agent": in_pydantic_ai, "openai_agents_sdk": in_openai_agents, "langchain_agent": in_langgraph}
+@hf.agent
+def by_run_sync(run: hf.Run, task: str) -> str:
+    """OpenAI Agents in sync code: it runs a loop of its own in this thread."""
+    from agents import Agent, OpenAIResponsesModel, Runner, function_tool, set_tracing_disabled
+    from openai import AsyncOpenAI
+
+    set_tracing_disabled(True)
+    model = OpenAIResponsesModel("gpt-5-mini", AsyncOpenAI(http_client=hf.http_client()))
+    agent: Any = Agent(name="desk", model=model, tools=[function_tool(tool) for tool in tools()])
+    return str(Runner.run_sync(agent, task).final_output)
 
 
-@pytest.mark.parametrize("file", AGENTS)
-def test_async_tools_are_awaited_and_recorded(file: str, row_of: Any, refunds: Any) -> None:
+@hf.agent
+def pydantic_ai_sync(run: hf.Run, task: str) -> str:
+    """Pydantic AI in sync code: the same."""
+    from pydantic_ai import Agent
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    model = OpenAIChatModel("gpt-5-mini", provider=OpenAIProvider(http_client=hf.http_client()))
+    return str(Agent(model, tools=tools()).run_sync(task).output)
+
+
+AGENTS = {
+    "pydantic_ai": (in_pydantic_ai, "pydantic_ai_agent"),
+    "pydantic_ai_sync": (pydantic_ai_sync, "pydantic_ai_agent"),
+    "openai_agents": (in_openai_agents, "openai_agents_sdk"),
+    "openai_agents_sync": (by_run_sync, "openai_agents_sdk"),
+    "langgraph": (in_langgraph, "langchain_agent"),
+}
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_async_tools_are_awaited_and_recorded(name: str, row_of: Any, refunds: Any) -> None:
     """Lost: an async `once` tool that a framework calls and does not await; the model is told it happened."""
-    scenario = refunds(row_of(file), TASK, SimpleNamespace(desk=AGENTS[file]))
+    agent, file = AGENTS[name]
+    scenario = refunds(row_of(file), TASK, SimpleNamespace(desk=agent))
     sweep(scenario, every=5, seconds=0, windows=WINDOWS).require(kills=6, windows=WINDOWS)
 
 
