@@ -17,7 +17,15 @@ import apsw
 
 from bench.measure import Place, Row
 
-ROWS = {"step": "step", "throughput": "throughput", "resume": "resume", "turns": "turns", "import": "imports"}
+ROWS = {
+    "step": "step",
+    "throughput": "throughput",
+    "resume": "resume",
+    "turns": "turns",
+    "model_call": "model_call",
+    "model_turns": "model_turns",
+    "import": "imports",
+}
 """Rows, and the module of each."""
 PEERS = ("dbos", "langgraph")
 RESULTS = Path(__file__).with_name("results.json")

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import apsw
 
-from bench.measure import kilobyte
+from bench.measure import KILOBYTE, kilobyte
 
 
 class RawStore:
-    """A table of 1 KB rows in a file of its own: WAL, synchronous = FULL, all else as SQLite ships."""
+    """A table of rows of 1 KB, or of `size`, in a file of its own: WAL, synchronous = FULL, all else as shipped."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int = KILOBYTE) -> None:
+        self._size = size
         self._connection = apsw.Connection(str(path))
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
@@ -23,7 +24,9 @@ class RawStore:
         """One durable row."""
         self.number += 1
         self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.execute("INSERT INTO step VALUES (?, ?)", (self.number, kilobyte(self.number)))
+        self._connection.execute(
+            "INSERT INTO step VALUES (?, ?)", (self.number, kilobyte(self.number).ljust(self._size, "x"))
+        )
         self._connection.execute("COMMIT")
 
     def steps(self, count: int) -> None:

@@ -15,6 +15,14 @@ RATIOS = {
     "throughput": {"throughput_raw"},
     "resume": {"resume"},
     "turns": {"turns_time", "turns_bytes", "turns_bytes_raw"},
+    "model_call": {
+        "model_call_10",
+        "model_call_800",
+        "model_call_stream",
+        "model_call_replay",
+        "model_call_replay_short",
+    },
+    "model_turns": {"model_call_time", "model_call_bytes"},
     "import": {"import_vs_pass", "app_vs_pass"},
 }
 

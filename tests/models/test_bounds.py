@@ -15,7 +15,7 @@ from holdfast.models.bounds import (
     Media,
     Window,
     input_max,
-    may_keep_long,
+    long_kept_at,
     output_max,
     rounds,
     weigh,
@@ -92,8 +92,9 @@ def test_the_output_is_what_is_asked_for_else_the_models_most() -> None:
 
 def test_an_hours_cache_is_found_anywhere_in_a_request() -> None:
     """Frameworks put it on the last message."""
-    assert may_keep_long(b'{"messages":[{"content":[{"cache_control":{"type":"ephemeral","ttl":"1h"}}]}]}')
-    assert not may_keep_long(b'{"messages":[{"content":"he said \\"1h\\""}]}')
+    marked = b'{"messages":[{"content":[{"cache_control":{"type":"ephemeral","ttl":"1h"}}]}]}'
+    assert long_kept_at(marked) == marked.index(b'"1h"')
+    assert long_kept_at(b'{"messages":[{"content":"he said \\"1h\\""}]}') == -1
 
 
 @pytest.mark.parametrize(

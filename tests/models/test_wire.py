@@ -322,7 +322,7 @@ async def test_usage_is_charged_to_the_token_and_to_the_nanodollar(desk: Any, cl
         }
         assert facts["price"]["source"] == "holdfast.toml"
         prices = {"input": "3.0", "output": "15.0", "cache_read": "0.3", "cache_write": "3.75"}
-        assert prices.items() <= facts["price"]["tiers"][0].items()
+        assert facts["price"]["rates"] == prices
         assert (facts["model"], facts["served"], facts["stop_reason"]) == ("claude-test", "claude-test", "end_turn")
         assert facts["request_id"] == "req_000000000000000000000001"
 

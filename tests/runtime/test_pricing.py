@@ -1,6 +1,7 @@
 """To the cent, never too little, and nothing guessed."""
 
 import json
+import math
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -225,11 +226,20 @@ def test_sound_and_pictures_cost_more() -> None:
 
 def test_what_is_recorded_prices_the_call_without_the_list() -> None:
     """Replay, and next year's reader, must not ask today's prices."""
-    facts = json.loads(json.dumps(found("openai", "gpt-5.4").facts()))
+    price, usage = found("openai", "gpt-5.4"), Usage(300_000, 10, cache_read=7)
+    facts = json.loads(json.dumps(price.facts(usage)))
     assert facts["model"] == "gpt-5.4" and facts["source"].startswith("genai-prices 0.")
-    assert [tier["above"] for tier in facts["tiers"]] == [0, 272_000]
-    assert Decimal(facts["tiers"][1]["output"]) == Decimal("22.5")
-    assert set(facts["services"]) == {"flex", "priority", "fast"}
+    rates = {name: Decimal(usd) for name, usd in facts["rates"].items()}
+    assert set(rates) == {"input", "output", "cache_read"} and rates["output"] == Decimal("22.5"), "the long context"
+    usd_micro = rates["input"] * 300_000 + rates["output"] * 10 + rates["cache_read"] * 7
+    assert price.cost_nano(usage) == math.ceil(usd_micro * 1_000)
+
+
+def test_a_surcharge_and_searches_are_recorded_too() -> None:
+    """What was charged beyond the rates could not be explained later."""
+    facts = found("anthropic", "claude-sonnet-5").facts(Usage(10, 0, searches=2, tier="us"))
+    assert facts["surcharge"] == "1.1" and facts["web_search"] == "10"
+    assert set(found("anthropic", "claude-sonnet-5").facts(Usage(10, 0))) == {"model", "source", "rates"}
 
 
 _usd = st.decimals(0, 100, places=3)

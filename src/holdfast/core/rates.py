@@ -33,25 +33,35 @@ class Rates(NamedTuple):
 
     def usd_micro(self, usage: Usage) -> Decimal:
         """What these tokens cost, in 10⁻⁶ USD."""
-        sound_in, sound_out = min(usage.sound_input, usage.input), min(usage.sound_output, usage.output)
-        picture = min(usage.picture_output, usage.output - sound_out)
-        long = min(usage.cache_write_long, usage.cache_write)
-        return (
-            self.input * (usage.input - sound_in)
-            + self.sound_input * sound_in
-            + self.cache_read * usage.cache_read
-            + self.cache_write * (usage.cache_write - long)
-            + self.cache_write_long * long
-            + self.output * (usage.output - sound_out - picture)
-            + self.sound_output * sound_out
-            + self.picture_output * picture
-        )
+        return sum((rate * count for rate, count in zip(self, _counts(usage), strict=True) if count), Decimal(0))
+
+    def used(self, usage: Usage) -> dict[str, str]:
+        """Those by which this usage is priced."""
+        counted = zip(self._fields, self, _counts(usage), strict=True)
+        return {name: str(rate) for name, rate, count in counted if count}
 
     def worst_micro(self, input: int, output: int, *, keeps_long: bool) -> Decimal:
         """The most that so many tokens can cost, whatever they are, in 10⁻⁶ USD."""
         inputs = [self.input, self.cache_read, self.cache_write, self.sound_input]
         inputs += [self.cache_write_long] if keeps_long else []
         return max(inputs) * input + max(self.output, self.sound_output, self.picture_output) * output
+
+
+def _counts(usage: Usage) -> tuple[int, ...]:
+    """The tokens of each rate, in the order of `Rates`."""
+    sound_in, sound_out = min(usage.sound_input, usage.input), min(usage.sound_output, usage.output)
+    picture = min(usage.picture_output, usage.output - sound_out)
+    long = min(usage.cache_write_long, usage.cache_write)
+    return (
+        usage.input - sound_in,
+        usage.output - sound_out - picture,
+        usage.cache_read,
+        usage.cache_write - long,
+        long,
+        sound_in,
+        sound_out,
+        picture,
+    )
 
 
 class Tier(NamedTuple):
@@ -89,27 +99,24 @@ class ModelPrice:
 
     def cost_nano(self, usage: Usage) -> int:
         """What this usage costs, in 10⁻⁹ USD."""
-        given = usage.input + usage.cache_read + usage.cache_write
-        tiers, factor = self._service(usage.tier)
-        rates = next(tier.rates for tier in reversed(tiers) if tier.above < max(given, 1))
+        rates, factor = self._reached(usage)
         return math.ceil((rates.usd_micro(usage) * factor + self.search * usage.searches * 1000) * 1000)
 
-    def facts(self) -> dict[str, Any]:
-        """For the record, so that nobody prices the call again: every rate that may have been used."""
-        told: dict[str, Any] = {"model": self.model, "source": self.source, "web_search": str(self.search)}
-        told |= {"tiers": _told(self.tiers)}
-        return told | (
-            {"services": {name: _told(tiers) for name, tiers in self.services.items()}} if self.services else {}
-        )
+    def facts(self, usage: Usage) -> dict[str, Any]:
+        """For the record, so that nobody prices the call again: every rate, and whatever else, that was used."""
+        rates, factor = self._reached(usage)
+        told: dict[str, Any] = {"model": self.model, "source": self.source, "rates": rates.used(usage)}
+        told |= {"surcharge": str(factor)} if factor != 1 else {}
+        return told | ({"web_search": str(self.search)} if usage.searches else {})
+
+    def _reached(self, usage: Usage) -> tuple[Rates, Decimal]:
+        """The rates that hold for this usage, and their surcharge."""
+        given = usage.input + usage.cache_read + usage.cache_write
+        tiers, factor = self._service(usage.tier)
+        return next(tier.rates for tier in reversed(tiers) if tier.above < max(given, 1)), factor
 
     def _service(self, tier: str) -> tuple[tuple[Tier, ...], Decimal]:
         """The rates of this tier of service, the ordinary ones if it has none of its own, and its surcharge."""
         words = tier.split()
         named = next((self.services[word] for word in words if word in self.services), self.tiers)
         return named, max((SURCHARGES[word] for word in words if word in SURCHARGES), default=Decimal(1))
-
-
-def _told(tiers: tuple[Tier, ...]) -> list[dict[str, Any]]:
-    return [
-        {"above": max(tier.above, 0)} | {name: str(usd) for name, usd in tier.rates._asdict().items()} for tier in tiers
-    ]

@@ -101,11 +101,13 @@ def answered(status: int, raw: bytes) -> Answered:
 
 def streamed(status: int, raw: bytes) -> Answered:
     """See `Provider`."""
-    return folded(status, raw, answered, _fold)
+    return folded(status, raw, answered, _fold, unread=_BLOCKS)
 
 
 def ends(event: Sse) -> bool:
     """See `Provider`."""
+    if event.event and event.event not in ENDS:  # the most of them; their data need not be read
+        return False
     piece = piece_of(event)
     return piece is not None and piece[0] in ENDS
 

@@ -25,7 +25,8 @@ from holdfast.models.tail import start_of, tail_of
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-_CHUNK = 1 << 16
+_STEP, _CHUNK = 64, 1 << 16
+"""How many bytes are compared at once: few at first, more as long as they are equal."""
 _WHITE = re.compile(r"[ \t\n\r]*")
 _raw_decode = json.JSONDecoder().raw_decode
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
@@ -38,7 +39,7 @@ class Body:
     raw: bytes
     member: str
     head: dict[str, Any]
-    """The object without its conversation."""
+    """The object without its conversation; the very one of the earlier body where both are equal but for that."""
     before: dict[str, Any]
     """Those members of the head that come before the conversation."""
     begin: int
@@ -51,10 +52,27 @@ class Body:
     """The messages that the earlier body did not have, or had otherwise."""
     fresh_sizes: list[int]
     """Their bytes."""
-    sha: str
-    """SHA-256 of `raw`, its first 32 hex characters."""
-    hasher: _Hash
-    """The same up to the end of the last message."""
+    since: Body | None
+    """The earlier body, until it is forgotten: what it has hashed need not be hashed again."""
+    _hasher: _Hash | None = None
+    """SHA-256 up to the end of the last message, once somebody has asked."""
+
+    @property
+    def sha(self) -> str:
+        """SHA-256 of `raw`, its first 32 hex characters."""
+        whole = self._hashed().copy()
+        whole.update(self.raw[self.ends[-1] if self.ends else 0 :])
+        return whole.hexdigest()[:32]
+
+    def _hashed(self) -> _Hash:
+        if self._hasher is None:
+            since, end = self.since, self.ends[-1] if self.ends else 0
+            if since is not None and since._hasher is not None and self.known == len(since.ends):
+                self._hasher = since._hasher.copy()
+                self._hasher.update(self.raw[since.ends[-1] : end])
+            else:
+                self._hasher = sha256(memoryview(self.raw)[:end])
+        return self._hasher
 
     @property
     def known(self) -> int:
@@ -86,7 +104,11 @@ class Body:
 
     def digest(self, *more: str) -> str:
         """What this request is addressed by; 32 hex characters."""
-        return _digest(self.head_digest(*more), self.history[-1] if self.history else "")
+        return self.digest_with(self.head_digest(*more))
+
+    def digest_with(self, head: str) -> str:
+        """The same, for who has its `head_digest`."""
+        return _digest(head, self.history[-1] if self.history else "")
 
 
 def _digest(*parts: str) -> str:
@@ -96,13 +118,13 @@ def _digest(*parts: str) -> str:
     return said.hexdigest()[:32]
 
 
-def read(raw: bytes, member: str, since: Body | None = None) -> Body | None:
+def read(raw: bytes, member: str, since: Body | None = None, alike: int = 0) -> Body | None:
     """Read a request whose conversation is called `member`; None when it is no JSON object.
 
-    since: an earlier request, which may begin alike.
+    since: an earlier request, which may begin alike. alike: bytes with which both are known to begin.
     """
     try:
-        known = 0 if since is None or since.member != member else _shared(raw, since)
+        known = 0 if since is None or since.member != member else _shared(raw, since, alike)
         if since is not None and known:
             return _Scan(raw, member, since, known).rest()
         return _Scan(raw, member).whole()
@@ -110,9 +132,9 @@ def read(raw: bytes, member: str, since: Body | None = None) -> Body | None:
         return None
 
 
-def _shared(raw: bytes, since: Body) -> int:
+def _shared(raw: bytes, since: Body, alike: int) -> int:
     """How many messages both begin with."""
-    limit = common(raw, since.raw)
+    limit = alike if since.ends and alike >= since.ends[-1] else common(raw, since.raw, alike)
     low, high = 0, len(since.ends)
     while low < high:
         middle = (low + high) // 2
@@ -154,9 +176,16 @@ class _Scan:
     def rest(self) -> Body:
         if self.next(",]") == ",":
             self.elements()
-        if self.next(",}") == ",":
+        if self.has_same_end():
+            self.head, self.at = self.since.head, len(self.text)  # type: ignore[union-attr]
+        elif self.next(",}") == ",":
             self.members()
         return self.body()
+
+    def has_same_end(self) -> bool:
+        """Whether what follows the conversation was read with the earlier body."""
+        since = self.since
+        return since is not None and self.raw[self.ends[-1] :] == since.raw[since.ends[-1] :]
 
     def members(self) -> None:
         while True:
@@ -224,15 +253,6 @@ class _Scan:
     def body(self) -> Body:
         if self.peek():
             raise ValueError("more than one JSON value")
-        end = self.ends[-1] if self.ends else 0
-        since = self.since
-        if since is not None and len(self.ends) - len(self.fresh) == len(since.ends):
-            hasher = since.hasher.copy()
-            hasher.update(self.raw[since.ends[-1] : end])
-        else:
-            hasher = sha256(self.raw[:end])
-        whole = hasher.copy()
-        whole.update(self.raw[end:])
         return Body(
             raw=self.raw,
             member=self.member,
@@ -243,8 +263,7 @@ class _Scan:
             history=self.history,
             fresh=self.fresh,
             fresh_sizes=self.sizes,
-            sha=whole.hexdigest()[:32],
-            hasher=hasher,
+            since=self.since,
         )
 
 
@@ -263,9 +282,9 @@ class Difference(NamedTuple):
         return base[: self.head] + self.new + base[len(base) - self.tail :]
 
 
-def difference(raw: bytes, base: bytes) -> Difference:
-    """What has to be stored of `raw`, when `base` is."""
-    head = common(raw, base)
+def difference(raw: bytes, base: bytes, alike: int = 0) -> Difference:
+    """What has to be stored of `raw`, when `base` is. alike: bytes with which both are known to begin."""
+    head = common(raw, base, alike)
     while head and head < len(raw) and _is_inside(raw[head]):
         head -= 1
     tail = _common_end(raw, base, min(len(raw), len(base)) - head)
@@ -279,31 +298,29 @@ def _is_inside(byte: int) -> bool:
     return byte & 0xC0 == 0x80
 
 
-def common(a: bytes, b: bytes) -> int:
-    """Length of the common beginning."""
-    size = min(len(a), len(b))
-    for at in range(0, size, _CHUNK):
-        one, other = a[at : min(size, at + _CHUNK)], b[at : min(size, at + _CHUNK)]
-        if one != other:
-            return at + _longest(len(one) - 1, lambda n, one=one, other=other: one[:n] == other[:n])
+def common(a: bytes, b: bytes, at: int = 0) -> int:
+    """Length of the common beginning, of which `at` bytes are known."""
+    size, step, is_narrowing = min(len(a), len(b)), _STEP, False
+    while at < size:
+        end = min(at + step, size)
+        if a[at:end] == b[at:end]:
+            at, step = end, step if is_narrowing else min(8 * step, _CHUNK)
+        elif end - at == 1:
+            return at
+        else:
+            step, is_narrowing = (end - at + 7) // 8, True
     return size
 
 
 def _common_end(a: bytes, b: bytes, limit: int) -> int:
     """Length of the common end, at most `limit`."""
-    ahead = 64  # the end is short in a conversation that grew: it is looked for from there
-    while ahead < limit and a[len(a) - ahead :] == b[len(b) - ahead :]:
-        ahead *= 8
-    return _longest(min(ahead, limit), lambda n: a[len(a) - n :] == b[len(b) - n :])
-
-
-def _longest(limit: int, is_equal: Any) -> int:
-    """The largest n up to `limit` for which `is_equal(n)`; when it holds for n it holds for all below."""
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        if is_equal(middle):
-            low = middle
+    at, step, is_narrowing = 0, _STEP, False
+    while at < limit:
+        end = min(at + step, limit)
+        if a[len(a) - end : len(a) - at] == b[len(b) - end : len(b) - at]:
+            at, step = end, step if is_narrowing else min(8 * step, _CHUNK)
+        elif end - at == 1:
+            return at
         else:
-            high = middle - 1
-    return low
+            step, is_narrowing = (end - at + 7) // 8, True
+    return limit

@@ -73,6 +73,7 @@ _WINDOWS: tuple[tuple[str, Window], ...] = (
     (r"gemini-", Window(1_048_576, 65_536)),
 )
 _KNOWN = tuple((re.compile(pattern), window) for pattern, window in _WINDOWS)
+_LONG = b'"1h"'
 _PREFIX = re.compile(r"^(?:.*/)?(?:[a-z]{2,6}\.)?(?:anthropic\.)?")
 """What Bedrock, Vertex and gateways put before a model's name."""
 
@@ -108,10 +109,10 @@ def rounds(uses: list[int | None]) -> int:
     return ROUNDS if None in uses or not uses else max(1, said + 1)
 
 
-def may_keep_long(raw: bytes) -> bool:
-    """Whether a request, as it is sent, may write a cache that is kept for an hour. It is looked for in all its bytes:
-    fast, and at worst too much is reserved."""
-    return b'"1h"' in raw
+def long_kept_at(raw: bytes, start: int = 0) -> int:
+    """Where a request, as it is sent, may ask for a cache that is kept for an hour; -1 when it does not. It is looked
+    for in all its bytes from `start` on: fast, and at worst too much is reserved."""
+    return raw.find(_LONG, start)
 
 
 class Media(NamedTuple):

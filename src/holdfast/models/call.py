@@ -24,7 +24,7 @@ class Asked(NamedTuple):
     """Upper bound of the output tokens, of all its answers together; None when the request does not bound it."""
     is_stream: bool = False
     keeps_long: bool = False
-    """Its head asks for a cache that is kept for an hour; a message may, too (`bounds.may_keep_long`)."""
+    """Its head asks for a cache that is kept for an hour; a message may, too (`bounds.long_kept_at`)."""
     searches_max: int | None = 0
     """Web searches that the provider may make and bill one by one; None: any number."""
     tier: str = ""

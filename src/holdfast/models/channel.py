@@ -161,7 +161,9 @@ class _Reader:
 
 class _AsyncReader(_Reader):
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while part := self._read(await self._there(self._channel.take)):
+        take = self._channel.take
+        is_here = asyncio.get_running_loop() is self._loop
+        while part := self._read(await (take() if is_here else self._there(take))):
             yield part
 
     async def aclose(self) -> None:
@@ -172,9 +174,7 @@ class _AsyncReader(_Reader):
             _leave_later(self._loop, self._channel)
 
     async def _there(self, call: Callable[[], Any]) -> Any:
-        """Asked on the run's loop: the reader may live on another."""
-        if asyncio.get_running_loop() is self._loop:
-            return await call()
+        """Asked on the run's loop: this reader lives on another."""
         return await self._channel.driver.bridge.reach(call())
 
 

@@ -16,6 +16,7 @@ from holdfast.core.events import Address, Event, Kind, StepKind
 from holdfast.core.state import State
 from holdfast.errors import JournalCorrupt
 from holdfast.models.body import Body, Difference, common, difference, read
+from holdfast.models.bounds import long_kept_at
 from holdfast.models.call import Asked, Provider
 
 KEPT_MAX = 8
@@ -29,6 +30,8 @@ class Turn:
     """One request, and what came of it."""
 
     body: Body
+    api: tuple[Provider, str]
+    """Whose it is, and its path."""
     asked: Asked
     head: str
     """Digest of the head."""
@@ -36,6 +39,12 @@ class Turn:
     """What the request is addressed by."""
     weights: list[int]
     """Upper bound of the tokens of the first 1, 2, 3 … messages."""
+    long_at: int
+    """Where it may ask for a cache that is kept for an hour, -1 where it does not (`bounds.long_kept_at`)."""
+    near: Turn | None = None
+    """The earlier request that begins most alike."""
+    alike: int = 0
+    """Bytes with which both are known to begin."""
     address: Address | None = None
     outcome: Event | None = None
 
@@ -70,36 +79,43 @@ class Conversations:
 
     def read(self, raw: bytes, provider: Provider, path: str) -> Turn | None:
         """The request; None when it is no JSON object."""
-        near = self._nearest(raw, provider.HISTORY)
-        body = read(raw, provider.HISTORY, None if near is None else near.body)
+        near, alike = self._nearest(raw, provider.HISTORY)
+        body = read(raw, provider.HISTORY, None if near is None else near.body, alike)
         if body is None:
             return None
-        asked = provider.asked(body.head, path, body.head_size)
-        try:
-            head = body.head_digest(asked.model, "stream" if asked.is_stream else "")
-        except RecursionError:  # it was just not too deep to be read
-            return None
+        api = (provider, path)
+        if near is not None and body.head is near.body.head and api == near.api:
+            asked, head = near.asked, near.head
+        else:
+            asked = provider.asked(body.head, path, body.head_size)
+            try:
+                head = body.head_digest(asked.model, "stream" if asked.is_stream else "")
+            except RecursionError:  # it was just not too deep to be read
+                return None
         weights = near.weights[: body.known] if near is not None else []
         for message, size in zip(body.fresh, body.fresh_sizes, strict=True):
             weights.append((weights[-1] if weights else 0) + provider.weigh(message, size))
-        return Turn(body, asked, head, body.digest(asked.model, "stream" if asked.is_stream else ""), weights)
+        long_at = _long_kept_at(body, near)
+        return Turn(body, api, asked, head, body.digest_with(head), weights, long_at, near, alike)
 
-    def _nearest(self, raw: bytes, member: str) -> Turn | None:
-        """Of the requests that are kept, the one that begins most alike."""
+    def _nearest(self, raw: bytes, member: str) -> tuple[Turn | None, int]:
+        """Of the requests that are kept, the one that begins most alike, and for how many bytes at least."""
         best, longest = None, 0
         for turn in reversed(self._kept):
-            if turn.body.member != member:
+            ends = turn.body.ends
+            theirs = memoryview(turn.body.raw)  # compares without a copy
+            if turn.body.member != member or not ends or not raw.startswith(theirs[: ends[0]]):
                 continue
-            shared = common(raw, turn.body.raw)
-            if turn.body.ends and shared >= turn.body.ends[-1]:
-                return turn
+            if raw.startswith(theirs[: ends[-1]]):
+                return turn, ends[-1]
+            shared = common(raw, turn.body.raw, ends[0])
             if shared > longest:
                 best, longest = turn, shared
-        return best
+        return best, longest
 
     def keep(self, turn: Turn, address: Address, outcome: Event | None) -> None:
         """Remember it; one that it goes on from is not needed any more."""
-        turn.address, turn.outcome = address, outcome
+        turn.address, turn.outcome, turn.near, turn.body.since = address, outcome, None, None
         others = [other for other in self._kept if other is not turn and not turn.follows(other)]
         self._kept = [*others[-(KEPT_MAX - 1) :], turn]
         while len(self._kept) > 1 and sum(len(other.body.raw) for other in self._kept) > BYTES_MAX:
@@ -118,18 +134,22 @@ class Conversations:
     def stored(self, turn: Turn) -> tuple[bytes, dict[str, Any]]:
         """Body and facts of its intent: what it changes of an earlier one, where that saves anything."""
         raw, facts = turn.body.raw, {"sha": turn.body.sha}
-        best: tuple[int, Difference] | None = None
-        for other in reversed([*self._kept, turn]):
-            number = self._number(other)
-            if number and (best is None or len(best[1].new) > SAVING_MIN):
-                change = difference(raw, other.body.raw)
-                whole = len(raw) - SAVING_MIN if best is None else len(best[1].new)
-                if len(change.new) < whole:
-                    best = (number, change)
-        if best is None:
+        number, change = 0, Difference(0, 0, raw)
+        for other in self._bases(turn):
+            if known := self._number(other):
+                found = difference(raw, other.body.raw, turn.alike if other is turn.near else 0)
+                if len(found.new) < len(change.new) - (0 if number else SAVING_MIN):
+                    number, change = known, found
+                if number and (len(change.new) <= SAVING_MIN or _is_grown(change, other)):
+                    break
+        if not number:
             return raw, facts
-        number, change = best
         return change.new, facts | {"base": [number, change.head, change.tail]}
+
+    def _bases(self, turn: Turn) -> list[Turn]:
+        """Requests that it may be stored as a change of, the likeliest first."""
+        likely = [turn] if turn.near is None else [turn, turn.near]
+        return [*likely, *(other for other in reversed(self._kept) if other not in likely)]
 
     def _number(self, turn: Turn) -> int:
         """Number of the intent that holds exactly these bytes, 0 when there is none."""
@@ -137,6 +157,20 @@ class Conversations:
         if slot is None or slot.intent is None or slot.intent.body is None:
             return 0
         return slot.intent_no if slot.intent.facts.get("sha") == turn.body.sha else 0
+
+
+def _long_kept_at(body: Body, near: Turn | None) -> int:
+    """See `Turn.long_at`: the messages that the earlier request had are not searched again."""
+    shared = body.ends[body.known - 1] if body.known else 0
+    if near is not None and 0 <= near.long_at < shared:
+        return near.long_at
+    return long_kept_at(body.raw, max(0, shared - 1))
+
+
+def _is_grown(change: Difference, other: Turn) -> bool:
+    """Whether all messages of the other one are saved: no other saves more."""
+    ends = other.body.ends
+    return bool(ends) and change.head >= ends[-1]
 
 
 def request_of(events: Sequence[Event], number: int) -> bytes:

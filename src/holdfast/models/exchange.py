@@ -121,13 +121,13 @@ class Exchange:
             return await self.send(got.variant)
 
     async def _stream(self, opened: Opened, got: _Got) -> Attempted:
-        channel, splitter, is_held = self.channel, Splitter(), False
+        channel, splitter, ends, is_held = self.channel, Splitter(), self.provider.ends, False
         parts, loop, drained_at = opened.chunks(), asyncio.get_running_loop(), None
         while (chunk := await _next(parts, drained_at)) is not None:
             got.add(chunk)
             passing = b""
             for raw, event in splitter.feed(chunk):
-                is_held = is_held or self.provider.ends(event)
+                is_held = is_held or ends(event)
                 passing += b"" if is_held else raw
             if is_held and drained_at is None:
                 drained_at = loop.time() + DRAIN_S
@@ -214,7 +214,7 @@ class Exchange:
         }
         return {name: safe(value, 200) for name, value in told.items() if value} | {
             "usage": None if usage is None else _counted(usage),
-            "price": None if price is None else price.facts(),
+            "price": None if price is None or usage is None else price.facts(usage),
         }
 
 
@@ -274,17 +274,25 @@ async def _closed(opened: Opened) -> None:
 
 async def _next(parts: AsyncIterator[bytes], until: float | None) -> bytes | None:
     """The next part, None at the end, or when it has not come by this time of the loop."""
+    if until is None:
+        return await _part(parts)
     try:
         async with asyncio.timeout_at(until):
-            return await _theirs(anext(parts))
-    except _Failed as failed:
-        if isinstance(failed.error, StopAsyncIteration):
-            return None
-        raise
+            return await _part(parts)
     except TimeoutError:
-        if until is None:
-            raise
         return None
+
+
+async def _part(parts: AsyncIterator[bytes]) -> bytes | None:
+    """The next part, None at the end; as `_theirs`, without another coroutine for each."""
+    try:
+        return await anext(parts)
+    except StopAsyncIteration:
+        return None
+    except TimeoutError:  # our own time is up
+        raise
+    except Exception as error:  # the HTTP client's code
+        raise _Failed(error) from error
 
 
 def _is_events(opened: Opened) -> bool:

@@ -24,6 +24,8 @@ STEP = "chat"
 HISTORY = "messages"
 
 _PATH = re.compile(r".*?(?:/openai/deployments/([^/]+))?/chat/completions")
+_GOES_ON = re.compile(rb'"finish_reason": ?null')
+"""Cannot stand within a text: there the quotes are escaped."""
 _READS = ("browser_search", "file_search", "web_search")
 """Tools that some servers run by themselves, and that change nothing."""
 
@@ -79,6 +81,8 @@ def streamed(status: int, raw: bytes) -> Answered:
 
 def ends(event: Sse) -> bool:
     """See `Provider`."""
+    if _GOES_ON.search(event.data) and b'"error"' not in event.data:  # the most of them; not worth reading
+        return False
     piece = piece_of(event)
     if piece is None:
         return False

@@ -87,6 +87,8 @@ def streamed(status: int, raw: bytes) -> Answered:
 
 def ends(event: Sse) -> bool:
     """See `Provider`."""
+    if event.event not in ("", *_ENDS, "error") and b'"error"' not in event.data:  # the most; not worth reading
+        return False
     piece = piece_of(event)
     return piece is not None and (piece[0] in (*_ENDS, "error") or isinstance(piece[1].get("error"), dict))
 

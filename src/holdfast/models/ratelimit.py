@@ -40,7 +40,9 @@ class Standing(NamedTuple):
 
 def limits_of(headers: Mapping[str, str], now: float) -> list[Standing]:
     """The limits that these headers tell of. now: seconds UTC, when they were received. Names are found in any case."""
-    found = {name.lower(): value for name, value in headers.items()}
+    found = {low: value for name, value in headers.items() if "ratelimit" in (low := name.lower())}
+    if not found:
+        return []
     return [*_anthropic(found, now), *_openai(found, now)]
 
 

@@ -31,6 +31,7 @@ class Opened(Protocol):
 
     status: int
     headers: Mapping[str, str]
+    """Their names in lower case."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body, decoded, as it comes in."""
@@ -93,7 +94,7 @@ class _Here:
     def __init__(self, response: Any) -> None:
         self.response = response
         self.status: int = response.status_code
-        self.headers: Mapping[str, str] = response.headers
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
 
     def chunks(self) -> AsyncIterator[bytes]:
         chunks: AsyncIterator[bytes] = self.response.aiter_bytes()

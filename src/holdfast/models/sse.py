@@ -47,6 +47,9 @@ class Splitter:
 
     def feed(self, chunk: bytes) -> list[tuple[bytes, Sse]]:
         """The events that this chunk completes. On `EventTooLarge` all that was not handed out is in `rest`."""
+        if chunk.endswith(b"\n\n") and self._is_simple(chunk):
+            self._is_first = False
+            return [(part + b"\n\n", _event(part.split(b"\n"))) for part in chunk[:-2].split(b"\n\n")]
         self._open += chunk
         done: list[tuple[bytes, Sse]] = []
         begin = 0
@@ -63,6 +66,13 @@ class Splitter:
         del self._open[:begin]
         self._line, self._seen = self._line - begin, self._seen - begin
         return done
+
+    def _is_simple(self, chunk: bytes) -> bool:
+        """Whether it is nothing but whole events after whole events, as providers mostly send them: an event is then
+        what stands between two blank lines."""
+        if self._open or self._lines or len(chunk) > self._max or (self._is_first and chunk.startswith(BOM)):
+            return False
+        return not (b"\r" in chunk or b"\n\n\n" in chunk or chunk.startswith(b"\n"))
 
     def _check(self, size: int) -> None:
         if size > self._max:
@@ -96,7 +106,9 @@ def events(raw: bytes, event_max: int = EVENT_MAX) -> list[Sse]:
         return []
 
 
-def _event(lines: list[bytes], *, is_first: bool) -> Sse:
+def _event(lines: list[bytes], *, is_first: bool = False) -> Sse:
+    if len(lines) == 2 and lines[0].startswith(b"event: ") and lines[1].startswith(b"data: "):  # the most of them
+        return Sse(lines[0][7:].decode("utf-8", "replace"), lines[1][6:])
     name, data = b"", []
     for number, line in enumerate(lines):
         field, _, value = (line.removeprefix(BOM) if is_first and number == 0 else line).partition(b":")

@@ -6,7 +6,7 @@ is no stream although one was asked for, and a body that broke off before its fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from holdfast.models.call import Answered, Sse
@@ -25,19 +25,27 @@ def folded(
     raw: bytes,
     answered: Callable[[int, bytes], Answered],
     fold: Callable[[int, list[Piece]], Answered | None],
+    unread: Collection[str] = (),
 ) -> Answered:
     """The answer of a stream.
 
     answered: reads a body that is no stream. fold: makes an answer of the events, None when they are not this API's.
+    unread: names of events whose data says nothing of tokens or ends, and is not read.
     """
     if status >= 300:
         return answered(status, raw)
-    pieces = [piece for piece in map(piece_of, events(raw)) if piece is not None]
+    pieces = [piece for event in events(raw) if (piece := _piece(event, unread)) is not None]
     if pieces:
         return fold(status, pieces) or Answered(status, is_object=False)
     if object_in(raw) is not None:
         return answered(status, raw)
     return Answered(status, is_object=_begins(raw.removeprefix(BOM)), is_complete=False)
+
+
+def _piece(event: Sse, unread: Collection[str]) -> Piece | None:
+    if event.event in unread and b'"error"' not in event.data:
+        return event.event, {}
+    return piece_of(event)
 
 
 def piece_of(event: Sse) -> Piece | None:

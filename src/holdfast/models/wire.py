@@ -28,7 +28,7 @@ from holdfast.core.failure import Failure
 from holdfast.core.state import State
 from holdfast.errors import UsageError
 from holdfast.models.answer import Broken, Reply, broke_off, misfit, rebuilt, recorded_part
-from holdfast.models.bounds import input_max, may_keep_long, output_max, window_of
+from holdfast.models.bounds import input_max, output_max, window_of
 from holdfast.models.call import Provider
 from holdfast.models.channel import Channel
 from holdfast.models.conversation import Conversations, Turn
@@ -334,7 +334,7 @@ class _Serving:
         nano = price.worst_nano(
             input=input,
             output=output,
-            keeps_long=asked.keeps_long or may_keep_long(self.turn.body.raw),
+            keeps_long=asked.keeps_long or self.turn.long_at >= 0,
             searches=asked.searches_max or 0,
             tier=asked.tier,
         )
