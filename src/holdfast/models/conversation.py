@@ -94,7 +94,8 @@ class Conversations:
                 return None
         weights = near.weights[: body.known] if near is not None else []
         for message, size in zip(body.fresh, body.fresh_sizes, strict=True):
-            weights.append((weights[-1] if weights else 0) + provider.weigh(message, size))
+            before = weights[-1] + 1 if weights else 0  # a comma is a byte too
+            weights.append(before + provider.weigh(message, size))
         long_at = _long_kept_at(body, near)
         return Turn(body, api, asked, head, body.digest_with(head), weights, long_at, near, alike)
 
@@ -114,9 +115,14 @@ class Conversations:
         return best, longest
 
     def keep(self, turn: Turn, address: Address, outcome: Event | None) -> None:
-        """Remember it; one that it goes on from is not needed any more."""
+        """Remember it; one that it goes on from is not needed any more, unless only that one was counted."""
         turn.address, turn.outcome, turn.near, turn.body.since = address, outcome, None, None
-        others = [other for other in self._kept if other is not turn and not turn.follows(other)]
+        is_counted = turn.counted is not None
+        others = [
+            other
+            for other in self._kept
+            if other is not turn and not (turn.follows(other) and (is_counted or other.counted is None))
+        ]
         self._kept = [*others[-(KEPT_MAX - 1) :], turn]
         while len(self._kept) > 1 and sum(len(other.body.raw) for other in self._kept) > BYTES_MAX:
             self._kept.pop(0)
