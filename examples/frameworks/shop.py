@@ -1,7 +1,7 @@
 """What every example beside this file shares: two tools, and stand-ins for the services that are not named.
 
     python examples/frameworks/langchain_agent.py  # the model is a stand-in; or name a real one:
-    export OPENAI_API_KEY=… ANTHROPIC_API_KEY=… PAYMENTS_URL=…
+    export OPENAI_API_KEY=… ANTHROPIC_API_KEY=… GOOGLE_API_KEY=… PAYMENTS_URL=…
 
 The tools are plain functions that say what they do to the world. Frameworks take them as they are.
 """
@@ -78,8 +78,9 @@ def main(agent: "hf.Agent[str, str]") -> None:
     with ExitStack() as services:
         if "PAYMENTS_URL" not in os.environ:
             os.environ["PAYMENTS_URL"] = services.enter_context(Ledger("effects.jsonl")).url + "/effects"
-        if "OPENAI_API_KEY" not in os.environ and "ANTHROPIC_API_KEY" not in os.environ:
+        if not {"ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"} & set(os.environ):
             model = services.enter_context(ModelServer.spawn(Path(__file__).with_name("policy.py"), "policy"))
             os.environ |= {"ANTHROPIC_API_KEY": "none", "ANTHROPIC_BASE_URL": model.url}
+            os.environ |= {"GOOGLE_API_KEY": "none", "GOOGLE_GEMINI_BASE_URL": model.url}
             os.environ |= {"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": f"{model.url}/v1"}
         print(hf.App("sqlite:///refunds.db").run_sync(agent, TASK, key=Path(sys.argv[0]).stem))
