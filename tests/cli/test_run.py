@@ -68,6 +68,7 @@ def test_a_failure_is_shown_with_its_place_and_resume_tries_it_again(shell: Any)
     shell.write("", "mended")
     resumed = shell.run("resume", "k", "agents.py:breaks")
     assert (resumed.code, resumed.out) == (0, "held\n")
+    assert "resumes after step" in resumed.err and "has ended already" not in resumed.err
 
 
 def test_an_exhausted_budget_is_4_and_a_raise_goes_on(shell: Any) -> None:
@@ -145,7 +146,7 @@ def test_changed_code_is_8_and_the_old_code_goes_on(shell: Any) -> None:
     assert shell.call("answer", "k", "yes").code == 0
     shell.write(WITH_A_STEP.replace("paid = await", "return 'skipped'\n    paid = await"), "two.py")
     blocked = shell.run("run", "two.py:pays", "x", "--key", "k")
-    assert blocked.code == 8
+    assert blocked.code == 8 and "Go on with: holdfast resume k two.py:pays" in blocked.err
     assert shell.call("show", "k").out.startswith("Blocked since ")
     assert shell.call("ls", "--json").document["runs"][0]["needs_you"]
     shell.write(WITH_A_STEP, "two.py")

@@ -74,7 +74,7 @@ def test_a_part_of_an_answer_does_not_look_like_all_of_it() -> None:
     intended = step(Kind.STEP_INTENDED, model="sonnet", stream=True)
     closed = picture_of(intended, step(Kind.STEP_SUCCEEDED, model="sonnet", closed="closed"))["steps"][0]
     assert ended(closed["model"]) == "stream closed by its reader"
-    assert took(closed["model"], closed["tokens"], closed["usd"]) == "900 tokens charged, none told · $0.0090"
+    assert took(closed["model"], closed["tokens"], closed["usd"]) == "900 tokens charged, as reserved · $0.0090"
     broken = picture_of(intended, step(Kind.STEP_FAILED, error="ReadError", text="cut", is_told=True))["steps"][0]
     assert ended(broken["model"]) == "broke off; the agent has had the beginning"
 

@@ -38,7 +38,7 @@ from holdfast.runtime.agent import Agent
 from holdfast.runtime.app import App
 from holdfast.runtime.outcome import checked_key
 from holdfast.views.show import plain, question, show
-from holdfast.views.text import safe_json
+from holdfast.views.text import counted, safe_json
 from holdfast.views.verdict import moment, steps_of, what_failed
 
 _TELL_AFTER_S = 2.0
@@ -136,10 +136,11 @@ def _announce(order: Order, journal: Journal, run_id: str, state: State | None) 
     if order.budget is not None:
         say("--budget counts at the start of a run only; its caps stay. Raise them: holdfast resume --raise …")
     steps = list(state.slots.values())
-    has_mail = bool(journal.mail(run_id))
-    if state.status.is_end and not has_mail:
+    head = journal.head(run_id)  # what was posted before may be read by now: the run goes on
+    is_as_it_was = head is not None and head.status is state.status and not journal.mail(run_id)
+    if state.status.is_end and is_as_it_was:
         say(f"{name} has ended already; this is its record.")
-    elif state.status is Status.SUSPENDED and not has_mail and (state.wake_at or inf) > journal.now():
+    elif state.status is Status.SUSPENDED and is_as_it_was and (state.wake_at or inf) > journal.now():
         say(f"{name} is suspended after step {len(steps)}.")
     elif steps:
         say(f"{name} resumes after step {len(steps)} `{steps[-1].address.name}`; what is recorded is not done again.")
@@ -172,7 +173,8 @@ def _succeeded(order: Order, driven: Driven) -> int:
     usage = run["usage"]
     say(
         f"{run['id']} ({run['key']}) succeeded: {steps_of(driven.picture)}; "
-        f"{usage['tool_calls']} tool calls, {usage['model_calls']} model calls, ${usage['usd']:.4f}."
+        f"{counted(usage['tool_calls'], 'tool call')}, {counted(usage['model_calls'], 'model call')}, "
+        f"${usage['usd']:.4f}."
     )
     if order.is_json:
         document({"schema": SCHEMA, "run": run, "result": run["result"]})

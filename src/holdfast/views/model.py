@@ -45,10 +45,10 @@ def shown(call: dict[str, Any]) -> str:
 
 
 def took(call: dict[str, Any], tokens: int, usd: float) -> str:
-    """What it took: the tokens of its answer as the provider counted them, else all that was charged."""
+    """What it took: tokens as the provider counted them, else those that were charged; dollars of all attempts."""
     usage = call["usage"]
     if usage is None:
-        counted = f"{tokens} tokens charged, none told" if tokens else ""
+        counted = f"{tokens} tokens charged, as reserved" if tokens else ""
     else:
         caches = [(usage.get("cache_read", 0), "read from cache"), (usage.get("cache_write", 0), "written to cache")]
         cached = ", ".join(f"{count} {what}" for count, what in caches if count)

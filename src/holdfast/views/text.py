@@ -60,5 +60,10 @@ def ago(seconds: float) -> str:
     return f"{left / 86400:.0f} d"
 
 
+def counted(number: int, what: str) -> str:
+    """So many of it: `1 step`, `3 steps`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _named(character: str) -> str:
     return "\\n" if character == "\n" else f"⟨U+{ord(character):04X}⟩"

@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast.core.heads import Status, Why
 from holdfast.errors import HistoryGrew
-from holdfast.views.text import ago
+from holdfast.views.text import ago, counted
 
 HELD = (
     "Its prompt is not the recorded one, and which recorded call it is cannot be told for certain. Nothing was sent. "
@@ -53,7 +53,7 @@ def named(picture: dict[str, Any], number: int) -> str:
 def steps_of(picture: dict[str, Any]) -> str:
     """How many steps there are, and that another model than the one asked for has answered: never silent."""
     fallen = sum(1 for step in picture["steps"] if (step["model"] or {}).get("fallback"))
-    return _count(len(picture["steps"]), "step") + (f", {fallen} of them by a fallback model" if fallen else "")
+    return counted(len(picture["steps"]), "step") + (f", {fallen} of them by a fallback model" if fallen else "")
 
 
 def what_failed(picture: dict[str, Any]) -> list[str]:
@@ -116,7 +116,3 @@ def _after_last(picture: dict[str, Any]) -> str:
 
 def _relative(seconds: float) -> str:
     return f"in {ago(seconds)}" if seconds >= 0 else f"due since {ago(-seconds)}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
