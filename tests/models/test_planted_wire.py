@@ -205,16 +205,23 @@ async def stubborn_beside_another(desk: Any, hello: Any) -> list[str]:
     with ModelServer(lambda request: text("hi")) as server:
         server.fault(on=1, times=2, status=500)
 
+        gave_up = asyncio.Event()
+
         async def slow() -> str:
-            await asyncio.sleep(0.25)
+            await gave_up.wait()
             return "slow"
 
         async def other(run: hf.Run) -> None:
             await run.step("slow", slow)
             await run.step("more", lambda: "more")
 
+        async def loop() -> str:
+            said = await _stubborn(server, hello, 0.03)
+            gave_up.set()
+            return said
+
         async def body(run: hf.Run) -> str:
-            said, _ = await asyncio.gather(_stubborn(server, hello, 0.03), other(run))
+            said, _ = await asyncio.gather(loop(), other(run))
             return said
 
         live, replayed = await desk.twice(body)

@@ -35,16 +35,23 @@ async def test_what_was_told_again_live_is_told_again_on_replay(desk: Any, hello
     with ModelServer(lambda request: text("better")) as server:
         server.fault(on=1, times=2, status=500)
 
+        gave_up = asyncio.Event()
+
         async def slow() -> str:
-            await asyncio.sleep(0.25)
+            await gave_up.wait()
             return "slow"
+
+        async def stubborn() -> str:
+            said = await persistent(server, hello)
+            gave_up.set()
+            return said
 
         async def other(run: hf.Run) -> str:
             await run.step("slow", slow)
             return await run.step("more", lambda: "more")
 
         async def body(run: hf.Run) -> Any:
-            return await asyncio.gather(persistent(server, hello), other(run))
+            return await asyncio.gather(stubborn(), other(run))
 
         live, replayed = await asyncio.wait_for(desk.twice(body), 10)
         assert live[0] == "gave up"
