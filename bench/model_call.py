@@ -2,8 +2,8 @@
 
 The Anthropic SDK asks a server on the same loop: once as it ships, and once inside a run through `hf.http_client()`.
 Beside each pair stand two raw commits of as many bytes as were recorded, which is how often a call is committed.
-`added` is the difference less the journal's own commits, `added_raw` the difference less the raw ones; the latter is
-the target, and on a disk that is busy it says more about the disk.
+`added` is the difference less the journal's own commits, which row `step` is about, and has the target; `added_raw` is
+the difference less the raw ones. On a disk that is busy the latter says more about the disk.
 
 A streamed call has 200 events, and the server lets the reader run after each: nothing is gained by reading many at
 once. `replay`: 200 recorded calls of a conversation that grows, answered from the record in a new app, against the
@@ -73,7 +73,7 @@ def _tell(row: Row, name: str, found: Found) -> None:
         differences = [mine - less - commit for mine, less, commit in zip(ours, bare, commits, strict=True)]
         row.numbers[f"{name}_{added}_ms"] = median(differences) * 1e3
     row.ratios[f"model_call_{name}"] = (median(bare) + row.numbers[f"{name}_added_ms"] / 1e3) / median(bare)
-    row.targets[f"model_call_{name}_ms"] = Target(row.numbers[f"{name}_added_raw_ms"], 1.0)
+    row.targets[f"model_call_{name}_ms"] = Target(row.numbers[f"{name}_added_ms"], 1.0)
 
 
 # --- live calls --------------------------------------------------------------------------------------------------

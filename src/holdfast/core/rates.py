@@ -102,11 +102,14 @@ class ModelPrice:
         rates, factor = self._reached(usage)
         return math.ceil((rates.usd_micro(usage) * factor + self.search * usage.searches * 1000) * 1000)
 
-    def facts(self, usage: Usage) -> dict[str, Any]:
-        """For the record, so that nobody prices the call again: every rate, and whatever else, that was used."""
+    def facts(self, usage: Usage | None) -> dict[str, Any]:
+        """For the record, so that nobody prices the call again: every rate, and whatever else, that was used. Without a
+        usage its reservation was charged, and that is all."""
+        told: dict[str, Any] = {"model": self.model, "source": self.source}
+        if usage is None:
+            return told
         rates, factor = self._reached(usage)
-        told: dict[str, Any] = {"model": self.model, "source": self.source, "rates": rates.used(usage)}
-        told |= {"surcharge": str(factor)} if factor != 1 else {}
+        told |= {"rates": rates.used(usage)} | ({"surcharge": str(factor)} if factor != 1 else {})
         return told | ({"web_search": str(self.search)} if usage.searches else {})
 
     def _reached(self, usage: Usage) -> tuple[Rates, Decimal]:

@@ -214,7 +214,7 @@ class Exchange:
         }
         return {name: safe(value, 200) for name, value in told.items() if value} | {
             "usage": None if usage is None else _counted(usage),
-            "price": None if price is None or usage is None else price.facts(usage),
+            "price": None if price is None else price.facts(usage),
         }
 
 
