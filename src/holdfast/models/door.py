@@ -31,12 +31,14 @@ from holdfast.models.channel import Channel, streaming_response
 from holdfast.models.endpoint import provider_of
 from holdfast.models.fault import fault
 from holdfast.models.field import object_in
+from holdfast.models.memory import memory_of
 from holdfast.models.options import Options
 from holdfast.models.package import error_of, response_of, surfaced
+from holdfast.models.plan import Asking
 from holdfast.models.repeats import Caller
 from holdfast.models.secret import body_without, failure_without_secrets, secrets_of
 from holdfast.models.sender import Send
-from holdfast.models.wire import Asking, memory_of, serve
+from holdfast.models.wire import serve
 from holdfast.runtime import current
 from holdfast.runtime.facts import safe
 from holdfast.runtime.steps import Attempts

@@ -8,103 +8,41 @@ Invariants
 2. Our policy alone retries. When it gives up, the SDK is told not to try again (`x-should-retry: false`), and where
    it, or a retry loop around it, does so all the same, the same failure is told once more without a request and
    without a step. So the requests on the wire are the attempts of the policy.
-3. A call whose worst case is not known, or does not fit, is not sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary, ref
 
 from holdfast.core.command import Call
-from holdfast.core.events import Address, Charge, Effect, Event, StepKind
+from holdfast.core.events import Effect, Event, StepKind
 from holdfast.core.failure import Failure
-from holdfast.core.state import State
 from holdfast.errors import UsageError
-from holdfast.models.answer import Broken, Reply, broke_off, misfit, rebuilt, recorded_part
-from holdfast.models.bounds import input_max, output_max, window_of
-from holdfast.models.call import Provider
+from holdfast.models.answer import Broken, Reply, rebuilt
 from holdfast.models.channel import Channel
-from holdfast.models.conversation import Conversations, Turn
-from holdfast.models.elsewhere import account_elsewhere, account_of, url_of, variant_of
-from holdfast.models.exchange import Exchange
-from holdfast.models.options import Fallback, Options
+from holdfast.models.conversation import Turn
+from holdfast.models.memory import Memory, memory_of
+from holdfast.models.options import Options
 from holdfast.models.package import surfaced
-from holdfast.models.ratelimit import limits_of
-from holdfast.models.repeats import Caller, Repeats
+from holdfast.models.plan import Asking, Plan
 from holdfast.models.sender import Send
 from holdfast.models.undeclared import undeclared, warn
 from holdfast.runtime.current import Place
 from holdfast.runtime.facts import safe
-from holdfast.runtime.pricing import ModelPrice, Prices
 from holdfast.runtime.steps import Attempts
 from holdfast.runtime.tool import declared_names
-from holdfast.runtime.way import Attempted, Way
 
 if TYPE_CHECKING:
-    from holdfast.core.slot import Slot
-    from holdfast.runtime.driver import Driver
+    pass
 
 NO_REQUEST = (
     "A request to a model {0}, so it cannot be recorded or charged. Nothing was sent. Mend the request, or call within "
     "`with holdfast.detached():` what belongs to no run."
 )
 UNREADABLE = "is broken JSON, too deeply nested, or names its conversation twice"
-NO_PRICE = (
-    "The price of model {0} is not known, so a budget in USD cannot be kept. Nothing was sent. "
-    'Add [prices."{0}"] to holdfast.toml, or install holdfast[prices], then resume.'
-)
-
-_log = logging.getLogger("holdfast")
-
-
-@dataclass(slots=True, eq=False)
-class Memory:
-    """What the wire remembers of one run, in this process; all of it can be lost."""
-
-    conversations: Conversations
-    prices: Prices
-    repeats: Repeats = field(default_factory=Repeats)
-    live: set[asyncio.Task[Event]] = field(default_factory=set)
-    warned: set[frozenset[str]] = field(default_factory=set)
-    """Tools that are not known, of which was told."""
-    hosts: set[str] = field(default_factory=set)
-    """Hosts that were asked for a model."""
-
-
-_memories: WeakKeyDictionary[Driver, Memory] = WeakKeyDictionary()
-
-
-def memory_of(driver: Driver) -> Memory:
-    """What is remembered of this run."""
-    found = _memories.get(driver)
-    if found is None:
-        seen = ref(driver)  # what is remembered of a run does not keep it in memory
-
-        def state() -> State:
-            there = seen()
-            assert there is not None
-            return there.state
-
-        conversations = Conversations(state)
-        found = _memories[driver] = Memory(conversations, Prices(driver.services.prices))
-    return found
-
-
-class Asking(NamedTuple):
-    """A request that asks a model, whichever package's."""
-
-    provider: Provider
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-    caller: Caller
 
 
 async def serve(asking: Asking, where: Place, options: Options, send: Send) -> Reply | Broken | Channel | None:
@@ -148,6 +86,18 @@ class _Serving:
         self.call = Call(
             where.scope, asking.provider.STEP, turn.digest, StepKind.MODEL, self.effect, safe(shown, 200).encode()
         )
+
+    def _plan(self, channel: Channel | None, tried: int) -> Attempts:
+        plan = Plan(
+            asking=self.asking,
+            driver=self.driver,
+            options=self.options,
+            send=self.send,
+            memory=self.memory,
+            turn=self.turn,
+            call=self.call,
+        )
+        return plan.attempts(channel, tried)
 
     async def answer(self) -> Reply | Broken | Channel:
         tried = 0
@@ -251,98 +201,3 @@ class _Serving:
             channel.finish(told.reply.body if told.reply is not None else b"", told)
         else:
             channel.finish(told.body)
-
-    # --- the plan ----------------------------------------------------------------------------------------------
-
-    def _plan(self, channel: Channel | None, tried: int) -> Attempts:
-        ways = [self._way(fallback, channel) for fallback in (None, *self.options.fallback)]
-        return Attempts(
-            call=self.call,
-            args=self.call.shown,
-            retry=self.options.retry,
-            ways=tuple(way for way in ways if way is not None),
-            needs_key=False,
-            intent=self._intent,
-            tried=tried,
-            cut_off=_cut_off,
-            misfit=partial(misfit, provider=self.asking.provider, is_stream=self.turn.asked.is_stream),
-        )
-
-    def _intent(self, address: Address) -> tuple[bytes | None, dict[str, Any]]:
-        self.turn.address = address
-        body, facts = self.memory.conversations.stored(self.turn)
-        asked = {"model": safe(self.turn.asked.model, 200)} | ({"stream": True} if self.turn.asked.is_stream else {})
-        if not self.options.keeps_requests:
-            return None, {"sha": facts["sha"], **asked}
-        return body, facts | asked
-
-    def _way(self, fallback: Fallback | None, channel: Channel | None) -> Way | None:
-        """How this model is asked; None for one that cannot be asked so."""
-        asked, provider, body = self.turn.asked, self.asking.provider, self.turn.body
-        model = asked.model if fallback is None else fallback.model
-        url = self.asking.url if fallback is None else url_of(fallback, provider, body, self.asking.url)
-        if url is None:
-            _log.warning("%s cannot be asked in place of %s by %s", model, asked.model, provider.NAME)
-            return None
-        host = urlsplit(url).netloc
-        price = self.memory.prices.find(provider.NAME, model, host, at=self.driver.record.now())
-        messages = self.memory.conversations.messages_max(self.turn) if fallback is None else self.turn.weight
-        worst, refusal = self._worst(model, price, messages)
-        headers, gate = self.asking.headers, self.driver.services.gate
-        account = account_of(host, headers) if fallback is None else account_elsewhere(fallback, url, headers)
-
-        def told(answered: Mapping[str, str], retry_after_s: float | None) -> None:
-            gate.told(account, limits_of(answered, self.driver.record.now()), retry_after_s)
-
-        exchange = Exchange(
-            provider=provider,
-            asked=asked,
-            effect=self.effect,
-            model=model,
-            price=price,
-            worst=worst,
-            timeout_s=self.options.timeout_s,
-            url=self.asking.url,
-            headers=headers,
-            send=self.send,
-            variant=None if fallback is None else variant_of(fallback, provider, body, url),
-            channel=channel,
-            told=told,
-        )
-        return Way(
-            attempt=exchange.attempt,
-            reservation=worst,
-            refusal=refusal,
-            name=safe(model, 200),
-            account=account,
-            turn=lambda: gate.turn(account),
-        )
-
-    def _worst(self, model: str, price: ModelPrice | None, messages: int) -> tuple[Charge, str]:
-        """The most that one attempt can cost, and why it may not be sent."""
-        asked, limits = self.turn.asked, self.driver.state.limits
-        window = window_of(model, self.driver.services.prices)
-        input, output = input_max(asked, messages, window), output_max(asked, window)
-        charge = Charge(model_calls=1, tokens=input + output)
-        if price is None:
-            return charge, NO_PRICE.format(safe(model, 200)) if limits.usd_nano is not None else ""
-        if asked.searches_max is None and limits.usd_nano is not None:
-            return charge, (
-                f"{safe(model, 200)} may make any number of web searches in this call, so a budget in USD cannot be "
-                "kept. Nothing was sent. Set the tool's max_uses, or a budget without usd, then resume."
-            )
-        nano = price.worst_nano(
-            input=input,
-            output=output,
-            keeps_long=asked.keeps_long or self.turn.long_at >= 0,
-            searches=asked.searches_max or 0,
-            tier=asked.tier,
-        )
-        return charge._replace(usd_nano=nano), ""
-
-
-def _cut_off(slot: Slot) -> Attempted:
-    """The process ended while its agent was reading: what it had is all that there is."""
-    failure = broke_off("ReadError", "the process ended in the middle of this answer")
-    body = recorded_part(200, {"content-type": "text/event-stream"}, b"".join(slot.streamed))
-    return Attempted(body, slot.reservation, failure, is_told=True)
