@@ -45,7 +45,7 @@ ALIKE = {
     "MSWEA_SILENT_STARTUP": "1",
 }
 """What every example finds in its environment."""
-UNRECORDED_CALL = ("model:sent", "model:after", "append:before:StepSucceeded({})")
+UNRECORDED_CALL = ("model:sent", "model:chunk", "model:after", "append:before:StepSucceeded({})")
 """A kill here may leave a call answered and its answer not recorded; it is sent again."""
 SPARE = 9
 """Points after the end: tools that run at once are sometimes written together, and then a run has fewer points."""

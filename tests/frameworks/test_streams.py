@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import httpx2
 import pytest
 
 import holdfast as hf
-from holdfast.testing.crash import sweep
+from holdfast.testing.crash import reach, sweep
 
 pytestmark = [
     pytest.mark.frameworks,
@@ -144,11 +146,63 @@ STREAMED: dict[str, tuple[Any, str]] = {
 }
 
 
+class Chunks(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """A point after each chunk of an answer."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            yield chunk
+            reach("model:chunk")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield chunk
+            reach("model:chunk")
+
+    def close(self) -> None:
+        """The connection is given back."""
+        self._stream.close()
+
+    async def aclose(self) -> None:
+        """The same."""
+        await self._stream.aclose()
+
+
+def mark_chunks() -> None:
+    """Points within every streamed answer of this process."""
+    real, real_async = httpx2.HTTPTransport.handle_request, httpx2.AsyncHTTPTransport.handle_async_request
+
+    def handle(self: Any, request: Any) -> Any:
+        return marked(real(self, request))
+
+    async def handle_async(self: Any, request: Any) -> Any:
+        return marked(await real_async(self, request))
+
+    def marked(response: Any) -> Any:
+        if "event-stream" in response.headers.get("content-type", ""):
+            response.stream = Chunks(response.stream)
+        return response
+
+    httpx2.HTTPTransport.handle_request = handle  # type: ignore[method-assign]
+    httpx2.AsyncHTTPTransport.handle_async_request = handle_async  # type: ignore[method-assign]
+
+
 @pytest.mark.parametrize("name", STREAMED)
 def test_killed_while_it_streams(name: str, row_of: Any, refunds: Any) -> None:
     """Lost: the same promise for whoever shows words as they come."""
     make, file = STREAMED[name]
     scenario = refunds(row_of(file), TASK, SimpleNamespace(desk=make()))
-    windows = ("model:sent", "model:after", "refund:sent")
-    sweep(scenario, every=3, seconds=0, windows=windows).require(kills=10, windows=windows)
+    with_points, windows = scenario.run, ("model:sent", "model:chunk", "model:after", "refund:sent")
+
+    def run(place: Any, journal: Any) -> None:
+        mark_chunks()
+        with_points(place, journal)
+
+    scenario.run = run
+    report = sweep(scenario, every=5, seconds=0, windows=windows)
+    report.require(kills=12, windows=windows)
+    assert report.in_window("model:chunk") >= 2, report.points
     assert all(request.body["stream"] for request in scenario.model.requests)
