@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
@@ -116,3 +117,48 @@ def test_without_a_step_in_the_middle_the_call_is_simply_made_again(world: Any) 
     assert heard[0] != died[0]
     assert server.count == 2
     assert len({event.address for event in world.events(Kind.STEP_INTENDED)}) == 1
+
+
+def test_two_streams_killed_in_the_middle_and_again(world: Any, shop: Any) -> None:
+    """Each branch hears its own beginning again, then its break, however often the process ends there."""
+    with ModelServer(counting()) as server:
+        server.fault(on=1, times=2, stall_after=6)
+        deaths: list[str] = []
+
+        @hf.agent(name="reader", budget=hf.Budget(model_calls=20, tool_calls=20))
+        async def agent(run: hf.Run, given: Any) -> list[list[str]]:
+            both = asyncio.Barrier(2)
+
+            async def branch(name: str) -> list[str]:
+                client = AsyncAnthropic(base_url=server.url, api_key="k", http_client=hf.http_client())
+                asked = HELLO | {"messages": [{"role": "user", "content": name}]}
+                heard: list[str] = []
+                for life in range(2):
+                    try:
+                        async for event in await client.messages.create(**asked, stream=True):
+                            if event.type == "content_block_delta":
+                                heard.append(event.delta.text)
+                                if len(heard) == 2 and not life:
+                                    await shop.look(f"{name}: {''.join(heard)}")
+                                    await asyncio.wait_for(both.wait(), 2)
+                                    if len(deaths) < 2:
+                                        deaths.append(name)
+                                        raise world.Crash
+                        return heard
+                    except httpx2.ReadError:
+                        heard.append("BROKE OFF")
+                return heard
+
+            return list(await asyncio.gather(branch("a"), branch("b")))
+
+        for _ in range(2):
+            with pytest.raises(world.Crash):
+                world.run(agent)
+        heard = world.run(agent)
+    assert len(deaths) == 2
+    for name, parts in zip("ab", heard, strict=True):
+        assert 2 <= parts.index("BROKE OFF") < len(parts) - 1
+        looked = [done[1] for done in shop.done if done[1].startswith(name)]
+        assert set(looked) == {f"{name}: {''.join(parts[:2])}"}, "what was looked for is what is heard"
+    assert server.count == 4
+    assert not world.state().drifts
