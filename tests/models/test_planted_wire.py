@@ -38,7 +38,7 @@ from holdfast.core.events import Charge, Kind
 from holdfast.core.slot import Slot
 from holdfast.core.state import State
 from holdfast.errors import InternalError
-from holdfast.models import channel, exchange, wire
+from holdfast.models import channel, exchange, memory
 from holdfast.models.conversation import Conversations, request_of
 from holdfast.models.repeats import Repeats
 from holdfast.runtime import gate, steps
@@ -355,7 +355,7 @@ async def broken_parser(desk: Any, hello: Any) -> list[str]:
 
 
 def kept_runs(patch: Patch) -> None:
-    patch.setattr(wire, "ref", lambda driver: lambda: driver)
+    patch.setattr(memory, "ref", lambda driver: lambda: driver)
 
 
 async def many_runs(desk: Any, hello: Any) -> list[str]:
