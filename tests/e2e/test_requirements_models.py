@@ -179,6 +179,7 @@ def test_a_run_killed_in_the_middle_of_a_stream_resumes_with_a_valid_transcript(
     process = desk.go("hears", api)
     desk.ledger.wait_for("hear", 1, timeout_s=30)
     wait_until(lambda: desk.recorded("hear"), process)
+    assert "streaming" in desk.run("show", "k").out
     process.kill()  # the first words were acted on, and the rest never came
     process.communicate(timeout=20)
     said = desk.to_end("hears", api)

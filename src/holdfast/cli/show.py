@@ -110,13 +110,18 @@ def _step(number: int, step: dict[str, Any], width: int) -> list[RenderableType]
     mark, colour = _MARKS[step["status"]]
     sort = step["effect"] if step["kind"] == "tool" else step["kind"]
     told = _model(step) if step["model"] is not None else []
-    told += [] if step["status"] == "succeeded" else [step["status"].replace("_", " ")]
+    told += [] if step["status"] == "succeeded" else [_status(step)]
     told += [f"{step['attempts']} attempts"] if step["attempts"] > 1 else []
     told += [f"by {step['served'].removeprefix('person ')}"] if step["served"] not in (None, "step") else []
     line = text(f"{number:>4} ")
     line.append(mark, style=colour)
     line.append_text(text(f" {step['name']:<{width}}  {sort:<10}  {' · '.join(told)}"))
     return [line, *(text(f"         {_failure(failure)}", "dim", limit=600) for failure in step["failures"])]
+
+
+def _status(step: dict[str, Any]) -> str:
+    is_stream = step["model"] is not None and step["model"]["is_stream"]
+    return "streaming" if is_stream and step["status"] == "running" else step["status"].replace("_", " ")
 
 
 def _model(step: dict[str, Any]) -> list[str]:
