@@ -272,7 +272,9 @@ class Calls(ABC):
         excess = first_excess(self.state.limits, used, charge)
         if excess is not None:
             how = f"holdfast resume {self.lease.run_id} --raise {excess.raise_flag}"
-            why = f"budget: {excess}. Nothing was sent. Go on with `{how}`."
+            is_worst = charge.model_calls > 0 and excess.name in ("tokens", "usd_nano")
+            most = " That is the most that this call of a model can use." if is_worst else ""
+            why = f"budget: {excess}.{most} Nothing was sent. Go on with `{how}`."
             self.stop(Status.STOPPED, why, {"limit": excess.name})
         return excess is None
 
