@@ -95,7 +95,8 @@ def test_one_large_commit_is_never_held_in_memory_twice(path: Path) -> None:
     apsw.memory_high_water(True)
     ref = journal.put_blob(data)
     assert journal.get_blob(ref) == data
-    assert apsw.memory_high_water() - before < 32 * blobs.PIECE, "the page cache is 16 MB a connection"
+    grown = apsw.memory_high_water() - before
+    assert grown < 39 * blobs.PIECE, "two connections have a page cache of 16 MB each; the value alone is more"
     journal.close()
 
 
