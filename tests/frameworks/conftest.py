@@ -131,8 +131,9 @@ class Refunds(Scenario):
     """One example on one request."""
 
     limit_s = 30
-    settings = hf.Settings(settle_s=0.0)
-    """The parent waits until the ledger has what a dead child sent, so `verify` need not."""
+    settings = hf.Settings(settle_s=0.0, poll_s=60.0)
+    """The parent waits until the ledger has what a dead child sent, so `verify` need not. A poll would be one more
+    point in a trial that is slow, and each kill after it at another place than planned."""
 
     def __init__(self, row: Row, example: Any, task: str, directory: Path, fault: dict[str, Any]) -> None:
         self.row, self.example, self.task, self.directory = row, example, task, directory
