@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_type
 
+import httpx
+import httpx2
+
 import holdfast as hf
 from holdfast.errors import RunBlocked, RunFailed, RunStopped
 
@@ -184,6 +187,17 @@ def ends(app: hf.App) -> str:
         return f"look at it: {blocked}"
     except hf.RunWaiting as waiting:
         return f"later: {waiting}"
+
+
+def clients() -> None:
+    """Which client is made depends on what is asked for, and options are checked."""
+    assert_type(hf.http_client(), httpx2.AsyncClient)
+    assert_type(hf.http_client(sync=True, retry=hf.Retry(attempts=2)), httpx2.Client)
+    assert_type(hf.http_client(package="httpx", fallback=["claude-haiku-4-5"]), httpx.AsyncClient)
+    assert_type(hf.http_client(sync=True, package="httpx", stream="whole"), httpx.Client)
+    hf.instrument(timeout="5m", fallback=hf.Fallback("m", base_url="https://eu.example.com"))
+    hf.http_client(stream="half")  # type: ignore[call-overload]
+    hf.instrument(retries=3)  # type: ignore[call-arg]
 
 
 def test_what_is_declared_here_also_runs() -> None:

@@ -46,12 +46,12 @@ class Options:
 
 def options_of(
     *,
-    retry: Retry | None,
-    stream: str,
-    fallback: Sequence[str | Fallback] | str | Fallback,
-    timeout: Duration,
-    effect: str | None,
-    capture: str,
+    retry: Retry | None = None,
+    stream: str = "events",
+    fallback: Sequence[str | Fallback] | str | Fallback = (),
+    timeout: Duration = TIMEOUT_S,
+    effect: str | None = None,
+    capture: str = "all",
 ) -> Options:
     """The options as they were given; `PolicyInvalid` for what cannot be kept."""
     if retry is not None and not isinstance(retry, Retry):
