@@ -34,7 +34,7 @@ lint: $(READY) ## style, types and layers
 	@$(BIN)/lint-imports --no-logo
 
 proof: $(READY) ## the long proofs: crash sweeps, kill storms, planted bugs
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m proof tests
+	@$(BIN)/pytest -q -rP -n 2 --dist worksteal -m proof tests
 
 bench: $(READY) ## the benchmarks (PEERS=1: beside other libraries)
 	@$(if $(PEERS),$(PIP) install --requirement requirements/peers.txt)
