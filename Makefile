@@ -20,8 +20,8 @@ help: ## show this list
 demo: $(READY) ## see an agent survive a crash
 	@$(BIN)/holdfast demo
 
-test: $(READY) ## the tests (under 3 minutes)
-	@$(BIN)/pytest -q -n 2 tests
+test: $(READY) ## the tests (about 4 minutes on two cores)
+	@$(BIN)/pytest -q -n 2 --dist worksteal tests
 
 test-frameworks: $(FRAMEWORKS) ## agent frameworks as they are, killed at every step (own venv)
 	@.venv-frameworks/bin/pytest -q -n 2 --dist worksteal -m frameworks tests/frameworks
