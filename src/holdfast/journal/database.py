@@ -34,6 +34,8 @@ class Database:
         self.path = path
         self._end = commit
         self._process = os.getpid()
+        self._next = threading.Lock()
+        """Held by the one who waits to write next: nobody who writes again and again overtakes it."""
         self._writing = threading.Lock()
         self._reading = threading.Lock()
         self._writer: apsw.Connection | None = None
@@ -60,7 +62,9 @@ class Database:
         without it, work that may be done twice. Unless `is_durable`, a power cut may take it back. Only work that
         maintains `known` may keep it."""
         self._check_usable()
-        with self._writing:
+        with self._next:
+            self._writing.acquire()
+        try:
             done: list[T] = []
             try:
                 return self._transact(work, done, is_durable, keeps_known)
@@ -73,6 +77,8 @@ class Database:
                 if self._stands_after(error, stands, done):
                     return done[-1]
                 raise file.meaning(error, self.path) from error
+        finally:
+            self._writing.release()
 
     def _transact(self, work: Callable[[apsw.Connection], T], done: list[T], is_durable: bool, keeps_known: bool) -> T:
         """One attempt; what `work` gave is in `done` as soon as only the commit is missing."""
