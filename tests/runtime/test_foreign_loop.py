@@ -116,7 +116,7 @@ def test_a_caller_that_gives_up_over_there_is_one_that_gave_up(world: Any) -> No
         world.effects.append(x)
         begun.set()
         while not go_on.is_set():
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         world.effects.append(-x)
         return "paid"
 
@@ -133,7 +133,7 @@ def test_a_caller_that_gives_up_over_there_is_one_that_gave_up(world: Any) -> No
             await asyncio.wait_for(look(1), 0.02)
         first = asyncio.ensure_future(pay(1))
         while not begun.is_set():
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         first.cancel()
         await asyncio.wait({first})
         go_on.set()
@@ -186,7 +186,7 @@ def test_an_effect_whose_loop_is_closed_first_is_in_doubt(world: Any, how: str) 
     async def leaves() -> None:
         task = asyncio.ensure_future(pay(1))
         while not begun.is_set():
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
         if how == "left behind":
             for left in asyncio.all_tasks() - {asyncio.current_task()}:
                 left._log_destroy_pending = False  # type: ignore[attr-defined]

@@ -375,7 +375,7 @@ def test_only_so_many_parked_threads_are_kept(world: Any) -> None:
         for n in range(6):
             await app.start(agent, None, key=f"k{n}")
         while len(app._worker.drivers) > 2:  # type: ignore[union-attr]
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
         return sum(world.head(f"k{n}").status is Status.SUSPENDED for n in range(6))
 
     assert world.play(scenario, park_s=60.0, parked_sync_max=2) == 6
@@ -442,7 +442,7 @@ def test_a_parked_sync_agent_goes_on_in_its_thread(world: Any) -> None:
     async def scenario(app: hf.App) -> Any:
         run = await app.start(agent, None, key="k")
         while world.head().status is not Status.SUSPENDED:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0)
         await app.answer(run, world.question(), "yes", by="ann")
         return await app.run(agent, None, key="k")
 

@@ -1,8 +1,8 @@
 """The body of a model request, read by what is new in it.
 
 A model request repeats its whole conversation. What is equal to an earlier request of the same run is found by
-comparing bytes, and only what follows is parsed and digested; so a turn costs the same however long the
-conversation is. The digest stands for the JSON value: it does not depend on the order of keys or on spaces.
+comparing bytes, and only what follows is parsed and digested; so a turn costs what is new in it, and the
+comparison of bytes. The digest stands for the JSON value: it does not depend on the order of keys or on spaces.
 
 Invariants
 1. `read(raw, member)` and `read(raw, member, since=earlier)` say the same for every earlier body.

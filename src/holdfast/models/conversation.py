@@ -1,4 +1,4 @@
-"""What a run remembers of its model requests, so that a turn costs the same however long the conversation is.
+"""What a run remembers of its model requests, so that a turn costs what is new in it.
 
 Invariants
 1. It is a cache: with nothing in it every answer is the same, only dearer; of the bound, only higher.
