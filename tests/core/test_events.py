@@ -58,7 +58,7 @@ def test_names_in_the_log_never_change() -> None:
     assert [str(kind) for kind in Kind] == [
         "RunStarted", "RunResumed", "StepIntended", "StepSucceeded", "StepFailed", "StepStreamed", "StepAbandoned",
         "StepRepeated", "AttemptFailed", "QuestionAsked", "QuestionClosed", "BudgetChanged", "BudgetWarned",
-        "NoteWritten", "DriftFound", "RunSuspended", "RunEnded",
+        "Decided", "SignalReceived", "NoteWritten", "DriftFound", "RunSuspended", "RunEnded",
     ]  # fmt: skip
     assert {str(step) for step in StepKind} >= {"tool", "model", "question", "sleep", "verify"}
     assert Charge._fields == ("tool_calls", "model_calls", "tokens", "usd_nano")

@@ -247,8 +247,15 @@ def written() -> list[Event]:
     return [event for key in keys for event in journal.events(run_id(journal.hash_key, "default", key))]
 
 
-UNSEEN = {Kind.BUDGET_WARNED, Kind.DRIFT_FOUND, Kind.STEP_REPEATED, Kind.STEP_STREAMED}
-"""Written only with a model's usage, when the code has changed, when a model fails, and while an answer is read."""
+UNSEEN = {
+    Kind.DECIDED,
+    Kind.SIGNAL_RECEIVED,
+    Kind.BUDGET_WARNED,
+    Kind.DRIFT_FOUND,
+    Kind.STEP_REPEATED,
+    Kind.STEP_STREAMED,
+}
+"""Written only when something is decided, on a signal, with a model's usage, when the code has changed, when a model fails, and while an answer is read."""
 
 
 def test_what_runs_write_is_what_the_table_says(written: list[Event]) -> None:

@@ -22,6 +22,8 @@ QuestionAsked     id, about, text, options, to, expires_at, default     what it 
 QuestionClosed    id, outcome (answered, expired), choice, by           the answer
 BudgetChanged     limits, by
 BudgetWarned      name, limit, spent, overshoot
+Decided           what, choice, because, and what the choice needs        the choice, of `run.decide`
+SignalReceived    name, by                                              the value
 NoteWritten       text
 DriftFound        rule (order, unused, abandoned, tail, fresh),
                   recorded, asked
@@ -58,6 +60,8 @@ class Kind(StrEnum):
     QUESTION_CLOSED = "QuestionClosed"
     BUDGET_CHANGED = "BudgetChanged"
     BUDGET_WARNED = "BudgetWarned"
+    DECIDED = "Decided"
+    SIGNAL_RECEIVED = "SignalReceived"
     NOTE_WRITTEN = "NoteWritten"
     DRIFT_FOUND = "DriftFound"
     RUN_SUSPENDED = "RunSuspended"

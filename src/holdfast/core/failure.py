@@ -23,6 +23,8 @@ class FailureKind(StrEnum):
     PERMANENT = "permanent"
     UNAUTHORISED = "unauthorised"
     INVALID = "invalid"
+    REFUSED = "refused"
+    """Nothing was begun: an operator, a breaker or a guard said no. Or the other side answered that it did not."""
     INTERRUPTED = "interrupted"
     """The process ended, or a person's answer says no more than that it failed."""
 

@@ -47,6 +47,10 @@ class State:
         self.question_slots: dict[str, Slot] = {}
         self.notes: list[str] = []
         self.drifts: list[Event] = []
+        self.decisions: list[Event] = []
+        """What was decided and why, in order."""
+        self.signals: list[Event] = []
+        """Signals that have come, in order."""
         self.moved: dict[Address, Address] = {}
         """Calls that had no record of their own, and the recorded steps that they were found to be."""
         self.suspension: Event | None = None
@@ -92,6 +96,10 @@ class State:
                 self._suspended(event)
             case Kind.RUN_ENDED:
                 self._ended(event)
+            case Kind.DECIDED:
+                self.decisions.append(event)
+            case Kind.SIGNAL_RECEIVED:
+                self.signals.append(event)
             case Kind.BUDGET_WARNED:
                 pass
 

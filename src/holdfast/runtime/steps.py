@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.core.budget import overshoot
 from holdfast.core.command import Call, Execute
-from holdfast.core.events import ONE_TOOL_CALL, Address, Effect, Event, Kind, StepKind, meta
+from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Address, Effect, Event, Kind, StepKind, meta
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.fallback import Following, next_way
 from holdfast.core.heads import Status, Why
 from holdfast.core.policy import Again, GiveUp, InDoubt, Retry, after_crash, after_failure
 from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost
+from holdfast.runtime import guards
 from holdfast.runtime.settle import Settling
 from holdfast.runtime.way import Attempted, Begun, Verdict, Way
 
@@ -168,7 +169,11 @@ class _Attempting(Settling):
         driver, plan, way = self.driver, self.plan, self.way
         if way.refusal:
             driver.stop(Status.STOPPED, way.refusal)
-        if driver.is_stopping or not driver.fits(way.reservation):
+        if driver.is_stopping:
+            return None
+        if (refusal := guards.refused(driver, plan, way, self.address)) is not None:
+            return Attempted(None, NOTHING, refusal)
+        if not driver.fits(way.reservation):
             return None
         self.number += 1
         if self.began_at is None:
@@ -186,7 +191,9 @@ class _Attempting(Settling):
         driver.silence.began(is_write=is_write)
         try:
             key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
-            return await way.attempt(Begun(self.address, key, self.number))
+            attempted = await way.attempt(Begun(self.address, key, self.number))
+            guards.observed(driver, plan, way, attempted)
+            return attempted
         except asyncio.CancelledError:
             if not driver.is_closing:
                 self._note_given_up()

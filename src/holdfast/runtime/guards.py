@@ -1,0 +1,26 @@
+"""What is asked before an attempt of a step begins, and what is told when it is over.
+
+A refusal is a failure like any other, of which it is certain that nothing was begun: the step's policy says what
+follows. Each line here asks one feature; what it says is decided in that feature's own module.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.core.events import Address
+from holdfast.core.failure import Failure
+
+if TYPE_CHECKING:
+    from holdfast.runtime.calls import Calls
+    from holdfast.runtime.steps import Attempts
+    from holdfast.runtime.way import Attempted, Way
+
+
+def refused(driver: Calls, plan: Attempts, way: Way, address: Address) -> Failure | None:
+    """Why this attempt must not begin; None when it may."""
+    return None
+
+
+def observed(driver: Calls, plan: Attempts, way: Way, attempted: Attempted) -> None:
+    """An attempt is over."""
