@@ -255,7 +255,8 @@ UNSEEN = {
     Kind.STEP_REPEATED,
     Kind.STEP_STREAMED,
 }
-"""Written only when something is decided, on a signal, with a model's usage, when the code has changed, when a model fails, and while an answer is read."""
+"""Written only when something is decided, on a signal, with a model's usage,
+when the code has changed, when a model fails, and while an answer is read."""
 
 
 def test_what_runs_write_is_what_the_table_says(written: list[Event]) -> None:
