@@ -30,7 +30,7 @@ def main(usd: float = 0.05) -> list[str]:
         try:
             for topic in TOPICS:
                 lines.append(line(client, meter, topic))
-        except hf.BudgetExceeded as full:
+        except hf.errors.BudgetExceeded as full:
             lines.append(f"Stopped: {full}")
     return lines
 

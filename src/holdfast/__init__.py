@@ -8,22 +8,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from holdfast import errors as errors
+
 if TYPE_CHECKING:
     from holdfast.core.budget import Budget as Budget
     from holdfast.core.failure import ONE_REQUEST as ONE_REQUEST
     from holdfast.core.policy import Retry as Retry
-    from holdfast.errors import BudgetExceeded as BudgetExceeded
-    from holdfast.errors import HistoryGrew as HistoryGrew
     from holdfast.errors import InternalError as InternalError
     from holdfast.errors import JournalError as JournalError
     from holdfast.errors import NotDone as NotDone
-    from holdfast.errors import RunBlocked as RunBlocked
-    from holdfast.errors import RunCancelled as RunCancelled
-    from holdfast.errors import RunContextLost as RunContextLost
     from holdfast.errors import RunError as RunError
-    from holdfast.errors import RunFailed as RunFailed
-    from holdfast.errors import RunStopped as RunStopped
-    from holdfast.errors import RunWaiting as RunWaiting
     from holdfast.errors import ToolFailed as ToolFailed
     from holdfast.errors import Unverified as Unverified
     from holdfast.errors import UsageError as UsageError
@@ -57,7 +51,6 @@ _HOMES = {
     "Answer": "runtime.run",
     "App": "runtime.app",
     "Budget": "core.budget",
-    "BudgetExceeded": "errors",
     "Done": "runtime.spec",
     "ForModel": "models.for_model",
     "Fallback": "models.options",
@@ -70,14 +63,7 @@ _HOMES = {
     "Opaque": "journal.codec",
     "Retry": "core.policy",
     "Run": "runtime.run",
-    "HistoryGrew": "errors",
-    "RunBlocked": "errors",
-    "RunCancelled": "errors",
-    "RunFailed": "errors",
-    "RunStopped": "errors",
-    "RunContextLost": "errors",
     "RunError": "errors",
-    "RunWaiting": "errors",
     "Settings": "runtime.settings",
     "Tool": "runtime.tool",
     "ToolFailed": "errors",
@@ -95,7 +81,7 @@ _HOMES = {
     "uninstrument": "models.client",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = sorted(["errors", *_HOMES])
 
 
 def __getattr__(name: str) -> Any:

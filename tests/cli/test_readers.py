@@ -38,7 +38,7 @@ def begin(agent: Any, given: Any, key: str) -> None:
     app = hf.App("sqlite:///holdfast.db", settings=hf.Settings(quiet_s=0.01))
     try:
         app.run_sync(agent, given, key=key, wait=0)
-    except hf.RunWaiting:
+    except hf.errors.RunWaiting:
         pass
 
 

@@ -219,7 +219,7 @@ async def _play(journal: MemoryJournal) -> None:
         await app.cancel(await app.start(many, "cancel", key="cancel"), by="ann", why="a test")
         with pytest.raises(RunCancelled):
             await app.run(many, "cancel", key="cancel")
-        with pytest.raises(hf.BudgetExceeded):
+        with pytest.raises(hf.errors.BudgetExceeded):
             await app.run(greedy, "x", key="greedy")
         await app.resume(await app.start(greedy, "x", key="greedy"), by="ann", budget=hf.Budget(tool_calls=5))
         assert await app.run(greedy, "x", key="greedy") == "b"
@@ -228,7 +228,7 @@ async def _play(journal: MemoryJournal) -> None:
 async def _to_the_end(app: hf.App, way: str) -> None:
     """Run, and answer what is asked on the way."""
     for _ in range(2):
-        with pytest.raises(hf.RunWaiting):
+        with pytest.raises(hf.errors.RunWaiting):
             await app.run(many, way, key=way, wait=20)
         run = await app.start(many, way, key=way)
         head = app.journal.head(run)

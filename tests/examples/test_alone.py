@@ -138,7 +138,7 @@ def test_model_calls(server: ModelServer, load: object) -> None:
 def test_questions(server: ModelServer, load: object) -> None:
     """Lost: a person's decision about one text, taken in another process, that a second run does not ask for again."""
     example = load("alone_questions")  # type: ignore[operator]
-    with pytest.raises(hf.RunWaiting, match="Send it"):
+    with pytest.raises(hf.errors.RunWaiting, match="Send it"):
         asyncio.run(example.main())
     assert asyncio.run(example.main("yes")) == "sent: line 1" == asyncio.run(example.main())
     assert server.count == 1

@@ -159,7 +159,7 @@ class Refunds(Scenario):
         mark_requests()
         clock = Eager()
         app = hf.App(journal(open_journal(place.store, clock=clock.now)), settings=self.settings, clock=clock)
-        with suppress(hf.RunFailed):  # `check` reads in the journal how it ended
+        with suppress(hf.errors.RunFailed):  # `check` reads in the journal how it ended
             app.run_sync(self.example.desk, f"{self.task} Ticket {place.trial}.", key="k")  # no two trials ask the same
         if place.trial == "through":
             (self.directory / "modules").write_text("\n".join(sys.modules))

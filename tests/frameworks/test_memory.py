@@ -63,7 +63,7 @@ def test_a_saver_that_outlives_the_process_is_recognised(row_of: Any, refunds: A
         os.environ["SAVER"] = str(directory / f"{place.trial}.saver")
         try:
             killed_as_usual(place, journal)
-        except hf.HistoryGrew as grew:
+        except hf.errors.HistoryGrew as grew:
             (directory / f"{place.trial}.grew").write_text(str(grew))
 
     def check(place: Any, kills: Sequence[str]) -> list[str]:

@@ -181,7 +181,7 @@ async def test_a_fallback_that_does_not_fit_the_budget_is_not_asked(desk: Any, h
     desk.budget = hf.Budget(usd=0.5)
     with ModelServer(lambda request: text("hi")) as server:
         server.fault(on=1, status=529)
-        with pytest.raises(hf.BudgetExceeded, match="usd"):
+        with pytest.raises(hf.errors.BudgetExceeded, match="usd"):
             await desk.once(asking(server, hello, "second"))
         assert models(server) == ["claude-test"]
 

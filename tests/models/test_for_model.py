@@ -100,7 +100,7 @@ def test_a_failure_is_an_error_without_addresses(error: Exception, text: str) ->
         hf.Unwind(),
         KeyboardInterrupt(),
         hf.UsageError("a misuse"),
-        hf.RunContextLost("no run"),
+        hf.errors.RunContextLost("no run"),
         PolicyInvalid("no bound"),
         StoreUnreachable("gone"),
         hf.InternalError("a bug"),
@@ -192,7 +192,7 @@ def test_a_failure_reads_the_same_live_and_on_replay() -> None:
 
     async def main() -> None:
         async with hf.App("memory:", settings=MEMORY) as app:
-            with pytest.raises(hf.RunWaiting):
+            with pytest.raises(hf.errors.RunWaiting):
                 await app.run(agent, None, key="k", wait=0)
             run = await app.start(agent, None, key="k")
             head = app.journal.head(run)

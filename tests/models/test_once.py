@@ -70,7 +70,7 @@ async def go(desk: Any, body: Any) -> Any:
 
 async def answered(desk: Any, body: Any, choice: str, result: Any = None) -> Any:
     """A person says what happened, and the run goes on."""
-    with pytest.raises(hf.RunWaiting, match=r"in_doubt|Say what happened"):
+    with pytest.raises(hf.errors.RunWaiting, match=r"in_doubt|Say what happened"):
         await go(desk, body)
     async with desk.app() as app:
         (question,) = app.journal.head(desk.run_id).questions
@@ -83,7 +83,7 @@ async def test_a_crash_in_flight_is_in_doubt_and_not_asked_again(desk: Any, hell
     with ModelServer(lambda request: text("sent")) as server:
         body = asking(server, hello, effects)
         await killed(desk, server, body)
-        with pytest.raises(hf.RunWaiting):
+        with pytest.raises(hf.errors.RunWaiting):
             await go(desk, body)
         assert server.count == 1
         assert await answered(desk, body, "it_did_not") == "sent"
@@ -121,7 +121,7 @@ async def test_an_answer_that_no_api_gives_is_asked_for_again(desk: Any, hello: 
     with ModelServer(lambda request: text("sent")) as server:
         body = asking(server, hello, EFFECTS["mcp"])
         await killed(desk, server, body)
-        with pytest.raises(hf.RunWaiting, match="does not fit"):
+        with pytest.raises(hf.errors.RunWaiting, match="does not fit"):
             await answered(desk, body, "it_happened", result)
         assert await answered(desk, body, "it_did_not") == "sent"
 

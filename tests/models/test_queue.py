@@ -98,7 +98,7 @@ async def test_a_run_that_is_stopped_by_its_budget_leaves_the_queue(desk: Any, c
         agent = desk.agent(body)
         async with hf.App("memory:", settings=settings(model_calls_max=1)) as app:
             async with asyncio.timeout(10):
-                with pytest.raises(hf.BudgetExceeded, match="model_calls"):
+                with pytest.raises(hf.errors.BudgetExceeded, match="model_calls"):
                     await app.run(agent, "input", key="k")
             assert app.journal.head(await app.start(agent, "input", key="k")).status is Status.STOPPED
         assert server.count == 2

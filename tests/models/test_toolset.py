@@ -115,7 +115,7 @@ def test_a_misuse_is_not_told_to_the_model() -> None:
 
     async def main() -> None:
         async with hf.App("memory:", settings=SETTINGS):
-            with pytest.raises(hf.RunContextLost):
+            with pytest.raises(hf.errors.RunContextLost):
                 await TOOLS.use("refund", {"order": "K-1", "cents": 1})
 
     asyncio.run(main())
@@ -227,7 +227,7 @@ def test_a_closing_run_is_not_told_to_the_model() -> None:
     async def agent(run: hf.Run, given: Any) -> Any:
         told.append(await tools.use("pay", {"x": 1}))
 
-    with pytest.raises(hf.RunBlocked):
+    with pytest.raises(hf.errors.RunBlocked):
         hf.App("memory:", settings=SETTINGS).run_sync(agent, None, key="k", wait=0)
     assert told == []
 
@@ -273,7 +273,7 @@ def test_a_sync_agent_on_the_sync_sdk_streams_and_goes_on(monkeypatch: pytest.Mo
     async def main() -> str:
         store = f"sqlite:///{tmp_path}/desk.db"
         async with hf.App(store, settings=SETTINGS, on_emit=lambda run, piece: told.append(piece)) as app:
-            with pytest.raises(hf.RunFailed, match="died here"):
+            with pytest.raises(hf.errors.RunFailed, match="died here"):
                 await app.run(desk, "hello", key="k")
             await app.resume(await app.start(desk, "hello", key="k"))
             return await app.run(desk, "hello", key="k")

@@ -114,7 +114,7 @@ async def test_a_lost_run_is_said_and_nothing_is_sent(desk: Any, client: Any, he
 
         async def body(run: hf.Run) -> str:
             loop = asyncio.get_running_loop()
-            with pytest.raises(hf.RunContextLost, match=r"run\.carry") as caught:
+            with pytest.raises(hf.errors.RunContextLost, match=r"run\.carry") as caught:
                 await loop.run_in_executor(None, lost)
             assert isinstance(caught.value, AnthropicError)  # which is why the SDK did not wrap and repeat it
             assert server.count == 0
@@ -355,7 +355,7 @@ async def test_a_call_that_does_not_fit_its_tokens_is_never_sent(desk: Any, clie
                 await client(server).messages.create(**hello)
 
         with pytest.raises(
-            hf.BudgetExceeded, match=r"the most that this call of a model can use. Nothing was sent.*tokens=\+"
+            hf.errors.BudgetExceeded, match=r"the most that this call of a model can use. Nothing was sent.*tokens=\+"
         ):
             await desk.once(body)
         assert server.count == 2  # 116, 232, and 232 + the worst case of a third is more than 300
@@ -373,7 +373,7 @@ async def test_a_call_that_does_not_fit_its_dollars_is_never_sent(desk: Any, cli
             for _ in range(4):
                 await client(server).messages.create(**hello)
 
-        with pytest.raises(hf.BudgetExceeded, match="usd"):
+        with pytest.raises(hf.errors.BudgetExceeded, match="usd"):
             await desk.once(body)
         assert server.count == 3
         assert desk.state.spent.usd_nano == 900_000_000

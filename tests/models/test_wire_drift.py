@@ -52,7 +52,7 @@ async def lives(tmp_path: Any, body: Any, **options: Any) -> list[Any]:
                 await app.resume(run)
             try:
                 await app.run(agent, "x", key="k")
-            except hf.RunFailed:
+            except hf.errors.RunFailed:
                 pass
             seen_events.clear()
             seen_events.extend(app.journal.events(run))
@@ -85,7 +85,7 @@ async def test_equal_parallel_questions_under_a_clock_are_held_and_not_guessed(t
         async def body(run: hf.Run) -> list[str]:
             return await asyncio.gather(*(ask(server, "which?", clock()) for _ in range(2)))
 
-        with pytest.raises(hf.RunBlocked, match="hold"):
+        with pytest.raises(hf.errors.RunBlocked, match="hold"):
             await lives(tmp_path, body)
         assert server.count == 2
 
@@ -114,6 +114,6 @@ async def test_a_history_that_outlived_the_process_is_named_as_that(tmp_path: An
             history.append({"role": "assistant", "content": answer.content[0].text})  # type: ignore[union-attr]
             return len(history)
 
-        with pytest.raises(hf.HistoryGrew, match="outlived"):
+        with pytest.raises(hf.errors.HistoryGrew, match="outlived"):
             await lives(tmp_path, body)
         assert server.count == 1

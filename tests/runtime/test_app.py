@@ -115,7 +115,7 @@ def test_what_the_agent_sees_has_passed_the_record_the_first_time_too(world: Any
     shop.dies_at = "end"
     with pytest.raises(world.Crash):
         world.run(agent)
-    with pytest.raises(hf.RunWaiting):
+    with pytest.raises(hf.errors.RunWaiting):
         world.run(agent)
     assert seen[0] == seen[1] == [seen[0][0], Receipt(7, ["a"])]
     assert type(seen[0][0]["t"]) is type(seen[1][0]["t"])

@@ -193,7 +193,7 @@ def test_a_sleep_whose_length_comes_from_the_clock_keeps_its_recorded_deadline(w
         await run.sleep(next(length))
         return "woke"
 
-    with pytest.raises(hf.RunWaiting):
+    with pytest.raises(hf.errors.RunWaiting):
         world.run(sleeper, wait=0)
     assert world.run(sleeper, wait=3) == "woke"
     (intended,) = world.events(Kind.STEP_INTENDED)
@@ -474,7 +474,7 @@ def test_a_closed_run_leaves_no_task_behind(world: Any, shop: Any) -> None:
         await run.sleep(1800, "other")
 
     kept: list[Any] = []
-    with pytest.raises(hf.RunWaiting):
+    with pytest.raises(hf.errors.RunWaiting):
         world.run(strays, wait=0)
     assert all(task.done() for task in kept)
 
@@ -513,7 +513,7 @@ def test_finally_at_closing_is_quick_and_its_steps_are_not_begun(world: Any, sho
         while world.head().status != "suspended":
             await asyncio.sleep(0)
         began = loop.time()
-        with pytest.raises(hf.RunWaiting):
+        with pytest.raises(hf.errors.RunWaiting):
             await app.run(tidy, None, key="k", wait=0)
         return loop.time() - began
 
@@ -535,7 +535,7 @@ def test_code_that_swallows_cancellation_and_asks_on_does_not_hold_the_process(w
             except BaseException:
                 continue
 
-    with pytest.raises(hf.RunWaiting):
+    with pytest.raises(hf.errors.RunWaiting):
         world.run(stubborn, wait=0, close_s=0.1, may_leak=True)
     assert asked < 3_000
     assert world.head().status == "suspended" and world.store.owner(world.id()) is None

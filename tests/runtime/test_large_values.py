@@ -117,7 +117,7 @@ def test_input_arguments_answer_result_and_replay(tmp_path: Path, kind: str) -> 
 
     async def main() -> str:
         async with hf.App(journal, agents=[large]) as app:
-            with pytest.raises(hf.RunWaiting):
+            with pytest.raises(hf.errors.RunWaiting):
                 await app.run(large, TEXT, key="k", wait=0)
             [head] = journal.heads(key="k")
             await app.answer(head.run_id, head.questions[0].id, answer)

@@ -83,7 +83,7 @@ def test_a_run_that_sleeps_on_disk_is_cancelled_without_running_its_code(world: 
         began.append(1)
         await run.sleep(3_600)
 
-    with pytest.raises(hf.RunWaiting):
+    with pytest.raises(hf.errors.RunWaiting):
         world.run(agent, wait=0)
     world.play(lambda app: app.cancel(world.id(), by="ann"))
     with pytest.raises(RunCancelled):
@@ -120,7 +120,7 @@ def test_the_first_cancel_names_who_did_it(world: Any, shop: Any) -> None:
     async def agent(run: hf.Run, given: Any) -> Any:
         await run.sleep(3_600)
 
-    with pytest.raises(hf.RunWaiting):
+    with pytest.raises(hf.errors.RunWaiting):
         world.run(agent, wait=0)
 
     async def twice(app: hf.App) -> None:
@@ -161,7 +161,7 @@ asyncio.run(main(*sys.argv[1:]))
 def test_an_answer_from_another_process_lets_the_run_go_on_once(world: Any, shop: Any) -> None:
     """An answer that is lost keeps a customer waiting for ever; one used twice pays twice."""
     agent = asking(shop, options=("yes", "no"))
-    with pytest.raises(hf.RunWaiting, match="Pay B"):
+    with pytest.raises(hf.errors.RunWaiting, match="Pay B"):
         world.run(agent, wait=0)
     with pytest.raises(MessageRefused, match="Choose one of: yes, no"):
         world.answer("perhaps", agent)
@@ -243,7 +243,7 @@ def test_a_question_expires_while_no_process_runs(world: Any, shop: Any) -> None
         answer = await run.ask("Pay?", within=0.1, default={"why": "too late"})
         return [answer.outcome, answer.value]
 
-    with pytest.raises(hf.RunWaiting):
+    with pytest.raises(hf.errors.RunWaiting):
         world.run(agent, wait=0)
     world.clock.by_s += 0.2
     assert world.run(agent) == ["expired", {"why": "too late"}]
@@ -252,7 +252,7 @@ def test_a_question_expires_while_no_process_runs(world: Any, shop: Any) -> None
 def test_an_answer_that_is_no_text_comes_back_as_it_is(world: Any, shop: Any) -> None:
     """A form's values turned into text could not be acted upon."""
     agent = asking(shop)
-    with pytest.raises(hf.RunWaiting):
+    with pytest.raises(hf.errors.RunWaiting):
         world.run(agent, wait=0)
     world.answer({"cents": 500, "ok": True}, agent)
     assert world.run(agent) == ["answered", {"cents": 500, "ok": True}, "ann"]
@@ -261,7 +261,7 @@ def test_an_answer_that_is_no_text_comes_back_as_it_is(world: Any, shop: Any) ->
 def test_an_answer_to_a_run_or_question_that_does_not_exist_is_refused(world: Any, shop: Any) -> None:
     """A mistyped id must not look like a decision that was taken."""
     agent = asking(shop)
-    with pytest.raises(hf.RunWaiting):
+    with pytest.raises(hf.errors.RunWaiting):
         world.run(agent, wait=0)
     with pytest.raises(MessageRefused):
         world.play(lambda app: app.answer(world.id(), "q_wrong", "yes"))
@@ -277,13 +277,13 @@ def test_two_questions_at_once_are_answered_in_any_order(world: Any, shop: Any) 
         a, b = await asyncio.gather(run.ask("A?", name="a"), run.ask("B?", name="b"))
         return [a.value, b.value]
 
-    with pytest.raises(hf.RunWaiting):
+    with pytest.raises(hf.errors.RunWaiting):
         world.run(agent, wait=0)
     asked = {question.text: question.id for question in world.head().questions}
     for text in ("B?", "A?"):
         world.play(lambda app, text=text: app.answer(world.id(), asked[text], f"to {text}"))
         if text == "B?":
-            with pytest.raises(hf.RunWaiting):
+            with pytest.raises(hf.errors.RunWaiting):
                 world.run(agent, wait=0)
     assert world.run(agent) == ["to A?", "to B?"]
 
@@ -313,7 +313,7 @@ def test_a_raise_reaches_a_run_that_is_under_way(world: Any, shop: Any) -> None:
         await shop.pay(3)
         return run.budget.limits.tool_calls
 
-    with pytest.raises(hf.RunWaiting):
+    with pytest.raises(hf.errors.RunWaiting):
         world.run(agent, wait=0)
     world.resume(budget=hf.Budget(tool_calls=1))
     world.answer("yes", agent)

@@ -21,13 +21,15 @@ def test_what_does_not_fit_is_refused_and_not_counted() -> None:
     """Lost: a call whose worst case is over the cap is made; or a refused one takes the room of one that fits."""
     meter = hf.Meter(hf.Budget(model_calls=10, usd=1))
     with meter.reserve(model_calls=1, usd=0.75) as first:
-        with pytest.raises(hf.BudgetExceeded, match=r"\$0\.7500 used and reserved, \$0\.2501 asked for, cap \$1\.0000"):
+        with pytest.raises(
+            hf.errors.BudgetExceeded, match=r"\$0\.7500 used and reserved, \$0\.2501 asked for, cap \$1\.0000"
+        ):
             meter.reserve(model_calls=1, usd=0.2501)
         assert meter.reserved == Charge(model_calls=1, usd_nano=NANO * 3 // 4)
         first.settle(model_calls=1, usd=0.1)
     assert meter.reserved == Charge() and meter.spent == Charge(model_calls=1, usd_nano=NANO // 10)
     meter.reserve(model_calls=9, usd=0.9)
-    with pytest.raises(hf.BudgetExceeded, match="model_calls: 10 used"):
+    with pytest.raises(hf.errors.BudgetExceeded, match="model_calls: 10 used"):
         meter.reserve(model_calls=1)
     assert meter.usd == 1.0
 
@@ -38,7 +40,7 @@ def test_a_call_that_broke_off_stays_charged() -> None:
     with pytest.raises(ConnectionError), meter.reserve(usd=0.6):
         raise ConnectionError
     assert meter.usd == 0.6
-    with pytest.raises(hf.BudgetExceeded):
+    with pytest.raises(hf.errors.BudgetExceeded):
         meter.reserve(usd=0.5)
 
 
@@ -50,7 +52,7 @@ def test_a_settlement_over_the_cap_counts_and_only_once() -> None:
     assert meter.spent == Charge(tokens=180)
     with pytest.raises(hf.UsageError, match="already"):
         call.settle(tokens=1)
-    with pytest.raises(hf.BudgetExceeded):
+    with pytest.raises(hf.errors.BudgetExceeded):
         meter.reserve(tokens=1)
     assert meter.spent == Charge(tokens=180)
 
@@ -80,7 +82,7 @@ def test_threads_together_do_not_pass_the_cap() -> None:
     def work(_: int) -> int:
         try:
             call = meter.reserve(model_calls=1)
-        except hf.BudgetExceeded:
+        except hf.errors.BudgetExceeded:
             return 0
         call.settle(model_calls=1)
         return 1
@@ -97,7 +99,7 @@ def test_law_spent_and_reserved_stay_within_the_cap_while_worst_cases_are_true(c
     for worst, used in calls:
         try:
             call = meter.reserve(tokens=worst)
-        except hf.BudgetExceeded:
+        except hf.errors.BudgetExceeded:
             continue
         if used is not None:
             call.settle(tokens=min(used, worst))

@@ -156,7 +156,7 @@ def test_cancel_unwinds_a_sync_agent(world: Any) -> None:
         while not world.events(Kind.STEP_INTENDED):
             await asyncio.sleep(0)
         await app.cancel(run, by="ann", why="enough")
-        with pytest.raises(hf.RunCancelled, match="enough"):
+        with pytest.raises(hf.errors.RunCancelled, match="enough"):
             await app.run(agent, None, key="k")
 
     world.play(scenario)
@@ -208,7 +208,7 @@ def test_a_thread_that_never_waits_does_not_hold_up_the_close_and_begins_nothing
         await app.start(agent, None, key="k")
         await asyncio.to_thread(began.wait)
         await app.cancel(world.id("k"))
-        with pytest.raises(hf.RunCancelled):
+        with pytest.raises(hf.errors.RunCancelled):
             await app.run(agent, None, key="k")
         go_on.set()
         await asyncio.to_thread(over.wait)
@@ -462,7 +462,7 @@ def test_a_budget_stops_a_sync_agent_and_resume_goes_on(world: Any) -> None:
             said.append(repr(error))
             raise
 
-    with pytest.raises(hf.BudgetExceeded):
+    with pytest.raises(hf.errors.BudgetExceeded):
         world.run(agent, budget=hf.Budget(tool_calls=2))
     assert said == []
     world.resume(budget=hf.Budget(tool_calls=4))

@@ -23,7 +23,7 @@ app = hf.App("memory:", settings=SETTINGS)
 def ends(agent):
     try:
         print("result", app.run_sync(agent, None, key="k", wait=0))
-    except hf.RunWaiting as waiting:
+    except hf.errors.RunWaiting as waiting:
         print("waiting", type(waiting).__name__)
 """
 

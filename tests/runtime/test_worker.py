@@ -298,7 +298,7 @@ def test_a_caller_that_waits_does_not_take_a_run_again_that_was_given_back_at_th
     async def waits(app: hf.App) -> None:
         try:
             await app.run(agent, None, key="k")
-        except hf.RunWaiting as waiting:
+        except hf.errors.RunWaiting as waiting:
             told.append(waiting)
 
     async def leaves(app: hf.App) -> None:

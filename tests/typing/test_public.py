@@ -179,13 +179,13 @@ def ends(app: hf.App) -> str:
     """How a run may end, as a caller tells it apart."""
     try:
         return str(app.run_sync(plain, "text", key="k"))
-    except hf.BudgetExceeded as stopped:
+    except hf.errors.BudgetExceeded as stopped:
         return f"raise the budget: {stopped}"
     except (RunFailed, RunStopped) as ended:
         return f"ended: {ended}"
     except RunBlocked as blocked:
         return f"look at it: {blocked}"
-    except hf.RunWaiting as waiting:
+    except hf.errors.RunWaiting as waiting:
         return f"later: {waiting}"
 
 
