@@ -98,7 +98,7 @@ def test_show_is_the_documented_shape(shell: Any) -> None:
     """Without this, programs that read `show --json` break with a release."""
     begin(echoes, {"n": 1}, "k")
     shown = shell.call("show", "k", "--json").document
-    assert list(shown) == ["schema", "run", "steps", "questions", "notes", "drift", "suspended"]
+    assert list(shown) == ["schema", "run", "steps", "questions", "notes", "drift", "decisions", "suspended"]
     assert shown["schema"] == 1 and shown["notes"] == ["seen"] and shown["suspended"] is None
     run = shown["run"]
     assert {"id", "key", "agent", "status", "why", "result", "failure", "usage", "limits"} <= run.keys()
@@ -223,3 +223,32 @@ def test_no_reader_writes_json_that_a_terminal_obeys(shell: Any) -> None:
     said = shell.call("show", "k", "--json")
     assert all(character.isprintable() for line in said.out.splitlines() for character in line)
     assert json.loads(said.out)["run"]["result"] == "\x1b]0;owned\x07 \u202e \U000e0041"
+
+
+@hf.tool(effect="read", retry=hf.Retry(attempts=2, wait=0, wait_max=0))
+async def falls(what: str) -> str:
+    """Never holds."""
+    raise ConnectionError(f"no route\x1b[2K to {what}")
+
+
+@hf.agent
+async def breaks(run: hf.Run, what: str) -> str:
+    """Asks for what fails."""
+    return await falls(what)
+
+
+def test_show_tells_of_a_failed_run_what_was_decided_and_why(shell: Any) -> None:
+    """Without this, an operator sees that a run has failed, and not what was tried and why it was given up."""
+    with pytest.raises(hf.RunFailed):
+        begin(breaks, "x", "bad")
+    begin(echoes, 1, "well")
+    lines = shell.call("show", "bad").out.splitlines()
+    told = lines[lines.index("decisions") + 1 :]
+    assert [line.split("Z  ")[1].split()[0] for line in told] == ["start", "retry", "give", "end"]
+    assert all("; because: " in line for line in told) and "attempt 1 of 2" in told[1] and "attempt 2 of 2" in told[2]
+    assert "⟨U+001B⟩" in told[1] and "\x1b" not in "".join(told)
+    assert "decisions" not in shell.call("show", "well").out
+    assert "start" in shell.call("show", "well", "--decisions").out
+    found = shell.call("show", "bad", "--json").document["decisions"]
+    assert [item["what"] for item in found] == ["start", "retry", "give up", "end"]
+    assert found[-1]["because"] and all(item["at"] > 0 for item in found)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _STEPS_MAX = 40
 _VALUE_MAX = 2_000
+_LINE_MAX = 1_000
 _MARKS = {
     "succeeded": ("✓", "green"),
     "failed": ("✗", "red"),
@@ -30,10 +31,11 @@ _MARKS = {
 
 @click.command()
 @option.run
-@click.option("--all", "is_all", is_flag=True, help=f"Every step, not only the last {_STEPS_MAX}.")
+@click.option("--all", "is_all", is_flag=True, help=f"Every step and decision, not only the last {_STEPS_MAX}.")
+@click.option("--decisions", "is_told", is_flag=True, help="What was decided and why, also when the run is well.")
 @option.store
 @option.json
-def show(run: str, is_all: bool, store: str | None, is_json: bool) -> int:
+def show(run: str, is_all: bool, is_told: bool, store: str | None, is_json: bool) -> int:
     """Where a run is, why, what it used and what it did."""
     from holdfast.views.show import show as picture_of  # loads the codec
     from holdfast.views.verdict import verdict
@@ -50,6 +52,7 @@ def show(run: str, is_all: bool, store: str | None, is_json: bool) -> int:
         *_head(picture, now),
         *_mail(mail),
         *_steps(picture, is_all=is_all),
+        *_decisions(picture, is_all=is_all, is_asked=is_told),
         *_questions(picture, now),
         *_rest(picture),
     )
@@ -137,6 +140,34 @@ def _failure(failure: dict[str, Any]) -> str:
     because = f"; because: {failure['because']}" if failure["because"] else ""
     instead = f" -> {failure['next']}" if failure["next"] else ""
     return f"attempt {failure['attempt']}: {failure['error']}: {failure['text']}{unknown}{because}{instead}"
+
+
+def _decisions(picture: dict[str, Any], *, is_all: bool, is_asked: bool) -> list[RenderableType]:
+    from holdfast.views.verdict import moment
+
+    found = picture["decisions"]
+    if not found or not (is_asked or _is_unwell(picture)):
+        return []
+    left_out = 0 if is_all else max(0, len(found) - _STEPS_MAX)
+    lines: list[RenderableType] = [text(""), text("decisions", "dim")]
+    if left_out:
+        lines.append(text(f"  … {left_out} earlier decisions; --all shows them", "dim"))
+    for item in found[left_out:]:
+        about = f" {item['step']}" if item["step"] else ""
+        line = f"  {moment(item['at'])}  {item['what']}{about} -> {item['choice']}; because: {item['because']}"
+        lines.append(text(line + _by(item), limit=_LINE_MAX))
+    return lines
+
+
+def _by(item: dict[str, Any]) -> str:
+    return f" (by {item['by']})" if item["by"] and item["by"] not in item["because"] else ""
+
+
+def _is_unwell(picture: dict[str, Any]) -> bool:
+    """Whether somebody will ask why: it failed, was stopped or cancelled, or goes on by itself no more."""
+    from holdfast.views.verdict import STALLED
+
+    return picture["run"]["status"] in STALLED or (picture["suspended"] or {}).get("why") in STALLED
 
 
 def _questions(picture: dict[str, Any], now: float) -> list[RenderableType]:

@@ -18,6 +18,7 @@ from holdfast.core.heads import Head, OpenQuestion
 from holdfast.core.slot import Slot
 from holdfast.core.state import State
 from holdfast.journal.codec import Opaque, decode
+from holdfast.views.decisions import decisions, shown
 from holdfast.views.model import model_call
 
 SCHEMA = 1
@@ -36,6 +37,7 @@ def show(head: Head, events: Sequence[Event]) -> dict[str, Any]:
         "questions": [question(asked) for asked in state.questions.values()],
         "notes": list(state.notes),
         "drift": [_drift(event) for event in state.drifts],
+        "decisions": decisions(events),
         "suspended": _suspended(state),
     }
 
@@ -68,7 +70,7 @@ def _failure(facts: dict[str, Any]) -> dict[str, Any] | None:
     failure = facts.get("failure")
     if failure is None:
         return None
-    return {**failure, "steps": [_shown(Address(*parts)) for parts in facts.get("cause", ())]}
+    return {**failure, "steps": [shown(Address(*parts)) for parts in facts.get("cause", ())]}
 
 
 def amounts(charge: Sequence[int | None] | Charge) -> dict[str, float | int | None]:
@@ -86,10 +88,10 @@ def question(asked: OpenQuestion) -> dict[str, Any]:
 def _drift(event: Event) -> dict[str, Any]:
     facts = event.facts
     if facts.get("rule") == "tail":
-        facts["asked"] = _shown(Address(*facts["asked"]))
+        facts["asked"] = shown(Address(*facts["asked"]))
     elif facts.get("rule") == "fresh":
-        facts["recorded"] = [_shown(Address(*parts)) for parts in facts["recorded"]]
-    return {"at": event.at, "step": _shown(event.address), **facts}
+        facts["recorded"] = [shown(Address(*parts)) for parts in facts["recorded"]]
+    return {"at": event.at, "step": shown(event.address), **facts}
 
 
 def _suspended(state: State) -> dict[str, Any] | None:
@@ -112,7 +114,7 @@ def _step(slot: Slot, state: State, spent: Charge, failures: list[dict[str, Any]
         "status": _status(slot, state),
         "attempts": 1 if untried else slot.attempt,
         "served": _served(slot),
-        "address": _shown(slot.address),
+        "address": shown(slot.address),
         "retry_at": slot.retry_at,
         "until": slot.intent.facts.get("until") if slot.intent is not None else None,
         "failures": failures,
@@ -206,15 +208,6 @@ def _went_wrong(event: Event) -> dict[str, Any]:
         "model": facts.get("model"),
         "next": facts.get("next"),
     }
-
-
-def _shown(address: Address | None) -> str | None:
-    """An address on one line: scope, name, the beginning of the arguments' digest, and which of equal calls."""
-    if address is None:
-        return None
-    path = f"{address.scope}/{address.name}" if address.scope else address.name
-    digest = f"({address.digest[:12]})" if address.digest else ""
-    return f"{path}{digest}#{address.n}"
 
 
 # --- values ----------------------------------------------------------------------------------------------------

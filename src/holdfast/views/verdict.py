@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from holdfast.core.heads import Status, Why
+from holdfast.core.heads import BLOCKED, Status, Why
 from holdfast.errors import HistoryGrew
 from holdfast.views.text import ago, counted
 
@@ -17,6 +17,8 @@ HELD = (
     "Take what changes out of the prompt (for a time use run.now), then `holdfast resume`; or declare "
     "on_drift='fresh', which asks again what was answered."
 )
+STALLED = frozenset({Status.FAILED, Status.STOPPED, Status.CANCELLED}) | BLOCKED
+"""Statuses, and reasons to wait, after which people ask why."""
 _HANGING = ("running", "retrying", "in_doubt", "waiting")
 
 
