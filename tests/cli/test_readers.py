@@ -14,7 +14,7 @@ import pytest
 
 import holdfast as hf
 from holdfast.cli.store import address
-from holdfast.errors import UsageError
+from holdfast.errors import RunFailed, UsageError
 
 STEP_FIELDS = {"name", "kind", "effect", "status", "attempts", "served", "address"}
 
@@ -239,7 +239,7 @@ async def breaks(run: hf.Run, what: str) -> str:
 
 def test_show_tells_of_a_failed_run_what_was_decided_and_why(shell: Any) -> None:
     """Without this, an operator sees that a run has failed, and not what was tried and why it was given up."""
-    with pytest.raises(hf.RunFailed):
+    with pytest.raises(RunFailed):
         begin(breaks, "x", "bad")
     begin(echoes, 1, "well")
     lines = shell.call("show", "bad").out.splitlines()
