@@ -32,6 +32,7 @@ from holdfast.core import machine
 from holdfast.core.command import Call
 from holdfast.core.events import Charge, Effect, Kind, StepKind
 from holdfast.core.machine import Machine
+from holdfast.core.policy import Policy
 from holdfast.core.state import State
 from holdfast.journal.codec import decode, encode
 from holdfast.journal.sqlite import SqliteJournal
@@ -78,7 +79,12 @@ class Model:
             return Attempted(encode(f"{conversation[-1]} {len(self.sent)}"), Charge(model_calls=1))
 
         call = Call("", "model", prompt, StepKind.MODEL, Effect.READ, prompt.encode(), tail_of(messages), history)
-        plan = Attempts(call=call, args=encode(prompt), retry=hf.Retry(attempts=1), ways=(Way(attempt=attempt),))
+        plan = Attempts(
+            call=call,
+            args=encode(prompt),
+            policy=lambda: Policy(retry=hf.Retry(attempts=1)),
+            ways=(Way(attempt=attempt),),
+        )
         answer: str = decode((await place.driver.step(plan)).body or b"")
         return answer
 

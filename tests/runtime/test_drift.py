@@ -12,6 +12,7 @@ import holdfast as hf
 from holdfast.core.command import Call
 from holdfast.core.events import Charge, Effect, Kind, StepKind
 from holdfast.core.heads import Status
+from holdfast.core.policy import Policy
 from holdfast.errors import HistoryGrew, PolicyInvalid, RunBlocked
 from holdfast.journal.codec import decode, encode
 from holdfast.models.tail import tail_of
@@ -53,7 +54,10 @@ class Model:
         call = Call("", "model", prompt, StepKind.MODEL, Effect.READ, question.encode(), tail_of(messages), history)
         one = Charge(model_calls=1)
         plan = Attempts(
-            call=call, args=encode(prompt), retry=hf.Retry(attempts=1), ways=(Way(attempt=attempt, reservation=one),)
+            call=call,
+            args=encode(prompt),
+            policy=lambda: Policy(retry=hf.Retry(attempts=1)),
+            ways=(Way(attempt=attempt, reservation=one),),
         )
         outcome = await place.driver.step(plan)
         answer: str = decode(outcome.body or b"")

@@ -16,6 +16,7 @@ import pytest
 import holdfast as hf
 from holdfast.core.events import Charge, Effect, Kind, StepKind
 from holdfast.core.machine import Call
+from holdfast.core.policy import Policy
 from holdfast.errors import BudgetExceeded, RunBlocked, RunFailed, RunStopped, Unverified
 from holdfast.runtime import current
 from holdfast.runtime.steps import Attempts
@@ -806,7 +807,7 @@ def test_a_settlement_over_the_cap_is_recorded_with_a_warning(world: Any) -> Non
                 Attempts(
                     call=Call("", "model", str(n), StepKind.MODEL, Effect.READ),
                     args=b"{}",
-                    retry=hf.Retry(attempts=1),
+                    policy=lambda: Policy(retry=hf.Retry(attempts=1)),
                     ways=(Way(attempt=attempt, reservation=Charge(model_calls=1, usd_nano=900_000_000)),),
                 )
             )

@@ -11,6 +11,7 @@ import holdfast as hf
 from holdfast.core.events import Effect, Kind, StepKind
 from holdfast.core.heads import Status
 from holdfast.core.machine import Call
+from holdfast.core.policy import Policy
 from holdfast.errors import InternalError, JournalCorrupt, LeaseLost, RunBlocked, StoreUnreachable
 from holdfast.runtime import current
 from holdfast.runtime.steps import Attempts
@@ -233,7 +234,7 @@ def test_a_bug_of_ours_in_a_step_is_raised_and_does_not_hang(quick: Any) -> None
         plan = Attempts(
             call=Call("", "buggy", "", StepKind.TOOL, Effect.ONCE),
             args=b"{}",
-            retry=hf.Retry(attempts=1),
+            policy=lambda: Policy(retry=hf.Retry(attempts=1)),
             ways=(Way(attempt=attempt),),
         )
         await place.driver.step(plan)

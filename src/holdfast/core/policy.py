@@ -1,4 +1,4 @@
-"""Retry, as decisions: after a failed attempt, and after a crash in the middle of one.
+"""A tool's policy, and retry as decisions: after a failed attempt, and after a crash in the middle of one.
 
 Waits grow exponentially with *full jitter*: uniform in [0, min(wait_max, wait·2ⁿ)] (M. Brooker, "Exponential
 Backoff and Jitter", AWS Architecture Blog, 2015). A provider's Retry-After is a floor under that. Attempts and
@@ -7,44 +7,19 @@ total time are always bounded; a policy without a bound is refused when it is ma
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.core.duration import Duration as Duration
+from holdfast.core.duration import seconds as seconds
 from holdfast.core.events import Effect
 from holdfast.core.failure import Failure
+from holdfast.core.rung import Rung
 from holdfast.errors import PolicyInvalid
 
-Duration = float | int | str | timedelta
-"""Seconds, "250ms", "20s", "30m", "2h", "7d", or a timedelta."""
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 RECOVERIES_MIN = 3
 """A step interrupted by crashes is begun again until its attempts, and at least this many, are used up."""
-
-
-def seconds(duration: Any, what: str = "duration") -> float:
-    """`duration` in seconds; `PolicyInvalid` when it is no finite number ≥ 0 with a known unit."""
-    if isinstance(duration, timedelta):
-        return seconds(duration.total_seconds(), what)
-    if isinstance(duration, str):
-        text = duration.strip()
-        unit = next((u for u in ("ms", "s", "m", "h", "d") if text.endswith(u)), "")
-        number = text[: -len(unit)] if unit else text
-        try:
-            value = float(number) * _UNITS.get(unit, 1.0)
-        except ValueError:
-            raise PolicyInvalid(
-                f'{what} {duration!r} is not understood. Write seconds, or "250ms", "20s", "30m", "2h", "7d".'
-            ) from None
-    elif isinstance(duration, (int, float)) and not isinstance(duration, bool):
-        value = float(duration) if abs(duration) < 1e300 else math.inf
-    else:
-        raise PolicyInvalid(f'{what} {duration!r} is no duration. Write seconds, or "20s", "30m".')
-    if not math.isfinite(value) or value < 0:
-        raise PolicyInvalid(f"{what} {duration!r} must be finite and not negative.")
-    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +44,29 @@ class Retry:
             )
         for name in ("wait", "wait_max", "total"):
             seconds(getattr(self, name), f"Retry({name}=…)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything about a tool that its operator may set without a deploy, in one value. Times in seconds.
+
+    Declared in Python by the options of `tool`; laid over by `holdfast.toml`, the command line and the operator's
+    desk (`core.override`), and looked up anew for each attempt.
+    """
+
+    retry: Retry = Retry()
+    timeout_s: float | None = None
+    """One attempt."""
+    within_s: float | None = None
+    """The step: all its attempts and waits."""
+    heartbeat_s: float | None = None
+    """An attempt that has not called `heartbeat` for so long is stopped."""
+    breaker: Any = None
+    """When the tool is not called at all, as others have seen it fail; see `core.breaker`."""
+    fallback: tuple[Rung, ...] = ()
+    """What is tried when it has failed for good, in order."""
+    classify: Mapping[str, str] = field(default_factory=dict)
+    """From a status, an error's class or a provider's code to a `FailureKind`, or to `ok`."""
 
 
 @dataclass(frozen=True, slots=True)

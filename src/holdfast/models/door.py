@@ -184,7 +184,7 @@ async def _read_step(
     outcome = driver.replayed(call)
     if outcome is None:
         way = Way(attempt=partial(_attempt, request, options, send))
-        plan = Attempts(call=call, args=shown, retry=options.retry, ways=(way,), needs_key=False)
+        plan = Attempts(call=call, args=shown, policy=options.policy, ways=(way,), needs_key=False)
         outcome = await driver.step(plan)
     repeats.ended(call, caller, outcome, driver.machine.asked)
     return rebuilt(outcome)

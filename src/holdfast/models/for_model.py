@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from holdfast.core.notice import told
 from holdfast.errors import (
     ArgumentsInvalid,
     InternalError,
@@ -21,6 +23,7 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.journal.codec import Opaque, encode
+from holdfast.runtime import current
 from holdfast.runtime.facts import facts_of
 from holdfast.runtime.run import Answer
 
@@ -56,10 +59,21 @@ class ForModel:
 def for_model(outcome: Any) -> ForModel:
     """What a model is to read of a tool's result, of the exception that it raised, or of an `Answer`.
 
+    What the run has to say beside it (that a result is an old one, that a budget comes to its end) stands after it.
     Raises what is not for a model: cancellation, `UsageError` except `ArgumentsInvalid`, and errors of the store.
     """
     if isinstance(outcome, ForModel):
         return outcome
+    where = current.place()
+    return with_notices(_told(outcome), where.driver.notices.take(outcome) if where is not None else ())
+
+
+def with_notices(said: ForModel, notices: Sequence[str]) -> ForModel:
+    """The same, and these after it."""
+    return dataclasses.replace(said, text="\n".join((said.text, *map(told, notices)))) if notices else said
+
+
+def _told(outcome: Any) -> ForModel:
     if isinstance(outcome, BaseException):
         return ForModel(_failure(outcome), is_error=True)
     if isinstance(outcome, Answer):

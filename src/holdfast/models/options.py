@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.core.events import Effect
-from holdfast.core.policy import Duration, Retry, seconds
+from holdfast.core.policy import Duration, Policy, Retry, seconds
 from holdfast.errors import PolicyInvalid
 
 RETRY = Retry(attempts=4, wait=0.5, wait_max=30.0, total="5m")
@@ -42,6 +42,10 @@ class Options:
     effect: Effect | None = None
     """What the client says of its calls, whatever the requests look like; None: by the request."""
     keeps_requests: bool = True
+
+    def policy(self) -> Policy:
+        """As an attempt asks for it."""
+        return Policy(retry=self.retry)
 
 
 def options_of(

@@ -71,7 +71,7 @@ class Plan:
         return Attempts(
             call=self.call,
             args=self.call.shown,
-            retry=self.options.retry,
+            policy=self.options.policy,
             ways=tuple(way for way in ways if way is not None),
             needs_key=False,
             intent=self._intent,

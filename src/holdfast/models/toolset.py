@@ -16,8 +16,9 @@ from typing import Any
 
 from holdfast.errors import ArgumentsInvalid, Unencodable, UsageError
 from holdfast.journal.codec import encode
-from holdfast.models.for_model import ForModel, for_model
+from holdfast.models.for_model import ForModel, for_model, with_notices
 from holdfast.models.tool_calls import NAME, Shape, ToolCall, asked_in, schemas
+from holdfast.runtime.notices import heard
 from holdfast.runtime.thread import Unwind, in_thread
 from holdfast.runtime.tool import Tool
 
@@ -93,13 +94,14 @@ class Toolset:
             call = tool.bound(_read(name, arguments), **given)
         except ArgumentsInvalid as wrong:
             return for_model(wrong)
-        try:
-            result = await _called(tool, call)
-        except Unwind:
-            raise asyncio.CancelledError("the run is closing") from None
-        except Exception as error:  # the user's step; `for_model` raises what is not for a model
-            return for_model(error)
-        return for_model(result)
+        with heard() as notices:
+            try:
+                outcome: Any = await _called(tool, call)
+            except Unwind:
+                raise asyncio.CancelledError("the run is closing") from None
+            except Exception as error:  # the user's step; `for_model` raises what is not for a model
+                outcome = error
+        return with_notices(for_model(outcome), notices)
 
 
 async def _called(tool: Tool[..., Any], call: Callable[[], Any]) -> Any:

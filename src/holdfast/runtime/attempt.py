@@ -70,15 +70,17 @@ def _is_not_its_own(spec: Spec, error: BaseException) -> bool:
 
 async def _called(spec: Spec, call: Callable[[], Any]) -> Any:
     if spec.is_async:
-        if spec.timeout_s is None:
+        if spec.policy.timeout_s is None:
             return await call()
-        async with asyncio.timeout(spec.timeout_s):
+        async with asyncio.timeout(spec.policy.timeout_s):
             return await call()
     running = in_thread(spec.name, call)
-    if spec.timeout_s is None or spec.effect.is_write:  # a thread cannot be stopped: its late result is the outcome
+    if (
+        spec.policy.timeout_s is None or spec.effect.is_write
+    ):  # a thread cannot be stopped: its late result is the outcome
         result = await running
     else:
-        result = await asyncio.wait_for(running, spec.timeout_s)
+        result = await asyncio.wait_for(running, spec.policy.timeout_s)
     return await result if inspect.isawaitable(result) else result
 
 
@@ -151,7 +153,7 @@ async def alone(spec: Spec, calling: Calling) -> Any:
         decision = after_failure(
             spec.effect,
             tried.failure,
-            spec.retry,
+            spec.policy.retry,
             attempt=attempt,
             elapsed_s=_clock.monotonic() - started,
             window_s=spec.window_s,

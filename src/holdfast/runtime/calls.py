@@ -26,6 +26,7 @@ from holdfast.core.machine import Machine
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Lease
+from holdfast.runtime.notices import Notices
 from holdfast.runtime.record import Record
 from holdfast.runtime.rest import Silence
 from holdfast.runtime.settings import Services
@@ -61,6 +62,7 @@ class Calls(ABC):
         self.bridge = Bridge(self.loop, lambda: self.is_closing)
         self.live_errors: dict[Address, BaseException] = {}
         """What tools raised in this process, for `__cause__`."""
+        self.notices = Notices()
         self._waiting: dict[Ask, _Answer] = {}
         self._alike: dict[tuple[str, ...], dict[Ask, _Answer]] = {}
         """The same, by what is asked for."""

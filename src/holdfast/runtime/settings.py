@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.core.budget import Price
 from holdfast.protocols import Clock, Journal
+from holdfast.runtime.policies import Policies
 
 if TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
@@ -56,6 +57,8 @@ class Services:
     settings: Settings
     watchers: Watchers
     prices: Mapping[str, Price] = field(default_factory=dict)
+    policies: Policies = field(default_factory=Policies)
+    """Asked anew for each attempt."""
     is_fenced: Callable[[], bool] = bool
     """Whether this worker's lease may have run out; nothing begins then. `bool` says no."""
     on_change: Callable[[Driver], None] = field(default=lambda driver: None)

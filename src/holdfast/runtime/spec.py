@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from holdfast.core.events import Effect
 from holdfast.core.failure import ONE_REQUEST
-from holdfast.core.policy import Duration, Retry, seconds
+from holdfast.core.policy import Duration, Policy, Retry, seconds
 from holdfast.errors import PolicyInvalid
 from holdfast.runtime.signature import returns
 
@@ -43,8 +43,8 @@ class Spec:
     name: str
     fn: Callable[..., Any]
     effect: Effect
-    retry: Retry
-    timeout_s: float | None
+    policy: Policy
+    """As declared. What is in force now: `Policies.of`."""
     verify: Callable[..., Any] | None
     raises: tuple[type[BaseException], ...]
     definite: Definite
@@ -80,8 +80,7 @@ def make_spec(
         name=shown,
         fn=fn,
         effect=kind,
-        retry=policy,
-        timeout_s=None if timeout is None else seconds(timeout, "timeout"),
+        policy=Policy(retry=policy, timeout_s=None if timeout is None else seconds(timeout, "timeout")),
         verify=_plain(verify),
         raises=raises,
         definite=definite,

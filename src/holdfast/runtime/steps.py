@@ -24,7 +24,7 @@ from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Address, Effect, Event,
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.fallback import Following, next_way
 from holdfast.core.heads import Status, Why
-from holdfast.core.policy import Again, GiveUp, InDoubt, Retry, after_crash, after_failure
+from holdfast.core.policy import Again, GiveUp, InDoubt, Policy, after_crash, after_failure
 from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost
 from holdfast.runtime import guards
@@ -54,7 +54,8 @@ class Attempts:
 
     call: Call
     args: bytes
-    retry: Retry
+    policy: Callable[[], Policy]
+    """The policy in force, asked anew for each attempt."""
     ways: tuple[Way, ...]
     needs_key: bool = True
     """False: the attempt gets an empty key, which saves making it."""
@@ -133,7 +134,7 @@ class _Attempting(Settling):
             return await self._settle()
         attempt = slot.attempt - self.base
         decision = after_crash(
-            self.effect, self.plan.retry, attempt=attempt, age_s=self._age_s(), window_s=self.plan.window_s
+            self.effect, self.plan.policy().retry, attempt=attempt, age_s=self._age_s(), window_s=self.plan.window_s
         )
         if isinstance(decision, InDoubt):
             return await self._settle()
@@ -232,7 +233,7 @@ class _Attempting(Settling):
             decision = after_failure(
                 self.effect,
                 failure,
-                self.plan.retry,
+                self.plan.policy().retry,
                 attempt=self.number - self.base,
                 elapsed_s=self._age_s(),
                 window_s=self.plan.window_s,

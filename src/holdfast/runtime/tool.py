@@ -14,12 +14,14 @@ from weakref import WeakSet
 
 from holdfast.core.command import Call
 from holdfast.core.events import Kind, StepKind
+from holdfast.core.notice import notices
 from holdfast.core.policy import Duration, Retry
 from holdfast.errors import Unencodable, UsageError
 from holdfast.journal.codec import decode, digest, encode
 from holdfast.runtime import current
 from holdfast.runtime.attempt import alone, attempted, attempted_on, verified
 from holdfast.runtime.facts import is_stronger, rebuilt, safe
+from holdfast.runtime.notices import listener
 from holdfast.runtime.signature import Arguments, Signature
 from holdfast.runtime.spec import Calling, Definite, EffectName, Spec, make_spec
 from holdfast.runtime.steps import Attempts
@@ -164,17 +166,21 @@ async def take_step(
     needs_key: bool = True,
 ) -> Any:
     """Ask the run for the step: its result, typed by the return annotation, or the recorded failure raised."""
-    driver = where.driver
+    driver, heard = where.driver, listener()
     call = Call(where.scope, spec.name, digest(args), StepKind.TOOL, spec.effect, args)
     outcome = driver.replayed(call)
     if outcome is None:
         outcome = await driver.step(_plan(spec, where, call, calling, asked, needs_key))
+    told = notices(driver.state, outcome.address) if outcome.address is not None else ()
     if outcome.kind is Kind.STEP_SUCCEEDED:
         try:
-            return decode(outcome.body, spec.returns) if outcome.body is not None else None
+            result = decode(outcome.body, spec.returns) if outcome.body is not None else None
         except (Unencodable, ValueError) as unfit:  # ValueError: pydantic's word for "not of the declared type"
             await driver.unfit(f"{spec.name} -> {spec.returns}", f"{spec.name}: a result of another shape", unfit)
+        driver.notices.attach(result, told, heard)
+        return result
     error = rebuilt(outcome, spec.name, spec.raises)
+    driver.notices.attach(error, told, heard)
     raise error from (driver.live_errors.get(outcome.address) if outcome.address is not None else None)
 
 
@@ -189,11 +195,13 @@ def _plan(
     """How the step is performed when the record does not answer it."""
     inside = current.Place(where.driver, where.scope, spec.effect, spec.name)
     home = loop_elsewhere(where.driver.loop) if spec.is_async else None
+    policies = where.driver.services.policies
 
     async def attempt(begun: Begun) -> Attempted:
+        now = policies.in_force(spec)
         if home is None or home.is_closed():  # when its caller is gone, the next attempt is made on ours
-            return await attempted(spec, calling(begun.key), inside)
-        return await attempted_on(home, spec, calling(begun.key), inside)
+            return await attempted(now, calling(begun.key), inside)
+        return await attempted_on(home, now, calling(begun.key), inside)
 
     async def verify(key: str) -> Verdict:
         limit_s = where.driver.services.settings.verify_s
@@ -211,7 +219,7 @@ def _plan(
     return Attempts(
         call=call,
         args=call.shown,
-        retry=spec.retry,
+        policy=lambda: policies.of(spec),
         ways=(Way(attempt=attempt),),
         needs_key=needs_key,
         window_s=spec.window_s,

@@ -1,0 +1,88 @@
+"""The rungs of a ladder as they are declared: what is tried when a tool has failed for good.
+
+    @hf.tool(effect="read", fallback=[find_in_copy, hf.Cached(max_age="1h"), hf.Ask("oncall", within="30m"), "stop"])
+
+A ladder is climbed in its order, once; `core.ladder` says when, and which rungs a failure passes over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from holdfast.core.duration import Duration, seconds
+from holdfast.errors import PolicyInvalid
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another tool, that takes and gives the same. `tool` is known to the runtime alone."""
+
+    name: str
+    tool: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cached:
+    """The last good result of the same tool with the same arguments, if it is not older than `max_age`.
+
+    It is never silent: the step's record, the end of the run and what the model reads say how old it is, and why.
+    """
+
+    max_age: Duration
+
+    def __post_init__(self) -> None:
+        if seconds(self.max_age, "Cached(max_age=…)") == 0:
+            raise PolicyInvalid('Cached(max_age=0) would never serve anything. Give an age such as "1h".')
+
+    @property
+    def max_age_s(self) -> float:
+        """`max_age` in seconds."""
+        return seconds(self.max_age)
+
+    @property
+    def name(self) -> str:
+        """How the record calls it."""
+        return "cached"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A person. `within` is how long is waited; then `default` is taken, or the next rung when there is none."""
+
+    who: str
+    within: Duration | None = None
+    default: str | None = None
+
+    def __post_init__(self) -> None:
+        who: Any = self.who
+        if not isinstance(who, str) or not who.strip():
+            raise PolicyInvalid(f"Ask({who!r}) names nobody. Write who is asked, such as Ask('oncall').")
+        if self.within is not None and seconds(self.within, "Ask(within=…)") == 0:
+            raise PolicyInvalid('Ask(within=0) leaves nobody time to answer. Give a time such as "30m", or none.')
+        if self.default is not None and self.within is None:
+            raise PolicyInvalid("Ask(default=…) without within= would never be taken. Say how long to wait.")
+
+    @property
+    def within_s(self) -> float | None:
+        """`within` in seconds."""
+        return None if self.within is None else seconds(self.within)
+
+    @property
+    def name(self) -> str:
+        """How the record calls it."""
+        return f"ask {self.who}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The run is stopped, with everything kept: what this tool does must not be missing. Written `"stop"`."""
+
+    @property
+    def name(self) -> str:
+        """How the record calls it."""
+        return STOP
+
+
+Rung = Other | Cached | Ask | Stop
+STOP: Final = "stop"
