@@ -21,6 +21,7 @@
     JournalError            the store is unwell, or refuses
       LeaseLost             another worker has taken the run over
       MailWaiting           a run may not end while it has unread mail
+      BudgetRefused         an account that several runs share has no room for what an append asks for
       StoreForeign          the file is not a holdfast store
       SchemaNewer           the store was written by a newer holdfast
       JournalCorrupt        stored bytes are not what was written
@@ -128,6 +129,22 @@ class LeaseLost(JournalError):
 
 class MailWaiting(JournalError):
     """A run may not end while it has unread mail."""
+
+
+class BudgetRefused(JournalError):
+    """What an append asks for does not fit an account that several runs share; nothing was written.
+
+    `account` is what would have been charged, `cap` the account whose caps hold, `excess` the `core.budget.Excess`.
+    """
+
+    def __init__(self, account: str, cap: str, excess: object) -> None:
+        super().__init__(
+            f"The budget {cap} has no room left: {excess}. Nothing was written, and nothing may be sent. "
+            f"Raise the cap, or wait until there is room."
+        )
+        self.account = account
+        self.cap = cap
+        self.excess = excess
 
 
 class StoreForeign(JournalError):

@@ -23,6 +23,12 @@ J17 `put_blob` names bytes by their SHA-256: put again, they are the same blob. 
     `JournalCorrupt` when they were changed or are not there (for this tenant). A blob that nothing names is harmless.
 J18 Bodies of more than `BODY_IN_ROW_MAX` bytes live in blobs, which nobody above the engine notices. An append or post
     may name blobs that hold its bodies already; one that names a blob which is not there is refused (J6, J9).
+J19 A cell is one small text under a name. Each write raises its version by one, the first makes it 1. An append sets
+    cells in its own transaction (J6); `swap` writes only over the version that it names, and says whether it did.
+J20 The charges of an append are added to their accounts in its own transaction, or not at all (J6). One that states
+    limits sets them; the limits in force are those of the account that it names as its `cap`, else its own.
+J21 An append that asks for more than some account has room for is refused with `BudgetRefused` and writes nothing. In
+    a group, and of several writers, each is judged after those before it. What asks for nothing is never refused.
 """
 
 from __future__ import annotations
@@ -32,6 +38,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from holdfast.core.accept import Message, Posted
+from holdfast.core.accounts import Account as Account
+from holdfast.core.accounts import AccountCharge as AccountCharge
+from holdfast.core.budget import Limits
 from holdfast.core.events import Event
 from holdfast.core.heads import Head
 from holdfast.errors import JournalError
@@ -91,6 +100,13 @@ class Post:
     """What `put_blob` gave for its body; empty when it was not put."""
 
 
+class Cell(NamedTuple):
+    """A small text that everybody of a tenant shares, and how often it was written."""
+
+    version: int
+    value: str
+
+
 @dataclass(frozen=True, slots=True)
 class Append:
     """What one writer wants to add to one run; all of it or nothing."""
@@ -108,6 +124,10 @@ class Append:
     """Give the run back, due at the head's `wake_at`."""
     blobs: Mapping[int, str] = field(default_factory=dict)
     """By place in `events`: what `put_blob` gave for its body. The others' large bodies are put by the append."""
+    charges: Sequence[AccountCharge] = ()
+    """What these events change in accounts (J20, J21); only with events, which tell whether the append stands."""
+    cells: Mapping[str, str] = field(default_factory=dict)
+    """Cells to be set, by name (J19); only with events."""
 
 
 class Journal(Protocol):
@@ -148,8 +168,8 @@ class Journal(Protocol):
     def append(self, appends: Sequence[Append]) -> list[JournalError | None]:
         """Write a group in one transaction; for each append None or why it was refused (J6–J10)."""
 
-    def events(self, run_id: str, after: int = 0) -> list[Event]:
-        """The run's events with a number above `after`, in order (J11, J12)."""
+    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """The run's events with a number above `after`, in order, at most the first `limit` of them (J11, J12)."""
 
     def put_blob(self, data: bytes) -> str:
         """Keep bytes; the name by which an append, a post or `get_blob` finds them (J10, J17). Keeps no other writer
@@ -157,6 +177,20 @@ class Journal(Protocol):
 
     def get_blob(self, ref: str) -> bytes:
         """The bytes that `put_blob` gave this name to (J12, J17)."""
+
+    def account(self, key: str) -> Account | None:
+        """What was charged to an account, and its caps; None when nobody has (J20)."""
+
+    def cap(self, key: str, limits: Limits) -> None:
+        """Set the caps of an account outside of any append; doing it again changes nothing."""
+
+    def cell(self, name: str) -> Cell | None:
+        """A cell, None when there is none (J19)."""
+
+    def swap(self, name: str, version: int, value: str) -> bool:
+        """Write a cell if its version is still `version` (0: there is none yet); whether it did (J19).
+
+        False is said also when the own commit's outcome was unknown and somebody else wrote after it."""
 
     def mail(self, run_id: str) -> list[Mail]:
         """The run's unread mail, oldest first."""

@@ -57,6 +57,8 @@ WAYS: dict[Damage, str] = {
     "mail missing": "DELETE FROM mail WHERE {second}",
     "blob": "UPDATE pieces SET bytes = CAST(x'ff' || substr(bytes, 2) AS BLOB) WHERE number = 1",
     "blob missing": "DELETE FROM blobs",
+    "cell": "UPDATE cells SET value = 'on' WHERE name = 'a'",
+    "account": "UPDATE accounts SET usd_nano = 0 WHERE key = 'a'",
 }
 OF_RUN = "run_no = (SELECT run_no FROM runs WHERE run_id = 'r1')"
 

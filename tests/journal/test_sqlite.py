@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core import accept
+from holdfast.core.budget import Limits
 from holdfast.core.events import Charge, Event
 from holdfast.core.heads import Head, OpenQuestion, Status
 from holdfast.errors import (
@@ -41,7 +42,7 @@ from holdfast.journal.memory import MemoryJournal
 from holdfast.journal.open import open_journal
 from holdfast.journal.process import this_worker
 from holdfast.journal.sqlite import SqliteJournal
-from holdfast.protocols import Append, Claim, Lease, Post, Worker
+from holdfast.protocols import Account, Append, Cell, Claim, Lease, Post, Worker
 from holdfast.testing.conformance import TTL_S, Store, start_of, step
 
 Fingerprint = dict[str, bytes]
@@ -813,3 +814,22 @@ def test_what_another_process_wrote_is_seen_at_once(path: Path) -> None:
     assert other.append([Append(new.lease, 3, [step(3)], new.head, 2)]) == [None]
     assert len(store.journal.events("r1")) == 4
     store.close()
+
+
+def test_what_a_tenant_shares_is_its_own(path: Path) -> None:
+    """Otherwise one customer would pay for another, or turn another's switches."""
+    mine, theirs = (SqliteJournal(path, clock=lambda: 1.0, tenant=tenant) for tenant in ("mine", "theirs"))
+    assert mine.swap("a", 0, "x") and theirs.cell("a") is None and theirs.swap("a", 0, "y")
+    mine.cap("a", Limits(tokens=1))
+    assert theirs.account("a") is None
+    theirs.cap("a", Limits(tokens=2))
+    assert mine.cell("a") == Cell(1, "x") and mine.account("a") == Account(limits=Limits(tokens=1))
+    theirs.close()
+    mine.close()
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE cells SET tenant = 'other' WHERE tenant = 'mine'")
+    connection.close()
+    other = SqliteJournal(path, clock=lambda: 1.0, tenant="other")
+    with pytest.raises(JournalCorrupt, match="cell a"):
+        other.cell("a")
+    other.close()

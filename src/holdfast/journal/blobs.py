@@ -2,7 +2,7 @@
 
 Invariants
 1. A blob is named by the SHA-256 of its bytes and never changes. It counts when all of it is written (`is_whole`).
-2. What is read is hashed before it is handed out; no tenant is told whether another has the bytes (J17, J19).
+2. What is read is hashed before it is handed out; no tenant is told whether another has the bytes (J17).
 3. `begin`, each `add_piece` and `finish` may be done twice, and each can be a transaction of its own: whoever dies
    between them leaves space that is used again when the same bytes come, and that no reader sees.
 

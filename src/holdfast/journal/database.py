@@ -42,7 +42,7 @@ class Database:
         self._reader: apsw.Connection | None = None
         self._is_closed = False
         self._is_durable = True
-        self.known: dict[str, Any] = {}
+        self.known: dict[Any, Any] = {}
         """What the last transactions wrote and read, while nobody else has written; emptied when somebody has."""
         self._version = -1
         """Of the store after our last commit, as SQLite counts changes; -1 while that is not known."""

@@ -26,7 +26,7 @@ import apsw
 
 from holdfast.errors import JournalCorrupt, JournalError, SchemaNewer, StoreForeign, StoreUnreachable
 
-SCHEMA = 2
+SCHEMA = 3
 """The newest schema that this code knows; `schema/NNNN.sql` leads to each."""
 APPLICATION_ID = 0x484F4C44
 """`HOLD`, at offset 68 of the file."""

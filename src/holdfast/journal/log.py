@@ -13,9 +13,10 @@ from typing import Any
 
 import apsw
 
+from holdfast.core.accounts import Account, charged
 from holdfast.core.events import Event
-from holdfast.errors import JournalCorrupt, JournalError
-from holdfast.journal import blobs, mailbox, refusal, rows
+from holdfast.errors import BudgetRefused, JournalCorrupt, JournalError
+from holdfast.journal import blobs, mailbox, refusal, rows, shared
 from holdfast.protocols import BODY_IN_ROW_MAX, Append
 
 _FIND_RUN = (
@@ -31,8 +32,12 @@ _GROW_AND_MOVE = (
 )
 _GIVE_BACK = "UPDATE runs SET worker_id = NULL, due_at = ? WHERE run_no = ?"
 _READ_RUN = "SELECT run_no, count, chain FROM runs WHERE tenant = ? AND run_id = ?"
-_READ_EVENTS = f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE run_no = ? AND number > ? ORDER BY number"
+_READ_EVENTS = f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE run_no = ? AND number > ? ORDER BY number LIMIT ?"
 _READ_CHAIN = "SELECT chain FROM events WHERE run_no = ? AND number = ?"
+
+
+ACCOUNT = "account"
+"""With a key, the name of an account among what is `known`; of a run it is the id alone."""
 
 
 class Unfit(Exception):
@@ -48,10 +53,10 @@ class Unfit(Exception):
 class Group:
     """One attempt to write a group of appends: judged one after the other, written together.
 
-    `known` are rows of runs as this connection wrote them last, while nobody else has written anything.
+    `known` are rows of runs, and accounts, as this connection wrote them last, while nobody else has written anything.
     """
 
-    def __init__(self, db: apsw.Connection, tenant: str, now: float, known: dict[str, Any]) -> None:
+    def __init__(self, db: apsw.Connection, tenant: str, now: float, known: dict[Any, Any]) -> None:
         self.results: list[JournalError | None] = []
         self.proof = (0, 0, b"")
         """Run, number and link of one event, by which to see whether the transaction stands."""
@@ -63,6 +68,7 @@ class Group:
         self._grown: dict[int, rows.Row] = {}
         self._moved: dict[int, rows.Row] = {}
         self._given_back: dict[int, rows.Row] = {}
+        self._accounts: dict[str, rows.Row] = {}
 
     def write(self, appends: Sequence[Append], unfit: dict[int, JournalError], *, one_by_one: bool) -> None:
         """Write what can be written of `appends`, without those known to be unfit."""
@@ -89,8 +95,12 @@ class Group:
             return refusal.no_run(run_id)
         run_no, worker_id, epoch, count, chain, posted, read, status, wake_at, due_at = run
         refused = refusal.refuse_append(append, worker_id, epoch, count, posted, read)
+        if refused is None and append.charges:
+            refused = self._charge(append)
         if refused is not None:
             return refused
+        for name, value in append.cells.items():
+            shared.set_cell(self._db, tenant, name, value)
         for event in append.events:
             count += 1
             body = event.body
@@ -117,6 +127,23 @@ class Group:
             self._deliver(append)
         return None
 
+    def _charge(self, append: Append) -> BudgetRefused | None:
+        """Get its charges ready to be written, or say why they must not be."""
+        try:
+            accounts = charged(self._account, append.charges)
+        except BudgetRefused as error:
+            return error
+        for key, account in accounts.items():
+            self._known[ACCOUNT, key] = account
+            self._accounts[key] = shared.account_row(self._tenant, key, account)
+        return None
+
+    def _account(self, key: str) -> Account | None:
+        if (ACCOUNT, key) not in self._known:
+            self._known[ACCOUNT, key] = shared.account(self._db, self._tenant, key)
+        account: Account | None = self._known[ACCOUNT, key]
+        return account
+
     def _put(self, append: Append, number: int, body: bytes) -> bytes:
         """The hash of the blob of event `number`, which is put here unless the append names it."""
         ref = append.blobs.get(number - append.after - 1)
@@ -137,6 +164,7 @@ class Group:
             (_GROW, self._grown),
             (_GROW_AND_MOVE, self._moved),
             (_GIVE_BACK, self._given_back),
+            (shared.SET_ACCOUNT, self._accounts),
         ):
             if pending:
                 self._db.executemany(sql, pending.values() if isinstance(pending, dict) else pending)
@@ -165,8 +193,8 @@ def stands(db: apsw.Connection, group: Group) -> bool:
     return found is not None and found[0] == chain
 
 
-def read(db: apsw.Connection, tenant: str, run_id: str, after: int) -> list[Event]:
-    """The run's events with a number above `after`, checked."""
+def read(db: apsw.Connection, tenant: str, run_id: str, after: int, limit: int | None = None) -> list[Event]:
+    """The run's events with a number above `after`, checked; at most the first `limit` of them."""
     run: Any = db.execute(_READ_RUN, (tenant, run_id)).fetchone()
     if run is None or after > run[1]:
         return []
@@ -177,8 +205,9 @@ def read(db: apsw.Connection, tenant: str, run_id: str, after: int) -> list[Even
         if last_link is None:
             raise rows.corrupt_event(run_id, after)
         before = last_link[0]
-    found = db.execute(_READ_EVENTS, (run_no, after))
+    end = count if limit is None else min(count, after + max(limit, 0))
+    found = db.execute(_READ_EVENTS, (run_no, after, -1 if limit is None else max(limit, 0)))
     events, number, last = rows.read_events(run_id, before, after, found, blobs.reader(db, tenant))
-    if (number, last) != (count, chain):
-        raise rows.corrupt_event(run_id, min(number, count) + 1 if number != count else count)
+    if number != end or (end == count and last != chain):
+        raise rows.corrupt_event(run_id, min(number, end) + 1 if number != end else end)
     return events

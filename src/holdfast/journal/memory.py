@@ -1,6 +1,6 @@
 """The journal in memory: the contract of `protocols.Journal` in few lines, for tests and trials.
 
-Invariants: J1–J9, J11, J15 to J18 as everywhere; one lock makes each call a transaction. Never: outlives its process
+Invariants: J1–J9, J11, J15 to J21 as everywhere; one lock makes each call a transaction. Never: outlives its process
 (J10), has bytes that could change (J12), a commit that could fail (J13) or a file that could be foreign (J14).
 """
 
@@ -14,11 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdfast.core.accept import Message, Posted, accept
+from holdfast.core.accounts import Account, charged
+from holdfast.core.budget import Limits
 from holdfast.core.events import Event
 from holdfast.core.heads import Head
-from holdfast.errors import JournalCorrupt, JournalError
+from holdfast.errors import BudgetRefused, JournalCorrupt, JournalError
 from holdfast.journal import refusal
-from holdfast.protocols import BODY_IN_ROW_MAX, Append, Claim, Journal, Lease, Mail, Post, Worker
+from holdfast.protocols import BODY_IN_ROW_MAX, Append, Cell, Claim, Journal, Lease, Mail, Post, Worker
 
 
 @dataclass(slots=True)
@@ -54,6 +56,8 @@ class MemoryJournal(Journal):
         self._runs: dict[str, _Run] = {}
         self._workers: dict[str, tuple[Worker, float]] = {}
         self._blobs: dict[str, bytes] = {}
+        self._cells: dict[str, Cell] = {}
+        self._accounts: dict[str, Account] = {}
 
     def now(self) -> float:
         return self._clock()
@@ -153,7 +157,14 @@ class MemoryJournal(Journal):
         ):
             refused = refusal.unwritable(f"An append to run {append.lease.run_id}", ValueError("a blob is not there"))
         if refused is None:
+            try:
+                self._accounts.update(charged(self._accounts.get, append.charges))
+            except BudgetRefused as error:
+                refused = error
+        if refused is None:
             run.events.extend(append.events)
+            for name, value in append.cells.items():
+                self._set_cell(name, value)
             for event in append.events:
                 self._keep(event.body)
             run.head, run.read = append.head, max(run.read, append.mail_read)
@@ -175,9 +186,34 @@ class MemoryJournal(Journal):
                 raise JournalCorrupt(f"Blob {ref[:64]} is not in the store. Nothing of it was handed out.")
             return self._blobs[ref]
 
-    def events(self, run_id: str, after: int = 0) -> list[Event]:
+    def account(self, key: str) -> Account | None:
         with self._lock:
-            return self._runs[run_id].events[after:] if run_id in self._runs else []
+            return self._accounts.get(key)
+
+    def cap(self, key: str, limits: Limits) -> None:
+        with self._lock:
+            self._accounts[key] = self._accounts.get(key, Account())._replace(limits=limits)
+
+    def cell(self, name: str) -> Cell | None:
+        with self._lock:
+            return self._cells.get(name)
+
+    def swap(self, name: str, version: int, value: str) -> bool:
+        if not refusal.fits_cell(name, value):
+            raise refusal.no_cell(name)
+        with self._lock:
+            is_same = version == (self._cells[name].version if name in self._cells else 0)
+            if is_same:
+                self._set_cell(name, value)
+            return is_same
+
+    def _set_cell(self, name: str, value: str) -> None:
+        self._cells[name] = Cell(self._cells[name].version + 1 if name in self._cells else 1, value)
+
+    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        with self._lock:
+            events = self._runs[run_id].events[after:] if run_id in self._runs else []
+        return events if limit is None else events[: max(limit, 0)]
 
     def mail(self, run_id: str) -> list[Mail]:
         with self._lock:

@@ -8,6 +8,9 @@ from holdfast.core.accept import MessageKind
 from holdfast.errors import InternalError, JournalError, LeaseLost, MailWaiting
 from holdfast.protocols import Append, Mail
 
+CELL_MAX = 64 * 1024
+"""Bytes of a cell with its name: what is larger belongs into an event."""
+
 UNWRITABLE = (ValueError, OverflowError, TypeError)
 """What Python and its database modules raise for a value that no column can hold."""
 
@@ -50,12 +53,37 @@ def refuse_append(
             f"An append to run {lease.run_id} reads mail up to {read} of {posted} with the head of "
             f"{append.head.run_id}. Nothing was written. This is a bug in holdfast; please report it."
         )
+    if (append.charges or append.cells) and not append.events:
+        return Unwritable(
+            f"An append to run {lease.run_id} changes accounts or cells without an event that says why. Nothing was "
+            f"written. This is a bug in holdfast; please report it."
+        )
+    for name, value in append.cells.items():
+        if not fits_cell(name, value):
+            return no_cell(name)
     if append.head.status.is_end and posted > read:
         return MailWaiting(
             f"Run {lease.run_id} has unread mail ({posted - read}) and cannot end as {append.head.status}. "
             f"Nothing was written; read the mail first."
         )
     return None
+
+
+def fits_cell(name: str, value: str) -> bool:
+    """Whether a cell can hold it under that name."""
+    try:
+        whole = f"{name}{value}".encode()
+    except UnicodeEncodeError:
+        return False
+    return name != "" and b"\0" not in whole and len(whole) <= CELL_MAX
+
+
+def no_cell(name: str) -> Unwritable:
+    """What is said when it does not."""
+    return Unwritable(
+        f"A cell needs a name, and text without a NUL or a lone surrogate, of at most {CELL_MAX} bytes in all: "
+        f"{name[:64]!a} has none such. Nothing was written. This is a bug in holdfast; please report it."
+    )
 
 
 def had_already(run_id: str, subject: str | None, first: Mail) -> str:

@@ -1,6 +1,6 @@
 """The journal in one SQLite file: what holdfast uses unless it is told otherwise.
 
-Invariants (J1–J18 in `protocols` bind; these are how)
+Invariants (J1–J21 in `protocols` bind; these are how)
 1. Whatever decides is read in the transaction that writes: the run's row, its mail, the workers' leases.
 2. `post`, `claim` and `append` are synced to the disk before they return. `release`, `register` and `retire` are
    not: all that a power cut can take from them is that a claim comes back as a takeover, which is always safe.
@@ -23,13 +23,15 @@ from typing import Any
 import apsw
 
 from holdfast.core.accept import Message, Posted
+from holdfast.core.accounts import Account
+from holdfast.core.budget import Limits
 from holdfast.core.events import Event
 from holdfast.core.heads import Head
 from holdfast.errors import JournalCorrupt, JournalError
-from holdfast.journal import blobs, file, leases, log, mailbox, refusal, rows
+from holdfast.journal import blobs, file, leases, log, mailbox, refusal, rows, shared
 from holdfast.journal.database import Database
 from holdfast.journal.process import proven_dead
-from holdfast.protocols import Append, Claim, Lease, Mail, Post, Worker
+from holdfast.protocols import Append, Cell, Claim, Lease, Mail, Post, Worker
 
 
 class SqliteJournal:
@@ -150,9 +152,36 @@ class SqliteJournal:
 
         return self._database.write(work, log.stands, keeps_known=True)
 
-    def events(self, run_id: str, after: int = 0) -> list[Event]:
-        """The run's events with a number above `after`, in order (J11, J12)."""
-        return self._database.read(lambda db: log.read(db, self.tenant, run_id, after))
+    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """The run's events with a number above `after`, in order, at most the first `limit` of them (J11, J12)."""
+        return self._database.read(lambda db: log.read(db, self.tenant, run_id, after, limit))
+
+    def account(self, key: str) -> Account | None:
+        """What was charged to an account, and its caps (J20)."""
+        return self._database.read(lambda db: shared.account(db, self.tenant, key))
+
+    def cap(self, key: str, limits: Limits) -> None:
+        """Set the caps of an account outside of any append."""
+
+        def stands(db: apsw.Connection, _: None) -> bool:
+            account = shared.account(db, self.tenant, key)
+            return account is not None and account.limits == limits
+
+        self._database.write(lambda db: shared.cap(db, self.tenant, key, limits), stands)
+
+    def cell(self, name: str) -> Cell | None:
+        """A cell, None when there is none (J19)."""
+        return self._database.read(lambda db: shared.cell(db, self.tenant, name))
+
+    def swap(self, name: str, version: int, value: str) -> bool:
+        """Write a cell if its version is still `version`; whether it did (J19)."""
+        if not refusal.fits_cell(name, value):
+            raise refusal.no_cell(name)
+        return self._database.write(
+            lambda db: shared.swap(db, self.tenant, name, version, value),
+            lambda db, done: done and shared.cell(db, self.tenant, name) == Cell(version + 1, value),
+            keeps_known=True,  # of runs and accounts it changes nothing
+        )
 
     def put_blob(self, data: bytes) -> str:
         """Keep bytes under their SHA-256 (J10, J17): a transaction for each piece, so that appends come between."""

@@ -1,4 +1,4 @@
-"""The contract of `Journal` as tests: what an engine must do, J1 to J18, one class to inherit from.
+"""The contract of `Journal` as tests: what an engine must do, J1 to J21, one class to inherit from.
 
     class TestMyEngine(JournalConformance):
         @pytest.fixture
@@ -12,10 +12,11 @@ in memory does not outlive its process) it declares in `not_applicable`, with th
 without knowing the engine (changing bytes behind its back, a commit that fails) are the methods `damage`,
 `fail_commits`, `make_newer` and `make_foreign`.
 
-`conformance_store` holds what the tests are built from, `conformance_model` the state machine that the last of them
-runs. The invariants are numbered in `holdfast.protocols`; each test is named after the one it checks. This file is
-long because the tests stay together, in that order: one class is what an engine inherits, and whoever changes a
-number reads all that is said about it in one place.
+`conformance_store` holds what the tests are built from, `conformance_engine` what an engine gives them,
+`conformance_shared` the tests of cells and accounts, `conformance_model` the state machine that the last of them runs.
+The invariants are numbered in `holdfast.protocols`; each test is named after the one it checks. This file is long
+because the tests stay together, in that order: one class is what an engine inherits, and whoever changes a number
+reads all that is said about it in one place.
 
 Never: sleeps, reads a clock, looks into an engine. Needs pytest and hypothesis (`holdfast[test]`).
 """
@@ -24,12 +25,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -46,8 +46,10 @@ from holdfast.errors import (
     StoreForeign,
     StoreUnreachable,
 )
-from holdfast.protocols import BODY_IN_ROW_MAX, Claim, Journal, Lease, Post, Worker
+from holdfast.protocols import BODY_IN_ROW_MAX, Claim, Lease, Post, Worker
+from holdfast.testing.conformance_engine import GENTLE, Damage, Moment
 from holdfast.testing.conformance_model import DELAYS, AgainstModel, ModelRun
+from holdfast.testing.conformance_shared import SharedConformance
 from holdfast.testing.conformance_store import (
     COUNTS,
     EVENTS,
@@ -66,60 +68,12 @@ __all__ = [
     "ModelRun", "Moment", "OpenEngine", "Store", "question", "reply", "start_of", "step",
 ]  # fmt: skip
 
-Damage = Literal["body", "meta", "kind", "missing", "swapped", "tail", "head", "mail", "mail missing",
-    "blob", "blob missing"]  # fmt: skip
-"""What is changed: of event 2 the body, meta or kind; event 2 removed, or swapped with 3; the last event removed;
-the head; the oldest unread message, or its place in the store; a bit of the run's only blob, or all of it gone."""
-Moment = Literal["before", "after"]
-"""A commit that fails before it has written anything, or after it has written everything."""
-GENTLE = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-
 LARGE = bytes(range(251)) * 10_000
 """A body that is a blob of several pieces, if the engine has pieces; of no power of two."""
 
 
-class JournalConformance:
+class JournalConformance(SharedConformance):
     """Inherit from it and give it the fixture `open_engine`. Each test is named after the invariant it checks."""
-
-    not_applicable: ClassVar[Mapping[str, str]] = {}
-    """Invariants that this engine cannot have, each with the reason."""
-
-    @pytest.fixture
-    def open_engine(self) -> OpenEngine:
-        """Override it: a function that opens stores of your engine."""
-        raise NotImplementedError("give the class a fixture `open_engine`; see holdfast.testing.conformance")
-
-    def damage(self, name: str, damage: Damage) -> None:
-        """Override it: change run `r1` of the closed store `name`, as a bad disk would."""
-        raise NotImplementedError
-
-    def fail_commits(self, journal: Journal, moments: Sequence[Moment]) -> None:
-        """Override it: let the next commits fail, each at its moment."""
-        raise NotImplementedError
-
-    def make_newer(self, name: str) -> None:
-        """Override it: let the closed store `name` be of a schema that nobody knows yet."""
-        raise NotImplementedError
-
-    def make_foreign(self, name: str) -> None:
-        """Override it: let there be something else at the place of the store `name`."""
-        raise NotImplementedError
-
-    def fingerprint(self, name: str) -> object:
-        """Override it: all bytes at the place of the store `name`."""
-        raise NotImplementedError
-
-    def need(self, invariant_name: str) -> None:
-        """Skip the test if the engine declares that it cannot have the invariant."""
-        if invariant_name in self.not_applicable:
-            pytest.skip(f"{invariant_name} is not applicable: {self.not_applicable[invariant_name]}")
-
-    @pytest.fixture
-    def store(self, open_engine: OpenEngine) -> Iterator[Store]:
-        """A new store."""
-        store = Store(open_engine, "store")
-        yield store
-        store.close()
 
     def test_j1_a_message_that_counts_is_stored_with_its_time(self, store: Store) -> None:
         """J1. Without it an accepted run would be lost."""

@@ -119,6 +119,13 @@ class CrashingJournal:
         reach(f"append:after:{what}")
         return results
 
+    def swap(self, name: str, version: int, value: str) -> bool:
+        """See `Journal.swap`."""
+        reach(f"swap:before:{name}")
+        is_done = self._journal.swap(name, version, value)
+        reach(f"swap:after:{name}")
+        return is_done
+
     def put_blob(self, data: bytes) -> str:
         """See `Journal.put_blob`."""
         reach("put_blob:before")

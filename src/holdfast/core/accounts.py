@@ -1,0 +1,84 @@
+"""Accounts: what several runs use together, and how much they may.
+
+An account is a running sum with caps. A run charges it with what its own record says, in the append that says it; the
+store refuses an append that asks for what does not fit (`charged`), in the transaction that would write it.
+
+Invariants
+1. Only what is asked for anew can be refused. What was spent is charged, over the cap or not.
+2. An account never falls, except by the unused part of a reservation at its settlement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from holdfast.core.budget import Excess, Limits
+from holdfast.core.events import NOTHING, Charge
+from holdfast.errors import BudgetRefused
+
+
+class Account(NamedTuple):
+    """What was charged, and the caps; all of them None: nobody has set any."""
+
+    spent: Charge = NOTHING
+    reserved: Charge = NOTHING
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCharge:
+    """What one append changes in one account."""
+
+    key: str
+    spent: Charge = NOTHING
+    """To be added."""
+    reserved: Charge = NOTHING
+    """To be added; negative where a reservation is settled."""
+    asks: Charge = NOTHING
+    """What of it is asked for anew: the reservations of this append. Refused when the account has no room for it."""
+    cap: str = ""
+    """The account whose caps hold; empty: its own."""
+    limits: Limits | None = None
+    """Caps to be set, before anything is judged."""
+
+
+def charged(find: Callable[[str], Account | None], charges: Sequence[AccountCharge]) -> dict[str, Account]:
+    """The accounts, as `find` tells them, after these charges; raises `BudgetRefused` when one asks for too much."""
+    changed: dict[str, Account] = {}
+
+    def now(key: str) -> Account:
+        return changed.get(key) or find(key) or Account()
+
+    for charge in charges:
+        if charge.limits is not None:
+            changed[charge.key] = now(charge.key)._replace(limits=charge.limits)
+    for charge in charges:
+        account = changed[charge.key] = _added(now(charge.key), charge)
+        cap = charge.cap or charge.key
+        excess = _excess(now(cap).limits, account, charge.asks)
+        if excess is not None:
+            raise BudgetRefused(charge.key, cap, excess)
+    return changed
+
+
+def _added(account: Account, charge: AccountCharge) -> Account:
+    spent, reserved, limits = account
+    return Account(spent.plus(charge.spent), reserved.plus(charge.reserved), limits)
+
+
+def _excess(limits: Limits, account: Account, asks: Charge) -> Excess | None:
+    """Why what was asked for, which `account` holds already, does not fit."""
+    if asks == NOTHING:
+        return None
+    for name, cap, have, more in zip(Limits._fields, limits, account.spent.plus(account.reserved), asks, strict=True):
+        if cap is not None and more > 0 and have > cap:
+            return Excess(name, cap, have - more, more)
+    return None
+
+
+def excess_of(refused: BudgetRefused) -> Excess:
+    """What did not fit."""
+    assert isinstance(refused.excess, Excess)
+    return refused.excess

@@ -1,0 +1,96 @@
+"""What runs share, in SQLite: cells and accounts. All of it inside a transaction of the caller's.
+
+Invariants
+1. A row is handed out when its seal has been checked: one that was changed behind holdfast's back, or is another
+   tenant's, decides nothing (J12).
+2. What is written is what was judged: `swap` reads the version, and `log` the sums, in the transaction that writes.
+
+Never: judges a charge (`core.accounts` does), knows what a cell means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import apsw
+
+from holdfast.core.accounts import Account
+from holdfast.core.budget import Limits
+from holdfast.core.events import Charge
+from holdfast.errors import JournalCorrupt
+from holdfast.journal.rows import FORMAT, KEY_ID, Row
+from holdfast.protocols import Cell
+
+_FIND_CELL = "SELECT version, value, seal FROM cells WHERE tenant = ? AND name = ?"
+_SET_CELL = "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?)"
+_SUMS = (
+    "tool_calls, model_calls, tokens, usd_nano, "
+    "reserved_tool_calls, reserved_model_calls, reserved_tokens, reserved_usd_nano, "
+    "max_tool_calls, max_model_calls, max_tokens, max_usd_nano"
+)
+_FIND_ACCOUNT = f"SELECT {_SUMS}, seal FROM accounts WHERE tenant = ? AND key = ?"
+SET_ACCOUNT = f"INSERT OR REPLACE INTO accounts (tenant, key, {_SUMS}, seal) VALUES (?{', ?' * 14})"
+
+
+def cell(db: apsw.Connection, tenant: str, name: str) -> Cell | None:
+    """The cell of that name, checked."""
+    found: Any = db.execute(_FIND_CELL, (tenant, name)).fetchone()
+    if found is None:
+        return None
+    version, value, sealed = found
+    if _seal(tenant, "cell", name, version, value) != sealed:
+        raise corrupt("cell", name)
+    return Cell(version, value)
+
+
+def set_cell(db: apsw.Connection, tenant: str, name: str, value: str) -> None:
+    """Write the cell, whatever it was."""
+    before = cell(db, tenant, name)
+    version = 1 if before is None else before.version + 1
+    sealed = _seal(tenant, "cell", name, version, value)
+    db.execute(_SET_CELL, (tenant, name, version, value, sealed, FORMAT, KEY_ID))
+
+
+def swap(db: apsw.Connection, tenant: str, name: str, version: int, value: str) -> bool:
+    """Write the cell if it is of this version."""
+    before = cell(db, tenant, name)
+    if version != (0 if before is None else before.version):
+        return False
+    set_cell(db, tenant, name, value)
+    return True
+
+
+def account(db: apsw.Connection, tenant: str, key: str) -> Account | None:
+    """The account of that key, checked."""
+    found: Any = db.execute(_FIND_ACCOUNT, (tenant, key)).fetchone()
+    if found is None:
+        return None
+    sums = found[:12]
+    if _seal(tenant, "account", key, *sums) != found[12]:
+        raise corrupt("account", key)
+    return Account(Charge(*sums[:4]), Charge(*sums[4:8]), Limits(*sums[8:]))
+
+
+def cap(db: apsw.Connection, tenant: str, key: str, limits: Limits) -> None:
+    """Set the caps of an account, which is made when there is none."""
+    before = account(db, tenant, key) or Account()
+    db.execute(SET_ACCOUNT, account_row(tenant, key, before._replace(limits=limits)))
+
+
+def account_row(tenant: str, key: str, account: Account) -> Row:
+    """What `SET_ACCOUNT` writes."""
+    sums = (*account.spent, *account.reserved, *account.limits)
+    return (tenant, key, *sums, _seal(tenant, "account", key, *sums))
+
+
+def _seal(*parts: object) -> bytes:
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+
+
+def corrupt(what: str, name: str) -> JournalCorrupt:
+    """What is raised for a cell or an account that is not what was written."""
+    return JournalCorrupt(
+        f"The {what} {name} is not what was written: its row was changed behind holdfast's back, or the disk lost it. "
+        f"Nothing was changed. Copy the store away and restore it from a backup; see `holdfast doctor`."
+    )
