@@ -26,6 +26,7 @@ class Slot:
         "intent_no",
         "is_excused",
         "is_in_flight",
+        "is_undone",
         "is_unknown",
         "logical",
         "marks",
@@ -38,6 +39,8 @@ class Slot:
         "served",
         "step",
         "streamed",
+        "undo",
+        "undoes",
         "verdicts",
     )
 
@@ -87,6 +90,11 @@ class Slot:
         """The question that asks a person, while it is open."""
         self.served = ""
         """Who gave the outcome: the step itself, `verify` or `person`."""
+        self.undo = ""
+        """What undoes it, when it succeeds: the name that its tool declares. Empty: nothing does."""
+        self.is_undone = False
+        self.undoes: Address | None = None
+        """The step that this one undoes."""
 
     def repeated(self, *, is_own: bool) -> None:
         """Its failure was told once more."""

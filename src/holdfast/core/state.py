@@ -128,12 +128,19 @@ class State:
         if slot.begun_at is None:
             slot.begun_at = event.at
         slot.intent, slot.intent_no, slot.marks = event, self.count, event.meta
+        if '"undo' in event.meta:
+            self._marked(slot, event.facts)
         slot.is_in_flight = True
         slot.streamed = ()
         slot.retry_at = None
         slot.verdicts = ()
         slot.reservation = event.charge
         self.reserved = self.reserved.plus(event.charge)
+
+    def _marked(self, slot: Slot, facts: dict[str, Any]) -> None:
+        """Its tool declares what undoes it, or it undoes another step."""
+        slot.undo = facts.get("undo", "")
+        slot.undoes = Address(*facts["undoes"]) if "undoes" in facts else None
 
     def _outcome(self, event: Event) -> None:
         slot = self._slot(event)
@@ -150,6 +157,8 @@ class State:
         self._conclude(slot, event)
         if '"by"' in event.meta:
             slot.served = event.facts.get("by", "")
+        if slot.undoes is not None and event.kind is Kind.STEP_SUCCEEDED:
+            self.slots[slot.undoes].is_undone = True
 
     def _conclude(self, slot: Slot, event: Event) -> None:
         slot.outcome = event

@@ -49,11 +49,12 @@ class Settling(ABC):
         """Find out whether the effect happened. True: it did not, and the same intent begins again."""
         driver = self.driver
         slot = driver.state.slots[self.address]
+        settle_s = self.plan.settle_s if self.plan.settle_s is not None else driver.services.settings.settle_s
         while True:
             decision = doubt.decide(
                 slot.verdicts,
                 has_verify=self.plan.verify is not None,
-                settle_s=driver.services.settings.settle_s,
+                settle_s=settle_s,
                 now=driver.record.now(),
             )
             match decision:

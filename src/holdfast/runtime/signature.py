@@ -75,6 +75,11 @@ class Signature:
         self._left_out = frozenset(hidden) | frozenset(self.injected)
 
     @property
+    def visible(self) -> tuple[str, ...]:
+        """Names of the parameters that are recorded."""
+        return tuple(name for name in self._signature.parameters if name not in self._left_out)
+
+    @property
     def public(self) -> inspect.Signature:
         """The signature for everybody else: without what holdfast fills in."""
         shown = [p for name, p in self._signature.parameters.items() if name not in self.injected]

@@ -52,6 +52,10 @@ class Spec:
     is_async: bool
     returns: Any
     """Return annotation: the type of the result, live and on replay."""
+    settle_s: float | None = None
+    """Time between two answers "not done" of its `verify`; None: the app's."""
+    undo: Any = None
+    """A function or tool that undoes it; checked by `undo.Undo`."""
 
 
 def make_spec(
@@ -65,6 +69,8 @@ def make_spec(
     raises: tuple[type[BaseException], ...] = (),
     definite: Definite = (),
     window: Duration = "24h",
+    settle: Duration | None = None,
+    undo: Any = None,
 ) -> Spec:
     """Check what was declared."""
     kind = _EFFECTS.get(effect)
@@ -87,6 +93,8 @@ def make_spec(
         window_s=seconds(window, "window"),
         is_async=inspect.iscoroutinefunction(fn),
         returns=returns(fn, shown),
+        settle_s=None if settle is None else seconds(settle, "settle"),
+        undo=undo,
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.core.budget import overshoot
@@ -61,6 +61,10 @@ class Attempts:
     """False: the attempt gets an empty key, which saves making it."""
     window_s: float = float("inf")
     verify: Callable[[str], Awaitable[Verdict]] | None = None
+    settle_s: float | None = None
+    """Time between two answers "not done" of `verify`; None: the app's."""
+    marks: dict[str, Any] = field(default_factory=dict)
+    """Facts of every intent: what undoes it, or which step it undoes."""
     misfit: Callable[[bytes | None], str] = lambda body: ""
     """Why a result that somebody else gave, or gave not, cannot be this step's; empty when it can."""
     intent: Callable[[Address], tuple[bytes | None, dict[str, Any]]] | None = None
@@ -206,7 +210,7 @@ class _Attempting(Settling):
     def _intend(self, way: Way) -> None:
         plan, driver = self.plan, self.driver
         body, facts = (plan.args, {}) if plan.intent is None else plan.intent(self.address)
-        facts = facts | plan.call.intended()
+        facts = facts | plan.call.intended() | plan.marks
         if self.place:
             facts |= {"way": [self.place, self.base], "by": way.name}
         written = meta(**facts) if facts else ""

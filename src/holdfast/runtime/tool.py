@@ -26,6 +26,7 @@ from holdfast.runtime.signature import Arguments, Signature
 from holdfast.runtime.spec import Calling, Definite, EffectName, Spec, make_spec
 from holdfast.runtime.steps import Attempts
 from holdfast.runtime.thread import loop_elsewhere, run_blocking
+from holdfast.runtime.undo import Undo
 from holdfast.runtime.way import Attempted, Begun, Verdict, Way
 
 P = ParamSpec("P")
@@ -48,6 +49,7 @@ class Tool(Generic[P, R]):
         self.name = spec.name
         self._hidden = hidden
         self._signature = Signature(spec.fn, hidden=hidden, name=spec.name)
+        self._undo = None if spec.undo is None else Undo(spec, self._signature)
         update_wrapper(self, spec.fn)
         self.__signature__ = self._signature.public
         vars(self).update(self._signature.looks)
@@ -112,7 +114,13 @@ class Tool(Generic[P, R]):
         verify = self.spec.verify
         asked = None if verify is None else lambda key: verify(key, **copied.visible)
         return await take_step(
-            self.spec, where, args, self._calling(copied), asked, needs_key=bool(self._signature.injected)
+            self.spec,
+            where,
+            args,
+            self._calling(copied),
+            asked,
+            needs_key=bool(self._signature.injected),
+            marks={} if self._undo is None else {"undo": self._undo.name},
         )
 
 
@@ -130,6 +138,8 @@ def tool(
     definite: Definite = (),
     hidden: tuple[str, ...] = (),
     window: Duration = "24h",
+    settle: Duration | None = None,
+    undo: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     """Declare a tool.
@@ -139,7 +149,9 @@ def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     (key, **arguments) whether an effect in doubt has happened; returns `Done`, `NotDone` or `Unknown`. raises:
     classes that the caller gets back as they are. definite: classes that mean "it did not happen", or
     `ONE_REQUEST`. hidden: parameters that are neither recorded nor shown to a model. window: how long the receiver
-    of an idempotent effect remembers its key.
+    of an idempotent effect remembers its key. settle: how long after a first "not done" `verify` has to say it again;
+    longer than a request can be under way. undo: a function or tool that undoes it, called with (result, **arguments)
+    when its run is unwound.
     """
     if fn is not None:
         return Tool(make_spec(fn))
@@ -164,13 +176,14 @@ async def take_step(
     asked: Callable[[str], Any] | None,
     *,
     needs_key: bool = True,
+    marks: dict[str, Any] | None = None,
 ) -> Any:
     """Ask the run for the step: its result, typed by the return annotation, or the recorded failure raised."""
     driver, heard = where.driver, listener()
     call = Call(where.scope, spec.name, digest(args), StepKind.TOOL, spec.effect, args)
     outcome = driver.replayed(call)
     if outcome is None:
-        outcome = await driver.step(_plan(spec, where, call, calling, asked, needs_key))
+        outcome = await driver.step(_plan(spec, where, call, calling, asked, needs_key, marks or {}))
     told = notices(driver.state, outcome.address) if outcome.address is not None else ()
     if outcome.kind is Kind.STEP_SUCCEEDED:
         try:
@@ -191,6 +204,7 @@ def _plan(
     calling: Calling,
     asked: Callable[[str], Any] | None,
     needs_key: bool,
+    marks: dict[str, Any],
 ) -> Attempts:
     """How the step is performed when the record does not answer it."""
     inside = current.Place(where.driver, where.scope, spec.effect, spec.name)
@@ -224,5 +238,7 @@ def _plan(
         needs_key=needs_key,
         window_s=spec.window_s,
         verify=verify if asked is not None else None,
+        settle_s=spec.settle_s,
+        marks=marks,
         misfit=misfit,
     )
