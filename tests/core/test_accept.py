@@ -18,6 +18,8 @@ from holdfast.core.accept import (
     accept,
     answer,
     cancel,
+    cap,
+    pause,
     resume,
     start,
 )
@@ -152,6 +154,41 @@ def test_every_status_is_in_the_table_of_resume() -> None:
     assert len(Status) == 7 and len(ENDS) == 4
 
 
+@pytest.mark.parametrize("status", list(Status))
+def test_what_has_ended_cannot_be_paused(status: Status) -> None:
+    """Lost: an operator believes that a run is held which has long done its work."""
+    posted = offer(head(status), pause(by="op"))
+    assert posted.is_stored is not status.is_end
+    assert posted.is_stored or str(status) in posted.refused
+
+
+def test_a_run_that_is_about_to_pause_can_be_resumed() -> None:
+    """Lost: a pause that is taken back at once, and holds the run all the same."""
+    assert offer(head(why="pausing"), resume(by="op")).is_stored
+    assert offer(head(), resume(by="op", is_unpause=True)).is_stored
+    assert not offer(head(Status.SUCCEEDED, why="pausing"), resume(by="op", is_unpause=True)).is_stored
+
+
+@pytest.mark.parametrize(
+    ("caps", "is_stored"),
+    [
+        ({"tokens": 0}, True),
+        ({"usd_nano": None}, True),
+        ({"tokens": -1}, False),
+        ({"tokens": 1.5}, False),
+        ({"tokens": True}, False),
+        ({"tokens": float("nan")}, False),
+        ({"hours": 1}, False),
+        ({}, False),
+    ],
+)
+def test_a_cap_is_a_whole_number_that_is_not_negative(caps: Any, is_stored: bool) -> None:
+    """Lost: a cap that no comparison ever meets."""
+    posted = offer(head(), cap(caps, by="op"))
+    assert posted.is_stored is is_stored and bool(posted.refused) is not is_stored
+    assert not offer(head(Status.SUCCEEDED), cap({"tokens": 1}, by="op")).is_stored
+
+
 @pytest.mark.parametrize("message", [answer("q1", choice="yes", by="a", body=None), cancel(by="a"), resume(by="a")])
 def test_a_message_to_no_run_is_refused(message: Message) -> None:
     """Lost: mail for a run that does not exist is kept for ever."""
@@ -166,6 +203,8 @@ def test_every_kind_has_a_maker_and_its_facts_are_read_back() -> None:
         answer("q1", choice="yes", by="ann", body=b"v"),
         cancel(by="op", why="late"),
         resume(by="op", raised=[1, 2, 3, 4]),
+        pause(by="op", why="late"),
+        cap({"tokens": 5, "usd_nano": None}, by="op"),
     ]
     assert [message.kind for message in made] == list(MessageKind)
     assert made[1].facts == {"question": "q1", "choice": "yes", "by": "ann"} and made[1].body == b"v"

@@ -19,7 +19,8 @@ from holdfast.cli.output import leave_pipe, report
 VERBS = {
     "demo": Verb("holdfast.cli.demo:demo", "See an agent survive a crash."),
     "run": Verb("holdfast.cli.run:run", "Start a run, or go on with it."),
-    "resume": Verb("holdfast.cli.resume:resume", "Reopen a failed, stopped or blocked run; raise its budget."),
+    "pause": Verb("holdfast.cli.pause:pause", "Let a run begin nothing more until it is resumed."),
+    "resume": Verb("holdfast.cli.resume:resume", "Let a failed, stopped, blocked or paused run go on."),
     "ls": Verb("holdfast.cli.ls:ls", "List runs; those that need you first."),
     "show": Verb("holdfast.cli.show:show", "Where a run is, why, and what it did."),
     "answer": Verb("holdfast.cli.answer:answer", "Answer a question of a run."),

@@ -200,7 +200,8 @@ def _ended(order: Order, driven: Driven, error: RunError) -> int:
     if until is not None:
         lines.append(f"It is due at {moment(until)}.")
     if isinstance(error, RunWaiting):
-        is_blocked = isinstance(error, RunBlocked) and not picture["questions"]
+        is_shut = isinstance(error, RunBlocked) or picture["run"]["why"] == Why.PAUSED
+        is_blocked = is_shut and not picture["questions"]
         lines.append(f"Go on with: {order.reopen if is_blocked else order.again}")
     elif code in (Exit.FAILED, Exit.BUDGET):
         lines.append(f"Go on with: {order.reopen}{' --raise PART=+MORE' if code is Exit.BUDGET else ''}")
@@ -210,7 +211,7 @@ def _ended(order: Order, driven: Driven, error: RunError) -> int:
 
 def _code(error: RunError, run: dict[str, Any]) -> Exit:
     code = code_of(error)
-    if code is Exit.LATER and run["why"] == Why.QUESTION:
+    if code is Exit.LATER and run["why"] in (Why.QUESTION, Why.PAUSED):
         return Exit.PERSON
     if isinstance(error, RunStopped) and not isinstance(error, BudgetExceeded) and run["by"]:
         return Exit.CANCELLED  # somebody aborted it when they were asked

@@ -9,7 +9,7 @@ import click
 from holdfast.cli import option
 from holdfast.cli.output import SCHEMA, document, paint, text
 from holdfast.cli.store import driver_of, opened
-from holdfast.core.heads import BLOCKED, Status
+from holdfast.core.heads import BLOCKED, Status, Why
 
 if TYPE_CHECKING:
     from holdfast.core.heads import Head
@@ -47,7 +47,7 @@ def _needing_first(journal: Journal, status: str | None, limit: int) -> list[Hea
 
 def _needs_you(head: Head) -> bool:
     """Whether only a person brings this run on."""
-    return bool(head.questions) or (head.status is Status.SUSPENDED and head.why in BLOCKED)
+    return bool(head.questions) or (head.status is Status.SUSPENDED and head.why in BLOCKED | {Why.PAUSED})
 
 
 def _row(head: Head, journal: Journal) -> dict[str, Any]:

@@ -11,6 +11,7 @@ run = click.argument("run", metavar="KEY|RUN")
 store = click.option("--store", metavar="URL", help="Such as sqlite:///holdfast.db; see HOLDFAST_STORE.")
 json = click.option("--json", "is_json", is_flag=True, help="One JSON document on stdout.")
 by = click.option("--by", metavar="NAME", help="Who does this; your user name when left out.")
+why = click.option("--why", default="", metavar="TEXT", help="Kept in the record.")
 wait = click.option(
     "--wait", default="60s", show_default=True, metavar="TIME", help="Stay so long for what is due; or 'forever'."
 )

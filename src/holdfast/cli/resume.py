@@ -12,7 +12,7 @@ import click
 from holdfast.cli import option
 from holdfast.cli.output import SCHEMA, document, say
 from holdfast.cli.store import address, find, opened, post, who_goes_on
-from holdfast.core.heads import MISMATCHED
+from holdfast.core.heads import MISMATCHED, PAUSING, Why
 from holdfast.errors import RunMismatch, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="[FILE.py:AGENT]", required=False)
 @click.option("--raise", "raises", multiple=True, metavar="PART=+MORE", help="usd=+1, tokens=+5000; may be repeated.")
 @option.by
+@option.why
 @option.store
 @option.wait
 @click.option("--config", metavar="FILE", help="holdfast.toml to use; the one in this directory when left out.")
@@ -36,22 +37,29 @@ def resume(
     target: str | None,
     raises: tuple[str, ...],
     by: str | None,
+    why: str,
     store: str | None,
     wait: str,
     config: str | None,
     is_json: bool,
 ) -> int:
-    """Reopen a failed, stopped or blocked run: exactly what failed is tried again.
+    """Reopen a failed or stopped run, or let a blocked or paused one go on: exactly what failed is tried again.
 
     With FILE.py:AGENT it is driven here, as by `holdfast run`; without, the next worker or `holdfast run` does it.
     """
+    from holdfast.core import accept
+
     raised, stay, url = _sum(raises), option.wait_of(wait), address(store, config)
     agent = _loaded(target)
     with opened(url) as journal:
         head = find(journal, run)
         given = None if agent is None else _recorded(journal, head, agent)
-        if agent is None or raised is not None or _is_shut(head):
-            _post(journal, head, raised, option.name_of(by), has_agent=agent is not None)
+        is_unpause = accept.is_to_pause(mail.message for mail in journal.mail(head.run_id))
+        if agent is None or raised is not None or is_unpause or _is_shut(head):
+            _check_question(head, raised, is_driven=agent is not None, is_unpause=is_unpause)
+            whole = None if raised is None else list(raised)
+            message = accept.resume(by=option.name_of(by), raised=whole, why=why, is_unpause=is_unpause)
+            post(journal, head.run_id, message)
         told = who_goes_on(journal, head.run_id)
     if agent is None or target is None:
         say(f"{head.run_id} ({head.key}) is to go on. {told}")
@@ -100,19 +108,17 @@ def _sum(raises: tuple[str, ...]) -> Charge | None:
 
 
 def _is_shut(head: Head) -> bool:
-    """Whether the run goes on only after a message: it has ended, or is blocked by its code."""
-    return head.status.is_end or head.why in MISMATCHED
+    """Whether the run goes on only after a message: it has ended, is blocked by its code, or paused."""
+    return head.status.is_end or head.why in MISMATCHED or head.why in (Why.PAUSED, PAUSING)
 
 
-def _post(journal: Journal, head: Head, raised: Charge | None, by: str, *, has_agent: bool) -> None:
-    from holdfast.core import accept
-
-    if head.questions and raised is None and not has_agent:
+def _check_question(head: Head, raised: Charge | None, *, is_driven: bool, is_unpause: bool) -> None:
+    is_paused = is_unpause or head.why in (Why.PAUSED, PAUSING)
+    if head.questions and raised is None and not is_driven and not is_paused:
         raise UsageError(
             f"Run {head.run_id} ({head.key}) waits for an answer, not for a resume. Nothing was changed. "
             f"See `holdfast answer {head.run_id}`."
         )
-    post(journal, head.run_id, accept.resume(by=by, raised=None if raised is None else list(raised)))
 
 
 def _recorded(journal: Journal, head: Head, agent: Agent[Any, Any]) -> Any:

@@ -9,12 +9,13 @@ keeps at most one message of a run with a given subject.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from holdfast.core.events import Charge, meta
-from holdfast.core.heads import Head, OpenQuestion, Status
+from holdfast.core.heads import PAUSING, Head, OpenQuestion, Status
 
 
 class MessageKind(StrEnum):
@@ -24,6 +25,8 @@ class MessageKind(StrEnum):
     ANSWER = "answer"
     CANCEL = "cancel"
     RESUME = "resume"
+    PAUSE = "pause"
+    CAP = "cap"
 
 
 DOUBT_OPTIONS = ("it_happened", "it_did_not", "tell_the_agent", "abort")
@@ -53,14 +56,27 @@ def answer(question: str, *, choice: str | None, by: str, body: bytes | None) ->
     return Message(MessageKind.ANSWER, meta(question=question, choice=choice, by=by), body)
 
 
-def cancel(*, by: str, why: str = "") -> Message:
-    """End the run; an effect in flight finishes first."""
-    return Message(MessageKind.CANCEL, meta(by=by, why=why))
+def cancel(*, by: str, why: str = "", is_now: bool = False) -> Message:
+    """End the run; an effect in flight finishes first, or, with `is_now`, is left in doubt."""
+    return Message(MessageKind.CANCEL, meta(by=by, why=why, now=is_now or None))
 
 
-def resume(*, by: str, raised: list[int] | None = None) -> Message:
-    """Reopen an ended run, unblock a blocked one, or raise the caps of any (`raised` as in `Charge`)."""
-    return Message(MessageKind.RESUME, meta(by=by, raised=raised))
+def resume(*, by: str, raised: list[int] | None = None, why: str = "", is_unpause: bool = False) -> Message:
+    """Reopen an ended run, let a blocked or paused one go on, or raise the caps of any (`raised` as in `Charge`).
+
+    is_unpause: it is to go on after a pause that it may not have read yet.
+    """
+    return Message(MessageKind.RESUME, meta(by=by, raised=raised, why=why or None, unpause=is_unpause or None))
+
+
+def pause(*, by: str, why: str = "") -> Message:
+    """Begin nothing more until somebody resumes the run; what is under way finishes."""
+    return Message(MessageKind.PAUSE, meta(by=by, why=why))
+
+
+def cap(caps: Mapping[str, int | None], *, by: str, why: str = "") -> Message:
+    """Set these caps of the run, by the names of `Charge`, to these amounts; None takes a cap away."""
+    return Message(MessageKind.CAP, meta(caps=dict(caps), by=by, why=why))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,10 @@ def accept(head: Head | None, run_id: str, message: Message, now: float) -> Post
             return Posted(True)
         case MessageKind.RESUME:
             return _accept_resume(head, facts)
+        case MessageKind.PAUSE:
+            return _accept_pause(head)
+        case MessageKind.CAP:
+            return _accept_cap(head, facts)
 
 
 def _accept_start(head: Head | None, run_id: str, facts: dict[str, Any], now: float) -> Posted:
@@ -139,6 +159,33 @@ def _accept_resume(head: Head, facts: dict[str, Any]) -> Posted:
         return Posted(False, f"A raise of {raised!r} is not understood: caps only go up. Nothing was changed.")
     if head.status in (Status.SUCCEEDED, Status.CANCELLED):
         return Posted(False, f"Run {head.run_id} has {head.status}; there is nothing to resume.")
-    if head.status in (Status.READY, Status.RUNNING) and facts.get("raised") is None:
+    is_pausing = head.why == PAUSING or facts.get("unpause", False)
+    if head.status in (Status.READY, Status.RUNNING) and facts.get("raised") is None and not is_pausing:
         return Posted(False, f"Run {head.run_id} is {head.status} already; there is nothing to resume.")
     return Posted(True)
+
+
+def _accept_pause(head: Head) -> Posted:
+    if head.status.is_end:
+        return Posted(False, f"Run {head.run_id} has already ended: {head.status}. Nothing to pause.")
+    return Posted(True)
+
+
+def _accept_cap(head: Head, facts: dict[str, Any]) -> Posted:
+    if head.status in (Status.SUCCEEDED, Status.CANCELLED):
+        return Posted(False, f"Run {head.run_id} has {head.status}; it uses nothing any more.")
+    caps = facts["caps"]
+    unknown = [name for name, amount in caps.items() if name not in Charge._fields or not _is_amount(amount)]
+    if unknown or not caps:
+        return Posted(False, f"Caps of {caps!r} are not understood: whole numbers, not negative. Nothing was changed.")
+    return Posted(True)
+
+
+def _is_amount(amount: Any) -> bool:
+    return amount is None or (type(amount) is int and amount >= 0)
+
+
+def is_to_pause(messages: Iterable[Message]) -> bool:
+    """Whether these unread messages pause the run, and do not resume it after that."""
+    kinds = [message.kind for message in messages if message.kind in (MessageKind.PAUSE, MessageKind.RESUME)]
+    return kinds[-1:] == [MessageKind.PAUSE]

@@ -9,7 +9,8 @@ kind              meta                                                  body
 ================  ====================================================  =====================================
 RunStarted        run, agent, key, input_digest, limits, seed, code,    the input
                   created_at
-RunResumed        why (takeover, resume, unblocked), by, reopened
+RunResumed        why (takeover, resume, unblocked, unpaused), by,
+                  because, reopened
 StepIntended      until (of a sleep); tail, history (of a model call);  the arguments
                   undo (what undoes it), undoes (which step)
 StepSucceeded     by (verify, or a person), lost; verdict, text (of a   the result
@@ -21,7 +22,7 @@ StepRepeated      own
 AttemptFailed     a failure, because, retry_at, model facts             the response, if there was one
 QuestionAsked     id, about, text, options, to, expires_at, default     what it shows
 QuestionClosed    id, outcome (answered, expired), choice, by           the answer
-BudgetChanged     limits, by
+BudgetChanged     limits, by, because
 BudgetWarned      name, limit, spent, overshoot
 Decided           what, choice, because, and what the choice needs        the choice, of `run.decide`
 SignalReceived    name, by                                              the value

@@ -52,11 +52,17 @@ class Why(StrEnum):
     """The worker was told to stop; due at once elsewhere."""
     RETRY = "retry"
     """A retry's wait is longer than the process stays."""
+    PAUSED = "paused"
+    """An operator paused it, and has not resumed it."""
+    COMMAND = "command"
+    """The operator's desk, which waits for the next command."""
 
 
 MISMATCHED = frozenset({Why.DRIFT, Why.HOLD, Why.HISTORY_GREW})
 """The code and the record do not match: nothing is begun until somebody resumes the run."""
 BLOCKED = MISMATCHED | {Why.IN_DOUBT}
+PAUSING = "pausing"
+"""Of a running run: it is to be paused, and what is under way finishes first."""
 
 
 @dataclass(frozen=True, slots=True)

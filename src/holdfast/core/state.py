@@ -16,8 +16,11 @@ from typing import Any
 
 from holdfast.core.budget import DEFAULT_LIMITS, Limits
 from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind
-from holdfast.core.heads import Head, OpenQuestion, Status
+from holdfast.core.heads import PAUSING, Head, OpenQuestion, Status
 from holdfast.core.slot import Slot
+
+PAUSE = "pause"
+"""What is decided by `Decided` when an operator pauses a run."""
 
 
 class State:
@@ -54,6 +57,8 @@ class State:
         self.moved: dict[Address, Address] = {}
         """Calls that had no record of their own, and the recorded steps that they were found to be."""
         self.suspension: Event | None = None
+        self.paused: Event | None = None
+        """Who paused it and why, until it is resumed."""
         self.end: Event | None = None
         self.resumes: list[Event] = []
 
@@ -97,7 +102,7 @@ class State:
             case Kind.RUN_ENDED:
                 self._ended(event)
             case Kind.DECIDED:
-                self.decisions.append(event)
+                self._decided(event)
             case Kind.SIGNAL_RECEIVED:
                 self.signals.append(event)
             case Kind.BUDGET_WARNED:
@@ -229,8 +234,17 @@ class State:
             self.limits = Limits(*facts["limits"])
         self._go_on(event)
 
+    def _decided(self, event: Event) -> None:
+        self.decisions.append(event)
+        if event.address is None and event.facts["what"] == PAUSE:
+            self.paused = event
+            if self.status is Status.RUNNING:
+                self.why = PAUSING
+
     def _resumed(self, event: Event) -> None:
         self.spent = self.spent.plus(event.charge)
+        if event.facts.get("why") != "takeover":
+            self.paused = None
         self.end = None
         self.resumes.append(event)
         reopened = [self.slots[Address(*parts)] for parts in event.facts.get("reopened", ())]
@@ -296,6 +310,7 @@ class State:
             if slot.step is StepKind.QUESTION:
                 slot.intent = None
         self.questions.clear()
+        self.paused = None
         self.end = event
 
     @property

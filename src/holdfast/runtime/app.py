@@ -273,15 +273,21 @@ class App:
         await self._post(run, accept.answer(question, choice=choice, by=by, body=body))
         await self._deliver(run)
 
-    async def cancel(self, run: str, *, by: str = "", why: str = "") -> None:
-        """Cancel a run; an effect in flight finishes first."""
-        await self._post(run, accept.cancel(by=by, why=why))
+    async def cancel(self, run: str, *, by: str = "", why: str = "", now: bool = False) -> None:
+        """Cancel a run; an effect in flight finishes first, or, with `now`, is left in doubt and named at the end."""
+        await self._post(run, accept.cancel(by=by, why=why, is_now=now))
+        await self._deliver(run)
+
+    async def pause(self, run: str, *, by: str = "", why: str = "") -> None:
+        """Let a run begin nothing more until `resume`; what is under way finishes, and the run is suspended."""
+        await self._post(run, accept.pause(by=by, why=why))
         await self._deliver(run)
 
     async def resume(self, run: str, *, by: str = "", budget: Budget | None = None) -> None:
-        """Reopen a failed, stopped or blocked run; `budget` is added to its caps."""
+        """Reopen a failed or stopped run, or let a blocked or paused one go on; `budget` is added to its caps."""
         raised = None if budget is None else [part or 0 for part in budget.limits()]
-        await self._post(run, accept.resume(by=by, raised=raised))
+        is_unpause = accept.is_to_pause(mail.message for mail in self._open().journal.mail(run))
+        await self._post(run, accept.resume(by=by, raised=raised, is_unpause=is_unpause))
         await self._deliver(run)
 
     async def _post(self, run: str, message: accept.Message) -> None:

@@ -45,6 +45,9 @@ class Driver(Calls):
         """What the agent raised, or why the run was lost."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stop: tuple[Status, str, dict[str, Any]] | None = None
+        self._is_hurried = False
+        """It ends at once, and what is under way is left in doubt."""
+        self._is_pausing = False
         self._root: asyncio.Task[Any] | None = None
         self._stuck: asyncio.Future[None] = self.loop.create_future()
         """Done when the agent's code did not unwind in time."""
@@ -73,6 +76,9 @@ class Driver(Calls):
             is_blocked = self.state.status is Status.SUSPENDED and self.state.why in MISMATCHED
             if self._stop is not None:
                 await self._end_stopped()
+            elif self.state.paused is not None and self.record.refusal is None:
+                await self._note_paused()
+                self._release(self.state.wake_at)
             elif self.record.refusal is not None or self.state.status.is_end or is_blocked:
                 self._release(None)
             else:
@@ -150,10 +156,22 @@ class Driver(Calls):
             self._in_background(self._close_when_idle())
         self.silence.touch()
 
+    def hurry(self) -> None:
+        """The cancel that was read does not wait for what is under way."""
+        self._is_hurried = True
+        self.silence.touch()
+
+    def pause(self) -> None:
+        """Begin nothing more; when what is under way is recorded, the run is suspended until somebody resumes it."""
+        if not self._is_pausing and self._root is not None:
+            self._is_pausing = True
+            self._in_background(self._pause_when_idle())
+        self.silence.touch()
+
     @property
     def is_stopping(self) -> bool:
-        """Whether the run is about to be stopped or cancelled."""
-        return self._stop is not None
+        """Whether the run is about to be stopped, cancelled or paused: it begins nothing more."""
+        return self._stop is not None or self._is_pausing
 
     @property
     def is_cancelled(self) -> bool:
@@ -161,12 +179,27 @@ class Driver(Calls):
         return self._stop is not None and self._stop[0] is Status.CANCELLED
 
     def _is_idle(self) -> bool:
-        """Effects are over, and before a stop also reads and model calls."""
+        """Effects are over, and before a stop also reads and model calls. After a cancel in a hurry nothing need be."""
+        if self._is_hurried:
+            return True
         return not (self.silence.moving_writes if self.is_cancelled else self.silence.moving)
 
     async def _close_when_idle(self) -> None:
         await self.silence.until(self._is_idle)
         await self.close()
+
+    async def _pause_when_idle(self) -> None:
+        await self.silence.until(lambda: self._stop is not None or self.is_closing or not self.silence.moving)
+        if self._stop is None and not self.is_closing:
+            await self._note_paused()
+            await self.close()
+
+    async def _note_paused(self) -> None:
+        """Suspend; until now only, when somebody resumed it while it came to rest."""
+        until = self.record.now() if self.state.paused is None else None
+        if (self.state.why, self.state.wake_at) != (Why.PAUSED, until):
+            self.record.note(Kind.RUN_SUSPENDED, meta(why=Why.PAUSED, until=until))
+        await self.record.write()
 
     # --- the end ---------------------------------------------------------------------------------------------
 
@@ -234,7 +267,7 @@ class Driver(Calls):
     # --- rest and close --------------------------------------------------------------------------------------
 
     def _on_silence(self, silence_s: float) -> None:
-        if self.is_closing or self._stop is not None:
+        if self.is_closing or self.is_stopping:
             return
         if self._found_by_tail() or self._found_in_order():
             self.silence.listen(self.services.settings.quiet_s)
@@ -272,6 +305,8 @@ class Driver(Calls):
         return bool(given_up)
 
     async def _rest(self, silence_s: float) -> None:
+        if self._is_pausing:
+            return
         settings = self.services.settings
         await self._suspend()
         if silence_s < settings.park_s:

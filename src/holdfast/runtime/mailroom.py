@@ -13,6 +13,7 @@ from holdfast.core.address import run_id
 from holdfast.core.budget import Limits
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Charge, Event, Kind, meta
 from holdfast.core.heads import MISMATCHED, Status
+from holdfast.core.state import PAUSE
 from holdfast.protocols import Mail
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ async def open_mail(driver: Driver) -> None:
     for mail in arrived:
         if not driver.is_cancelled:  # what comes after a cancel is read with the end, and does not count
             _read(driver, mail)
+        elif mail.message.kind is MessageKind.CANCEL and mail.message.facts.get("now"):
+            driver.hurry()
         record.mail_seen = mail.number
         if not driver.is_cancelled:  # a cancel is marked as read by the end that it causes, never before
             record.mail_read = mail.number
@@ -65,8 +68,14 @@ def _read(driver: Driver, mail: Mail) -> None:
         case MessageKind.CANCEL:
             why = f"cancelled by {facts.get('by', 'somebody')}" + (f": {facts['why']}" if facts.get("why") else "")
             driver.stop(Status.CANCELLED, why, {"by": facts.get("by")})
+            if facts.get("now"):
+                driver.hurry()
         case MessageKind.RESUME:
             _resumed(driver, facts)
+        case MessageKind.PAUSE:
+            _paused(driver, facts)
+        case MessageKind.CAP:
+            _capped(driver, facts)
 
 
 def _started(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
@@ -112,8 +121,21 @@ def _resumed(driver: Driver, facts: dict[str, Any]) -> None:
         limits: Limits = state.limits.raised(Charge(*facts["raised"]))
         driver.record.add(Event(Kind.BUDGET_CHANGED, now, meta=meta(limits=list(limits), by=facts.get("by"))))
     is_blocked = state.status is Status.SUSPENDED and state.why in MISMATCHED
-    if state.status.is_end or is_blocked:
+    if state.status.is_end or is_blocked or state.paused is not None:
         reopened = state.end.facts.get("cause", []) if state.end is not None else []
-        why = "resume" if state.status.is_end else "unblocked"
-        resumed = meta(why=why, by=facts.get("by"), reopened=reopened)
+        why = "resume" if state.status.is_end else "unblocked" if is_blocked else "unpaused"
+        resumed = meta(why=why, by=facts.get("by"), reopened=reopened, because=facts.get("why"))
         driver.record.add(Event(Kind.RUN_RESUMED, now, charge=NOTHING, meta=resumed))
+
+
+def _paused(driver: Driver, facts: dict[str, Any]) -> None:
+    if not driver.state.status.is_end:
+        told = meta(what=PAUSE, choice="paused", because=facts.get("why") or "not said", by=facts.get("by"))
+        driver.record.note(Kind.DECIDED, told)
+        driver.pause()
+
+
+def _capped(driver: Driver, facts: dict[str, Any]) -> None:
+    limits = driver.state.limits._replace(**facts["caps"])
+    changed = meta(limits=list(limits), by=facts.get("by"), because=facts.get("why") or None)
+    driver.record.note(Kind.BUDGET_CHANGED, changed)

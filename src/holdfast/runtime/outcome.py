@@ -59,6 +59,7 @@ def waiting(head: Head) -> RunWaiting:
     how = {
         "question": f"Answer with `holdfast answer {head.run_id}`: {asked}",
         "in_doubt": f"Say what happened with `holdfast answer {head.run_id}`: {asked}",
+        "paused": f"An operator paused it. Go on with `holdfast resume {head.run_id}`.",
         "drift": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
         "hold": "A model call's prompt is not the recorded one, and which recorded call it is cannot be told for "
         "certain. Run the old code and `holdfast resume`; `holdfast show` has both sides, and the other ways out.",

@@ -89,7 +89,7 @@ def _of(event: Event, begun: dict[Address, Event]) -> Iterator[_Line]:
         case Kind.QUESTION_CLOSED:
             yield _closed(facts)
         case Kind.BUDGET_CHANGED:
-            yield "budget", f"caps: {caps(facts['limits'])}", facts.get("why") or _by(facts)
+            yield "budget", f"caps: {caps(facts['limits'])}", facts.get("because") or _by(facts)
         case Kind.BUDGET_WARNED:
             yield "budget warning", _text(facts.get("name")).removesuffix("_nano"), _warned(facts)
         case Kind.DRIFT_FOUND:
@@ -207,7 +207,7 @@ def _resumed(facts: dict[str, Any]) -> _Line:
         return "takeover", "go on from the record", "the last process ended without giving the run back"
     reopened = [str(Address(*parts)) for parts in facts.get("reopened", ())]
     choice = f"try again: {', '.join(reopened)}" if reopened else "go on"
-    return "resume", choice, facts.get("text") or _by(facts)
+    return "resume", choice, facts.get("because") or _by(facts)
 
 
 def _suspended(event: Event, facts: dict[str, Any]) -> _Line:

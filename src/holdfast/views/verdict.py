@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from holdfast.core.heads import BLOCKED, Status, Why
+from holdfast.core.heads import BLOCKED, PAUSING, Status, Why
+from holdfast.core.state import PAUSE
 from holdfast.errors import HistoryGrew
 from holdfast.views.text import ago, counted
 
@@ -17,7 +18,7 @@ HELD = (
     "Take what changes out of the prompt (for a time use run.now), then `holdfast resume`; or declare "
     "on_drift='fresh', which asks again what was answered."
 )
-STALLED = frozenset({Status.FAILED, Status.STOPPED, Status.CANCELLED}) | BLOCKED
+STALLED = frozenset({Status.FAILED, Status.STOPPED, Status.CANCELLED}) | BLOCKED | {Why.PAUSED, Why.COMMAND}
 """Statuses, and reasons to wait, after which people ask why."""
 _HANGING = ("running", "retrying", "in_doubt", "waiting")
 
@@ -72,6 +73,8 @@ def what_failed(picture: dict[str, Any]) -> list[str]:
 def _running(picture: dict[str, Any], *, is_driven: bool) -> str:
     hanging = [number for number, step in enumerate(picture["steps"], 1) if step["status"] in _HANGING]
     where = ", ".join(named(picture, number) for number in hanging[:3]) or _after_last(picture)
+    if is_driven and picture["run"]["why"] == PAUSING:
+        return f"Pausing: {where} finishes first; nothing more begins."
     if is_driven:
         return f"Running: {where}."
     return f"Interrupted: {where}. The process that drove it is gone; nothing recorded is lost."
@@ -99,10 +102,20 @@ def _suspended(picture: dict[str, Any], now: float) -> str:
             return f"Sleeping{due}."
         case Why.RETRY:
             return f"Waiting to try again{due}."
+        case Why.PAUSED:
+            by, because = _who_paused(picture)
+            return f"Paused {since} by {by}: {because}. `holdfast resume` lets it go on."
+        case Why.COMMAND:
+            return "The operator's desk: who switched what, and why."
         case Why.SHUTDOWN:
             return f"Interrupted by a shutdown {since}; goes on with the next worker or `holdfast run`."
         case other:
             return f"Suspended {since}: {other}."
+
+
+def _who_paused(picture: dict[str, Any]) -> tuple[str, str]:
+    pauses = [line for line in picture["decisions"] if line["what"] == PAUSE and line["step"] is None]
+    return (pauses[-1]["by"] or "somebody", pauses[-1]["because"]) if pauses else ("somebody", "not said")
 
 
 def _where_failed(picture: dict[str, Any]) -> str:
