@@ -112,7 +112,14 @@ def test_usage_and_limits_are_named_amounts() -> None:
     limits = Event(Kind.BUDGET_CHANGED, 2.5, meta=meta(limits=[3, None, None, 1_500_000_000]))
     spent = step(Kind.STEP_SUCCEEDED, LOOK, Effect.READ, charge=Charge(1, 0, 10, 250_000_000))
     run = show(HEAD, [started(), limits, spent, INTENDED])["run"]
-    assert run["limits"] == {"tool_calls": 3, "model_calls": None, "tokens": None, "usd": 1.5}
+    assert run["limits"] == {
+        "tool_calls": 3,
+        "model_calls": None,
+        "tokens": None,
+        "usd": 1.5,
+        "active_s": None,
+        "wall_s": None,
+    }
     reserved = {"tool_calls": 1, "model_calls": 0, "tokens": 0, "usd": 0.0}
     assert run["usage"] == {"tool_calls": 1, "model_calls": 0, "tokens": 10, "usd": 0.25, "reserved": reserved}
 

@@ -223,12 +223,13 @@ def budget_of(parts: tuple[str, ...]) -> Budget | None:
     caps: dict[str, Any] = {}
     for part in parts:
         name, _, amount = part.partition("=")
-        if name not in ("tool_calls", "model_calls", "tokens", "usd") or name in caps:
+        if name not in ("tool_calls", "model_calls", "tokens", "usd", "active", "wall") or name in caps:
             raise UsageError(
-                f"--budget {part!r} is not understood. Write tool_calls, model_calls, tokens or usd, once."
+                f"--budget {part!r} is not understood. "
+                "Write tool_calls, model_calls, tokens, usd, active or wall, once."
             )
         try:
-            caps[name] = float(amount) if name == "usd" else int(amount)
+            caps[name] = amount if name in ("active", "wall") else float(amount) if name == "usd" else int(amount)
         except ValueError:
             raise UsageError(f"--budget {part!r}: {amount!r} is no {'amount' if name == 'usd' else 'count'}.") from None
     return Budget(**caps) if caps else None

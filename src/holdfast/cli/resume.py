@@ -16,7 +16,6 @@ from holdfast.core.heads import MISMATCHED, PAUSING, Why
 from holdfast.errors import RunMismatch, UsageError
 
 if TYPE_CHECKING:
-    from holdfast.core.events import Charge
     from holdfast.core.heads import Head
     from holdfast.protocols import Journal
     from holdfast.runtime.agent import Agent
@@ -25,7 +24,9 @@ if TYPE_CHECKING:
 @click.command()
 @option.run
 @click.argument("target", metavar="[FILE.py:AGENT]", required=False)
-@click.option("--raise", "raises", multiple=True, metavar="PART=+MORE", help="usd=+1, tokens=+5000; may be repeated.")
+@click.option(
+    "--raise", "raises", multiple=True, metavar="PART=+MORE", help="usd=+1, tokens=+5000, active=+10m; may be repeated."
+)
 @option.by
 @option.why
 @option.store
@@ -57,8 +58,7 @@ def resume(
         is_unpause = accept.is_to_pause(mail.message for mail in journal.mail(head.run_id))
         if agent is None or raised is not None or is_unpause or _is_shut(head):
             _check_question(head, raised, is_driven=agent is not None, is_unpause=is_unpause)
-            whole = None if raised is None else list(raised)
-            message = accept.resume(by=option.name_of(by), raised=whole, why=why, is_unpause=is_unpause)
+            message = accept.resume(by=option.name_of(by), raised=raised, why=why, is_unpause=is_unpause)
             post(journal, head.run_id, message)
         told = who_goes_on(journal, head.run_id)
     if agent is None or target is None:
@@ -96,15 +96,12 @@ def _loaded(target: str | None) -> Agent[Any, Any] | None:
         return source.load(target)
 
 
-def _sum(raises: tuple[str, ...]) -> Charge | None:
-    """All `--raise` together."""
-    from holdfast.core.events import NOTHING
+def _sum(raises: tuple[str, ...]) -> list[int] | None:
+    """All `--raise` together, in the parts of `Limits`."""
     from holdfast.runtime.outcome import parse_raise  # loads asyncio
 
-    total = NOTHING
-    for text in raises:
-        total = total.plus(parse_raise(text))
-    return total if raises else None
+    asked = [parse_raise(text) for text in raises]
+    return [sum(part or 0 for part in parts) for parts in zip(*asked, strict=True)] or None
 
 
 def _is_shut(head: Head) -> bool:
@@ -112,7 +109,7 @@ def _is_shut(head: Head) -> bool:
     return head.status.is_end or head.why in MISMATCHED or head.why in (Why.PAUSED, PAUSING)
 
 
-def _check_question(head: Head, raised: Charge | None, *, is_driven: bool, is_unpause: bool) -> None:
+def _check_question(head: Head, raised: list[int] | None, *, is_driven: bool, is_unpause: bool) -> None:
     is_paused = is_unpause or head.why in (Why.PAUSED, PAUSING)
     if head.questions and raised is None and not is_driven and not is_paused:
         raise UsageError(

@@ -20,7 +20,12 @@ _INPUT_MAX = 200
 @option.store
 @option.wait
 @click.option("--config", metavar="FILE", help="holdfast.toml to use; the one in this directory when left out.")
-@click.option("--budget", multiple=True, metavar="PART=CAP", help="usd=1.5, tokens=5000, tool_calls=, model_calls=.")
+@click.option(
+    "--budget",
+    multiple=True,
+    metavar="PART=CAP",
+    help="usd=1.5, tokens=5000, tool_calls=, model_calls=, active=20m, wall=2h.",
+)
 @option.json
 def run(
     target: str,

@@ -69,6 +69,8 @@ def _head(picture: dict[str, Any], now: float) -> list[RenderableType]:
         text(f"{run['id']}  key {run['key']}  agent {run['agent']}  since {begun}"),
         text("used: " + " · ".join(_used(run, name) for name in ("tool_calls", "model_calls", "tokens", "usd"))),
     ]
+    if run["limits"]["active_s"] is not None or run["limits"]["wall_s"] is not None:
+        lines.append(text("time: " + _times(run)))
     if run["status"] == "succeeded":
         lines.append(text(f"result: {_value(run['result'])}", limit=_VALUE_MAX))
     return list(lines)
@@ -80,6 +82,14 @@ def _used(run: dict[str, Any], name: str) -> str:
     held = f" (+{form.format(reserved)} reserved)" if reserved else ""
     of = "no cap" if cap is None else f"of {form.format(cap)}"
     return f"{name.replace('_', ' ')} {form.format(run['usage'][name])}{held} {of}"
+
+
+def _times(run: dict[str, Any]) -> str:
+    from holdfast.views.text import ago
+
+    active, wall = run["limits"]["active_s"], run["limits"]["wall_s"]
+    caps = f" of {ago(active)}" if active is not None else ", no cap"
+    return f"active {ago(run['active_s'])}{caps}" + (f" · wall cap {ago(wall)}" if wall is not None else "")
 
 
 def _value(value: Any) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from holdfast.core.budget import Limits
 from holdfast.core.events import Charge, meta
 from holdfast.core.heads import PAUSING, Head, OpenQuestion, Status
 
@@ -62,7 +63,7 @@ def cancel(*, by: str, why: str = "", is_now: bool = False) -> Message:
 
 
 def resume(*, by: str, raised: list[int] | None = None, why: str = "", is_unpause: bool = False) -> Message:
-    """Reopen an ended run, let a blocked or paused one go on, or raise the caps of any (`raised` as in `Charge`).
+    """Reopen an ended run, let a blocked or paused one go on, or raise the caps of any (`raised` as in `Limits`).
 
     is_unpause: it is to go on after a pause that it may not have read yet.
     """
@@ -155,7 +156,7 @@ def _unfit_choice(question: OpenQuestion, choice: str | None) -> str:
 
 def _accept_resume(head: Head, facts: dict[str, Any]) -> Posted:
     raised = facts.get("raised")
-    if raised is not None and (len(raised) != len(Charge._fields) or min(raised) < 0):
+    if raised is not None and (len(raised) not in (len(Charge._fields), len(Limits._fields)) or min(raised) < 0):
         return Posted(False, f"A raise of {raised!r} is not understood: caps only go up. Nothing was changed.")
     if head.status in (Status.SUCCEEDED, Status.CANCELLED):
         return Posted(False, f"Run {head.run_id} has {head.status}; there is nothing to resume.")

@@ -72,7 +72,7 @@ def _excess(limits: Limits, account: Account, asks: Charge) -> Excess | None:
     """Why what was asked for, which `account` holds already, does not fit."""
     if asks == NOTHING:
         return None
-    for name, cap, have, more in zip(Limits._fields, limits, account.spent.plus(account.reserved), asks, strict=True):
+    for name, cap, have, more in zip(Charge._fields, limits, account.spent.plus(account.reserved), asks, strict=False):
         if cap is not None and more > 0 and have > cap:
             return Excess(name, cap, have - more, more)
     return None

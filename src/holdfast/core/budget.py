@@ -5,16 +5,21 @@ With the outcome the reservation is *settled* to what was used; a settlement is 
 (then it is written with `BudgetWarned`). A reservation whose call was interrupted stays charged. A `read` writes
 nothing before it runs; one of them is covered by the *allowance*: a takeover charges one tool call, for the read
 that may have been under way.
+
+Time is capped too (`active`, `wall`), but never reserved: `core.deadline` says when it is over.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from holdfast.core.events import Charge
+from holdfast.core.policy import Duration, seconds
 from holdfast.errors import PolicyInvalid
 
 USD_NANO = 1_000_000_000
@@ -30,18 +35,26 @@ class Budget:
     """Input and output together, as the provider counts them, cached ones included."""
     usd: float | Decimal | None = None
     """US dollars."""
+    active: Duration | None = None
+    """Time in which the run was at work; what it waits for a person, a sleep or a retry does not count."""
+    wall: Duration | None = None
+    """Time since the run was accepted, whatever it did."""
 
     def __post_init__(self) -> None:
         for name in ("tool_calls", "model_calls", "tokens"):
             _check_limit(name, getattr(self, name), whole=True)
         _check_limit("usd", self.usd, whole=False)
-        if all(getattr(self, name) is None for name in ("tool_calls", "model_calls", "tokens", "usd")):
-            raise PolicyInvalid("Budget() without any cap bounds nothing. Set tool_calls, model_calls, tokens or usd.")
+        for name in ("active", "wall"):
+            _check_time(name, getattr(self, name))
+        if all(getattr(self, name) is None for name in self.__dataclass_fields__):
+            raise PolicyInvalid(
+                "Budget() without any cap bounds nothing. Set tool_calls, model_calls, tokens, usd, active or wall."
+            )
 
     def limits(self) -> Limits:
         """The caps as whole numbers."""
         nano = None if self.usd is None else int(Decimal(str(self.usd)) * USD_NANO)
-        return Limits(self.tool_calls, self.model_calls, self.tokens, nano)
+        return Limits(self.tool_calls, self.model_calls, self.tokens, nano, _ms(self.active), _ms(self.wall))
 
 
 def _check_limit(name: str, value: Any, *, whole: bool) -> None:
@@ -52,19 +65,36 @@ def _check_limit(name: str, value: Any, *, whole: bool) -> None:
         raise PolicyInvalid(f"Budget({name}={value!r}) must be a finite number, not negative{', whole' * whole}.")
 
 
+def _check_time(name: str, value: Any) -> None:
+    if value is not None and seconds(value, f"Budget({name}=…)") < 0.001:
+        raise PolicyInvalid(f"Budget({name}={value!r}) leaves no time at all. Give at least 1 ms, or leave it out.")
+
+
+def _ms(duration: Duration | None) -> int | None:
+    return None if duration is None else int(seconds(duration) * 1000)
+
+
 class Limits(NamedTuple):
-    """Caps in the same parts as `Charge`; None means no cap."""
+    """Caps in the same parts as `Charge`, and on time; None means no cap. Parts are only ever added at the end."""
 
     tool_calls: int | None = None
     model_calls: int | None = None
     tokens: int | None = None
     usd_nano: int | None = None
+    active_ms: int | None = None
+    """Time at work."""
+    wall_ms: int | None = None
+    """Time since the run was accepted."""
 
-    def raised(self, by: Charge) -> Limits:
-        """The caps after an operator's raise; a part without a cap stays so."""
-        return Limits(*(None if cap is None else cap + more for cap, more in zip(self, by, strict=True)))
+    def raised(self, by: Sequence[int]) -> Limits:
+        """The caps after an operator's raise by so much of each part, the later ones left out; what has no cap stays
+        so."""
+        added = zip_longest(self, by, fillvalue=0)
+        return Limits(*(None if cap is None else cap + more for cap, more in added))
 
 
+TIMES = ("active_ms", "wall_ms")
+"""Parts of the limits that are times."""
 DEFAULT_LIMITS = Limits(tool_calls=1_000, model_calls=200, tokens=2_000_000)
 """For a run without a stated budget, which says so at its start."""
 
@@ -85,20 +115,26 @@ class Excess:
         missing = max(1, self.used + self.asked - self.limit)
         if self.name == "usd_nano":
             return f"usd=+{math.ceil(missing / USD_NANO * 100) / 100:.2f}"
+        if self.name in TIMES:
+            return f"{self.name.removesuffix('_ms')}=+{max(60, math.ceil(missing / 1000))}s"
         return f"{self.name}=+{missing}"
 
     def __str__(self) -> str:
         limit, used, asked = (_shown(self.name, amount) for amount in (self.limit, self.used, self.asked))
+        if self.name in TIMES:
+            return f"{self.name.removesuffix('_ms')} time: {used} used, cap {limit}"
         return f"{self.name.removesuffix('_nano')}: {used} used and reserved, {asked} asked for, cap {limit}"
 
 
 def _shown(name: str, amount: int) -> str:
+    if name in TIMES:
+        return f"{amount / 1000:g} s"
     return f"${amount / USD_NANO:.4f}" if name == "usd_nano" else str(amount)
 
 
 def first_excess(limits: Limits, used: Charge, asked: Charge) -> Excess | None:
     """None when `asked` fits on top of `used` (spent and reserved together)."""
-    for name, cap, have, more in zip(Limits._fields, limits, used, asked, strict=True):
+    for name, cap, have, more in zip(Charge._fields, limits, used, asked, strict=False):
         if cap is not None and more > 0 and have + more > cap:
             return Excess(name, cap, have, more)
     return None
@@ -106,7 +142,7 @@ def first_excess(limits: Limits, used: Charge, asked: Charge) -> Excess | None:
 
 def overshoot(limits: Limits, spent: Charge) -> Excess | None:
     """The first part of what was really spent that is over its cap."""
-    for name, cap, have in zip(Limits._fields, limits, spent, strict=True):
+    for name, cap, have in zip(Charge._fields, limits, spent, strict=False):
         if cap is not None and have > cap:
             return Excess(name, cap, have, 0)
     return None

@@ -10,7 +10,8 @@ kind              meta                                                  body
 RunStarted        run, agent, key, input_digest, limits, seed, code,    the input
                   created_at
 RunResumed        why (takeover, resume, unblocked, unpaused), by,
-                  because, reopened
+                  because, reopened, alive_until (of the last
+                  owner)
 StepIntended      until (of a sleep); tail, history (of a model call);  the arguments
                   undo (what undoes it), undoes (which step)
 StepSucceeded     by (verify, or a person), lost; verdict, text (of a   the result

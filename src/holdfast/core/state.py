@@ -16,7 +16,7 @@ from typing import Any
 
 from holdfast.core.budget import DEFAULT_LIMITS, Limits
 from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind
-from holdfast.core.heads import PAUSING, Head, OpenQuestion, Status
+from holdfast.core.heads import MISMATCHED, PAUSING, Head, OpenQuestion, Status
 from holdfast.core.slot import Slot
 
 PAUSE = "pause"
@@ -37,6 +37,8 @@ class State:
         self.seed = ""
         self.created_at = 0.0
         self.updated_at = 0.0
+        self.active_s = 0.0
+        """For how long the run was at work until its latest event; see `deadline`."""
         self.status = Status.READY
         self.why = ""
         self.wake_at: float | None = None
@@ -65,8 +67,10 @@ class State:
     def apply(self, event: Event) -> None:
         """Take one more event in."""
         self.count += 1
-        self.updated_at = event.at
         kind = event.kind
+        if self.status is Status.RUNNING:
+            self._worked(event)
+        self.updated_at = event.at
         if self.status is Status.SUSPENDED and kind in _WAKING:
             self._go_on(event)
         match kind:
@@ -107,6 +111,14 @@ class State:
                 self.signals.append(event)
             case Kind.BUDGET_WARNED:
                 pass
+
+    def _worked(self, event: Event) -> None:
+        """Until this event; at a takeover until its last owner was last known to be alive (`deadline`, rule 4)."""
+        until = event.at
+        if event.kind is Kind.RUN_RESUMED:
+            until = min(until, event.facts.get("alive_until", self.updated_at))
+        if until > self.updated_at:
+            self.active_s += until - self.updated_at
 
     def _slot(self, event: Event) -> Slot:
         address = event.address
@@ -318,6 +330,15 @@ class State:
         """Spent and reserved together: what a new reservation is checked against."""
         return self.spent.plus(self.reserved)
 
+    @property
+    def due_at(self) -> float | None:
+        """When somebody has to look at the run again; a run that waits also when its time is over."""
+        wall_ms = self.limits.wall_ms
+        if wall_ms is None or self.status is not Status.SUSPENDED or self.why in MISMATCHED:
+            return self.wake_at
+        over_at = self.created_at + wall_ms / 1000
+        return over_at if self.wake_at is None else min(self.wake_at, over_at)
+
     def head(self) -> Head:
         """The facts that the store indexes."""
         return Head(
@@ -329,7 +350,7 @@ class State:
             created_at=self.created_at,
             updated_at=self.updated_at,
             why=self.why,
-            wake_at=self.wake_at,
+            wake_at=self.due_at,
             spent=self.spent,
             reserved=self.reserved,
             questions=tuple(self.questions.values()),

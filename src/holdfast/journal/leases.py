@@ -93,26 +93,27 @@ class Search:
 
     def has_any(self, db: apsw.Connection) -> bool:
         """Whether there is a run to take."""
-        return bool(self._candidates(db, 1))
+        return bool(self._candidates(db, 1, self._lost(db)))
 
     def take(self, db: apsw.Connection) -> list[Claim]:
         """Take what may be taken."""
         claims = []
-        for row in self._candidates(db, self.limit):
-            claim = self._claim(row)
+        lost = self._lost(db)
+        for row in self._candidates(db, self.limit, lost):
+            claim = self._claim(row, lost)
             if claim is not None:
                 db.execute(_TAKE, (self.worker_id, claim.lease.epoch, row[0]))
                 claims.append(claim)
         return claims
 
-    def _candidates(self, db: apsw.Connection, limit: int) -> list[tuple[Any, ...]]:
+    def _candidates(self, db: apsw.Connection, limit: int, lost: dict[str, float | None]) -> list[tuple[Any, ...]]:
         if limit <= 0 or not self._is_registered(db):
             return []
         values = {
             "tenant": self.tenant,
             "now": self.now,
             "limit": limit,
-            "lost": json.dumps(self._lost(db)),
+            "lost": json.dumps(list(lost)),
             "run_ids": json.dumps(list(self.run_ids or ())),
             "agents": json.dumps(list(self.agents or ())),
         }
@@ -125,16 +126,16 @@ class Search:
         sql = "SELECT 1 FROM workers WHERE tenant = ? AND worker_id = ? AND expires_at > ?"
         return db.execute(sql, (self.tenant, self.worker_id, self.now)).fetchone() is not None
 
-    def _lost(self, db: apsw.Connection) -> list[str]:
-        """Holders of runs who may be replaced now."""
+    def _lost(self, db: apsw.Connection) -> dict[str, float | None]:
+        """Holders of runs who may be replaced now, and when their leases end, where it is known."""
         holders: list[Any] = db.execute(_HOLDERS, {"tenant": self.tenant, "me": self.worker_id}).fetchall()
-        return [
-            holder
+        return {
+            holder: expires_at
             for holder, *worker, expires_at in holders
             if expires_at is None or expires_at <= self.now or self.is_dead(Worker(*worker))
-        ]
+        }
 
-    def _claim(self, row: tuple[Any, ...]) -> Claim | None:
+    def _claim(self, row: tuple[Any, ...], lost: dict[str, float | None]) -> Claim | None:
         _, run_id, text, sealed, wake_at, _, holder, epoch, has_mail = row
         try:
             head = rows.read_head(self.tenant, run_id, text, sealed, wake_at)
@@ -144,7 +145,8 @@ class Search:
             return None  # `head` and `facts` tell of it; the other runs go on
         if not has_mail and (head.wake_at is None or head.wake_at > self.now):
             return None  # its row says that it is due, its head does not: never wake early
-        return Claim(Lease(run_id, self.worker_id, epoch + 1), head, is_takeover=holder is not None)
+        lease = Lease(run_id, self.worker_id, epoch + 1)
+        return Claim(lease, head, is_takeover=holder is not None, held_until=lost.get(holder))
 
 
 def stands(db: apsw.Connection, tenant: str, claims: list[Claim]) -> bool:

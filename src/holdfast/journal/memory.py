@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -128,7 +128,10 @@ class MemoryJournal(Journal):
                 due_at = run.due_at(now)
                 if is_wanted and due_at is not None and self._is_free(run, worker_id, now):
                     found.append((due_at, run.place, run))
-            return [_take(run, worker_id) for _, _, run in sorted(found, key=lambda item: item[:2])[: max(limit, 0)]]
+            return [
+                _take(run, worker_id, self._workers)
+                for _, _, run in sorted(found, key=lambda item: item[:2])[: max(limit, 0)]
+            ]
 
     def _is_free(self, run: _Run, worker_id: str, now: float) -> bool:
         if run.worker_id is None or run.worker_id not in self._workers:
@@ -250,7 +253,7 @@ class MemoryJournal(Journal):
         pass  # nothing is open
 
 
-def _take(run: _Run, worker_id: str) -> Claim:
-    is_takeover = run.worker_id is not None
-    run.worker_id, run.epoch = worker_id, run.epoch + 1
-    return Claim(Lease(run.head.run_id, worker_id, run.epoch), run.head, is_takeover)
+def _take(run: _Run, worker_id: str, workers: Mapping[str, tuple[Worker, float]]) -> Claim:
+    owner, run.worker_id, run.epoch = run.worker_id, worker_id, run.epoch + 1
+    _, held_until = workers.get(owner or "", (None, None))
+    return Claim(Lease(run.head.run_id, worker_id, run.epoch), run.head, owner is not None, held_until)

@@ -38,6 +38,8 @@ class Driver(Calls):
         super().__init__(services, claim.lease, agent, state)
         self.was_taken_over = claim.is_takeover or state.status is Status.RUNNING
         """Whether the last owner left it in the middle; also an owner in this process can, when its store fails."""
+        self.alive_until = None if claim.held_until is None else claim.held_until - services.settings.lease_s
+        """Of a takeover: when its last owner last renewed its lease, if that is known."""
         self.has_rested = False
         """Whether it came to rest here: before that, "suspended" only tells how the last owner left it."""
         self.is_gone = False
@@ -111,7 +113,7 @@ class Driver(Calls):
         elif self._stop is not None:
             await self._end_stopped()
         elif self.is_closing:
-            self._release(self.state.wake_at)
+            self._release(self.state.due_at)
         else:
             await self._end(self._root)
 

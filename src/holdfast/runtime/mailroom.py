@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.core.accept import MessageKind
 from holdfast.core.address import run_id
 from holdfast.core.budget import Limits
-from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Charge, Event, Kind, meta
+from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Event, Kind, meta
 from holdfast.core.heads import MISMATCHED, Status
 from holdfast.core.state import PAUSE
 from holdfast.protocols import Mail
@@ -52,10 +52,12 @@ async def expire(driver: Driver, question: str) -> None:
 
 
 def _note_takeover(driver: Driver) -> None:
-    """The last owner died: one read may have been under way, so one tool call is charged (the allowance)."""
+    """The last owner died: one read may have been under way, so one tool call is charged (the allowance),
+    and the time until it last showed that it was alive."""
     if driver.was_taken_over and driver.state.status is Status.RUNNING:
         driver.was_taken_over = False
-        driver.record.add(Event(Kind.RUN_RESUMED, driver.record.now(), charge=ONE_TOOL_CALL, meta=meta(why="takeover")))
+        facts = meta(why="takeover", alive_until=driver.alive_until)
+        driver.record.add(Event(Kind.RUN_RESUMED, driver.record.now(), charge=ONE_TOOL_CALL, meta=facts))
 
 
 def _read(driver: Driver, mail: Mail) -> None:
@@ -118,7 +120,7 @@ def _close_question(driver: Driver, question: str, facts: str, body: bytes | Non
 def _resumed(driver: Driver, facts: dict[str, Any]) -> None:
     state, now = driver.state, driver.record.now()
     if facts.get("raised"):
-        limits: Limits = state.limits.raised(Charge(*facts["raised"]))
+        limits: Limits = state.limits.raised(facts["raised"])
         driver.record.add(Event(Kind.BUDGET_CHANGED, now, meta=meta(limits=list(limits), by=facts.get("by"))))
     is_blocked = state.status is Status.SUSPENDED and state.why in MISMATCHED
     if state.status.is_end or is_blocked or state.paused is not None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from holdfast.core.budget import USD_NANO
-from holdfast.core.events import Charge, Event, Kind
+from holdfast.core.budget import USD_NANO, Limits
+from holdfast.core.events import Event, Kind
 from holdfast.core.heads import BLOCKED, MISMATCHED, Head, Status, Why
+from holdfast.core.policy import seconds
 from holdfast.core.state import State
 from holdfast.errors import (
     BudgetExceeded,
     HistoryGrew,
+    PolicyInvalid,
     RunBlocked,
     RunCancelled,
     RunFailed,
@@ -87,15 +89,18 @@ def result_of(state: State, agent: Agent[Any, O], error: BaseException | None = 
             raise RunCancelled(f"{why}.")
 
 
-def parse_raise(text: str) -> Charge:
-    """`usd=+1`, `tokens=+5000`: an addition to one cap."""
+def parse_raise(text: str) -> Limits:
+    """`usd=+1`, `tokens=+5000`, `active=+10m`: an addition to one cap."""
     name, _, amount = text.partition("=")
+    amount = amount.removeprefix("+")
+    parts = {"tool_calls": 1, "model_calls": 1, "tokens": 1, "usd": USD_NANO, "active": 1000, "wall": 1000}
     try:
-        value = float(amount.removeprefix("+"))
-    except ValueError:
+        value = seconds(amount) if name in ("active", "wall") else float(amount)
+    except (ValueError, PolicyInvalid):
         value = -1.0
-    parts = {"tool_calls": 1, "model_calls": 1, "tokens": 1, "usd": USD_NANO}
     if name not in parts or value <= 0 or not value < 1e12:
-        raise UsageError(f"--raise {text!r} is not understood. Write one of {', '.join(parts)}, such as usd=+1.")
-    field = "usd_nano" if name == "usd" else name
-    return Charge(**{field: round(value * parts[name])})
+        raise UsageError(
+            f"--raise {text!r} is not understood. Write one of {', '.join(parts)}, such as usd=+1 or active=+10m."
+        )
+    field = {"usd": "usd_nano", "active": "active_ms", "wall": "wall_ms"}.get(name, name)
+    return Limits(0, 0, 0, 0, 0, 0)._replace(**{field: round(value * parts[name])})

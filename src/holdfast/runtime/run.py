@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from holdfast.core import deadline
 from holdfast.core.budget import USD_NANO, Limits
 from holdfast.core.command import Call
 from holdfast.core.events import Charge, Effect, Event, StepKind
@@ -53,6 +54,10 @@ class Standing:
     limits: Limits
     spent: Charge
     reserved: Charge
+    active_s: float = 0.0
+    """For how long the run has been at work; waits for people, sleeps and retries do not count."""
+    wall_s: float = 0.0
+    """How long ago it was accepted."""
 
     @property
     def usd(self) -> float:
@@ -91,9 +96,10 @@ class Run:
 
     @property
     def budget(self) -> Standing:
-        """Caps, spent and reserved."""
-        state = self._driver.state
-        return Standing(state.limits, state.spent, state.reserved)
+        """Caps, spent and reserved, and the time that has passed. As it is now, on replay too."""
+        state, now = self._driver.state, self._driver.record.now()
+        wall_s = deadline.passed_s(state.created_at, now)
+        return Standing(state.limits, state.spent, state.reserved, deadline.active_s(state, now), wall_s)
 
     def random(self) -> Random:
         """A new generator, seeded so that replay sees the same numbers. Not for secrets."""

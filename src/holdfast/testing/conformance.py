@@ -273,6 +273,21 @@ class JournalConformance(SharedConformance):
         [claim] = store.journal.claim("w2")
         assert claim.lease == Lease("r1", "w2", 2) and claim.is_takeover
 
+    def test_j5_a_takeover_tells_when_the_lease_ended(self, store: Store) -> None:
+        """J5. Without it nobody could say for how long the lost owner was at work."""
+        store.hold(worker_id="w1")
+        store.time += 5
+        store.register("w1")
+        ends_at = store.time + TTL_S
+        store.register("w2")
+        store.dead.add("w1")
+        [claim] = store.journal.claim("w2")
+        assert claim.held_until == ends_at
+        store.journal.release(claim.lease, store.time)
+        store.register("w3")
+        [claim] = store.journal.claim("w3")
+        assert not claim.is_takeover and claim.held_until is None
+
     def test_j5_a_renewed_lease_holds(self, store: Store) -> None:
         """J5. Without it long work would be taken away."""
         store.hold(worker_id="w1")

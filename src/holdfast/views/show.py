@@ -54,6 +54,7 @@ def _run(head: Head, state: State) -> dict[str, Any]:
         "result": result(state),
         "failure": _failure(facts),
         "usage": amounts(state.spent) | {"reserved": amounts(state.reserved)},
+        "active_s": round(state.active_s, 3),
         "limits": amounts(state.limits),
         "created_at": head.created_at,
         "updated_at": head.updated_at,
@@ -74,10 +75,12 @@ def _failure(facts: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def amounts(charge: Sequence[int | None] | Charge) -> dict[str, float | int | None]:
-    """A charge or limits by name, money in US dollars."""
-    tool_calls, model_calls, tokens, nano = charge
+    """A charge or limits by name, money in US dollars, times in seconds."""
+    tool_calls, model_calls, tokens, nano, *times = charge
     usd = None if nano is None else nano / USD_NANO
-    return {"tool_calls": tool_calls, "model_calls": model_calls, "tokens": tokens, "usd": usd}
+    named = zip(("active_s", "wall_s"), times, strict=False)
+    spans = {name: None if ms is None else ms / 1000 for name, ms in named}
+    return {"tool_calls": tool_calls, "model_calls": model_calls, "tokens": tokens, "usd": usd, **spans}
 
 
 def question(asked: OpenQuestion) -> dict[str, Any]:
