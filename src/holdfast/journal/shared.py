@@ -80,7 +80,7 @@ def cap(db: apsw.Connection, tenant: str, key: str, limits: Limits) -> None:
 
 def account_row(tenant: str, key: str, account: Account) -> Row:
     """What `SET_ACCOUNT` writes."""
-    sums = (*account.spent, *account.reserved, *account.limits)
+    sums = (*account.spent, *account.reserved, *account.limits[: len(account.spent)])  # an account has no time
     return (tenant, key, *sums, _seal(tenant, "account", key, *sums))
 
 
