@@ -21,6 +21,7 @@ from holdfast.core.accept import (
     cap,
     pause,
     resume,
+    signal,
     start,
 )
 from holdfast.core.heads import Head, OpenQuestion, Status
@@ -205,9 +206,25 @@ def test_every_kind_has_a_maker_and_its_facts_are_read_back() -> None:
         resume(by="op", raised=[1, 2, 3, 4]),
         pause(by="op", why="late"),
         cap({"tokens": 5, "usd_nano": None}, by="op"),
+        signal("go", by="op", body=b"v"),
     ]
     assert [message.kind for message in made] == list(MessageKind)
     assert made[1].facts == {"question": "q1", "choice": "yes", "by": "ann"} and made[1].body == b"v"
     assert made[3].facts["raised"] == [1, 2, 3, 4]
     assert all(json.loads(message.meta) == message.facts for message in made)
     assert Message(MessageKind.CANCEL, "").facts == {}
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_a_signal_reaches_every_run_that_can_still_hear_it(status: Status) -> None:
+    """Lost: a signal is stored for a run that never reads it, and its sender believes that it was heard."""
+    posted = offer(head(status), signal("go", by="op", body=b"v"))
+    assert posted.is_stored is not status.is_end
+    assert ("already ended" in posted.refused) is status.is_end
+    assert posted.subject is None, "a second signal of the same name counts too"
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "a\nb", None, 7])
+def test_a_signal_without_a_usable_name_is_refused(name: Any) -> None:
+    """Lost: a signal that no code could ever wait for."""
+    assert "names no signal" in offer(head(), signal(name, by="op", body=None)).refused

@@ -24,6 +24,7 @@ VERBS = {
     "ls": Verb("holdfast.cli.ls:ls", "List runs; those that need you first."),
     "show": Verb("holdfast.cli.show:show", "Where a run is, why, and what it did."),
     "answer": Verb("holdfast.cli.answer:answer", "Answer a question of a run."),
+    "signal": Verb("holdfast.cli.signal:signal", "Tell a run something it may be waiting for."),
     "cancel": Verb("holdfast.cli.cancel:cancel", "Cancel a run; an effect in flight finishes first."),
     "doctor": Verb("holdfast.cli.doctor:doctor", "Versions, the store's health, and what is wrong."),
     "model-server": Verb("holdfast.cli.model_server:model_server", "A local stand-in for model providers, for tests."),

@@ -28,6 +28,7 @@ class MessageKind(StrEnum):
     RESUME = "resume"
     PAUSE = "pause"
     CAP = "cap"
+    SIGNAL = "signal"
 
 
 DOUBT_OPTIONS = ("it_happened", "it_did_not", "tell_the_agent", "abort")
@@ -80,6 +81,16 @@ def cap(caps: Mapping[str, int | None], *, by: str, why: str = "") -> Message:
     return Message(MessageKind.CAP, meta(caps=dict(caps), by=by, why=why))
 
 
+def signal(name: str, *, by: str, body: bytes | None) -> Message:
+    """Tell the run something that it may be waiting for; kept until a step takes it. Never read as a command."""
+    return Message(MessageKind.SIGNAL, meta(name=name, by=by), body)
+
+
+def is_signal_name(name: Any) -> bool:
+    """Whether a signal can be called so."""
+    return isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable()
+
+
 @dataclass(frozen=True, slots=True)
 class Posted:
     """What became of a message."""
@@ -112,6 +123,8 @@ def accept(head: Head | None, run_id: str, message: Message, now: float) -> Post
             return _accept_pause(head)
         case MessageKind.CAP:
             return _accept_cap(head, facts)
+        case MessageKind.SIGNAL:
+            return _accept_signal(head, facts)
 
 
 def _accept_start(head: Head | None, run_id: str, facts: dict[str, Any], now: float) -> Posted:
@@ -152,6 +165,14 @@ def _unfit_choice(question: OpenQuestion, choice: str | None) -> str:
     if question.options and choice not in question.options:
         return f"{choice!r} is no answer to {question.id}. Choose one of: {', '.join(question.options)}."
     return ""
+
+
+def _accept_signal(head: Head, facts: dict[str, Any]) -> Posted:
+    if not is_signal_name(facts.get("name")):
+        return Posted(False, f"{facts.get('name')!r} names no signal. Give 1 to 200 printable characters.")
+    if head.status.is_end:
+        return Posted(False, f"Run {head.run_id} has already ended: {head.status}. Nobody would hear the signal.")
+    return Posted(True)
 
 
 def _accept_resume(head: Head, facts: dict[str, Any]) -> Posted:

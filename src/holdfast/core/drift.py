@@ -16,7 +16,7 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from holdfast.core.command import Ask, Call, Command
@@ -38,12 +38,12 @@ class Match(NamedTuple):
 
 
 def matches(
-    held: Sequence[Ask], gone: Sequence[Ask], records: Iterable[Slot], *, before: float, asked: int
+    held: Sequence[Ask], gone: Sequence[Ask], records: Iterable[Slot], *, before: float, asked: Callable[[str], int]
 ) -> list[tuple[Ask, Slot]]:
     """The calls that certainly are recorded steps, in recorded order.
 
     gone: calls that were held until their caller gave up. records: model calls that nobody asked for. before: number
-    of the first event that somebody may still wait for. asked: calls made so far.
+    of the first event that somebody may still wait for. asked: calls made so far in a scope.
     """
     asks: defaultdict[tuple[str, str], list[Ask]] = defaultdict(list)
     for ask in (*held, *gone):
@@ -55,7 +55,8 @@ def matches(
     found = []
     for key, (ask, *more) in asks.items():
         likely = [slot for slot in slots[key] if slot.address[:3] != ask.address[:3]]  # another n is rule 1's to give
-        if not more and ask not in gone and len(likely) == 1 and _is_certain(ask.call, likely[0], before, asked):
+        made = asked(ask.call.scope)
+        if not more and ask not in gone and len(likely) == 1 and _is_certain(ask.call, likely[0], before, made):
             found.append((ask, likely[0]))
     return sorted(found, key=lambda pair: pair[1].first_no)
 
@@ -82,7 +83,8 @@ def awaited_no(state: State, places: Places, unanswered: Iterable[Address]) -> f
 def forsaken(state: State, places: Places) -> list[Slot]:
     """Effects, questions and model calls whose call was given up then, and that nobody has asked for yet."""
     given_up = (slot for slot in state.slots.values() if slot.abandoned and not slot.is_excused)
-    return [slot for slot in given_up if is_held_sort(slot.step, slot.effect) and places.is_vacant(slot.address)]
+    held = (slot for slot in given_up if is_held_sort(slot.step, slot.effect))
+    return [slot for slot in held if places.is_vacant(slot.address) and not state.is_closed(slot.address.scope)]
 
 
 def has_grown(call: Call, due: Slot, asked_for: Iterable[Slot]) -> bool:

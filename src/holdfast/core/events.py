@@ -12,11 +12,12 @@ RunStarted        run, agent, key, input_digest, limits, seed, code,    the inpu
 RunResumed        why (takeover, resume, unblocked, unpaused), by,
                   because, reopened, alive_until (of the last
                   owner)
-StepIntended      until (of a sleep); tail, history (of a model call);  the arguments
-                  undo (what undoes it), undoes (which step)
+StepIntended      until (sleep, signal); tail, history (of a model      the arguments
+                  call); undo (what undoes it), undoes (which step)
 StepSucceeded     by (verify, or a person), lost; verdict, text (of a   the result
                   `verify`); model facts (model, usage, price, …)
-StepFailed        a failure (see `failure`), because, by, model facts   the error's arguments, or the response
+StepFailed        a failure (see `failure`), because, by, model facts;  the error's arguments, or the response
+                  cause (of a composite)
 StepStreamed                                                            a further part of an open stream
 StepAbandoned
 StepRepeated      own
@@ -79,6 +80,8 @@ class StepKind(StrEnum):
     QUESTION = "question"
     SLEEP = "sleep"
     NOTE = "note"
+    SIGNAL = "signal"
+    DECISION = "decision"
     VERIFY = "verify"
     """The driver's own: asking whether an effect in doubt has happened. The agent cannot ask for it."""
 
@@ -89,16 +92,19 @@ class Effect(StrEnum):
     READ = "read"
     IDEMPOTENT = "idempotent"
     ONCE = "once"
+    COMPOSITE = "composite"
+    """Its body only makes steps, which are kept by themselves: it has no effect of its own."""
 
     @property
     def is_write(self) -> bool:
         """Whether an intent is written before it begins."""
-        return self is not Effect.READ
+        return self is Effect.IDEMPOTENT or self is Effect.ONCE
 
     @property
     def strength(self) -> int:
-        """0, 1, 2: a step may only contain plain calls of its own strength or less."""
-        return ("read", "idempotent", "once").index(self.value)
+        """0 to 3: a step may only contain plain calls of its own strength or less. A composite, which may contain
+        anything, is plain in none."""
+        return ("read", "idempotent", "once", "composite").index(self.value)
 
 
 class Address(NamedTuple):

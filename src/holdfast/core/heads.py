@@ -50,6 +50,7 @@ class Why(StrEnum):
     """Blocked on a model call that goes on from answers which this process has not given: state outlived the last."""
     SHUTDOWN = "shutdown"
     """The worker was told to stop; due at once elsewhere."""
+    SIGNAL = "signal"
     RETRY = "retry"
     """A retry's wait is longer than the process stays."""
     PAUSED = "paused"

@@ -15,6 +15,10 @@ which outcomes were recorded. The rules, by number:
    where the agent says so, model calls begin as new and the recorded ones of their scope are given up (`rest_fresh`).
 4. *Nothing new while the past is unexplained*, which is the same wait; an agent that returns or raises before all
    recorded effects, questions and model calls were asked for is blocked too (`unexplained`).
+5. *A composite* begins at once, for its body only makes steps: after a crash it runs again, and they are answered from
+   the log. With its outcome, or when its caller gives up, its scope is closed: nobody need ask for what is in it. Calls
+   are counted scope by scope, since those of a closed one are not made again. What a step's body calls that is no
+   composite belongs to its attempt: it has no place in the order, and no later process asks for it.
 6. *An abandoned call* does not complete on replay: the next equal call takes its outcome. Its step counts as asked
    for in rules 2 and 4.
 
@@ -23,12 +27,14 @@ The machine never reads a clock, never touches the journal and holds no outcome 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from holdfast.core.command import Ask, Block, Call, Command, Execute, Use, describe
 from holdfast.core.drift import Match, awaited_no, forsaken, has_grown, matches
 from holdfast.core.events import Address, Effect, Event, StepKind
 from holdfast.core.places import Live, Places
+from holdfast.core.scope import is_within
 from holdfast.core.slot import Slot
 from holdfast.core.state import State
 from holdfast.core.unused import Unused, is_held_sort
@@ -48,8 +54,7 @@ class Machine:
         self._groups, self._lives = self._places.groups, self._places.lives  # for `replay`, where each look-up counts
         self._unused = Unused(state)
         self._next = 0
-        self.asked = 0
-        """Calls made so far; goes onto each outcome that is recorded."""
+        self._asked: defaultdict[str, int] = defaultdict(int)
         self._queued: dict[Address, Ask] = {}
         self._held: list[Ask] = []
         self._gone: dict[Address, Ask] = {}
@@ -59,7 +64,7 @@ class Machine:
 
     def ask(self, call: Call) -> tuple[Ask, Command | None]:
         """Take a call in. None: it waits; see `ready`."""
-        self.asked += 1
+        self._asked[call.scope] += 1
         live = self._places.take(call)
         ask = live.ask = Ask(call, live.address)
         live.asks += 1
@@ -75,14 +80,15 @@ class Machine:
             return None
         slot = order[place]
         address, outcome, what = slot.address, slot.outcome, call[:3]
-        if address[:3] != what or slot.abandonments or outcome is None or slot.asked > self.asked + 1:
+        asked = self._asked[call.scope] + 1
+        if address[:3] != what or slot.abandonments or outcome is None or slot.asked > asked:
             return None
         group = self._places.group(what) if what in self._groups else None
         n = len(group.lives) if group is not None else 0
         is_special = group is not None and (group.free or group.voids)
         if address.n != n or is_special or call.step is StepKind.SLEEP:
             return None
-        self.asked += 1
+        self._asked[call.scope] = asked
         self._next = place + 1
         live = self._lives[address] = Live(address)
         live.ask, live.asks = _ANSWERED, 1
@@ -92,6 +98,25 @@ class Machine:
             group.lives.append(live)
         self._unused.use(address, slot)
         return outcome
+
+    @property
+    def asked(self) -> int:
+        """Calls made so far."""
+        return sum(self._asked.values())
+
+    def asked_in(self, scope: str) -> int:
+        """Calls made so far in this scope; goes onto each outcome that is recorded there."""
+        return self._asked[scope]
+
+    def begins(self, scope: str) -> None:
+        """The body of a composite begins. When it did before, and its caller gave up: what it asked for can be asked
+        for again, and then is that step again."""
+        for live in list(self._lives.values()):
+            if is_within(live.address.scope, scope) and live.ask is not None:
+                self._queued.pop(live.address, None)
+                self._places.leave(live)
+        for below in [other for other in self._asked if is_within(other, scope)]:
+            del self._asked[below]
 
     def expects(self, call: Call) -> bool:
         """Whether the record has a call like this one that nobody has asked for yet."""
@@ -164,7 +189,8 @@ class Machine:
             if ask is not None and slot.outcome is not None:
                 skipped = [s.address for s in self.state.order[self._next : place] if s.address in self._unused]
                 self._next = place
-                self.asked = max(self.asked, slot.asked)
+                scope = slot.address.scope
+                self._asked[scope] = max(self._asked[scope], slot.asked)
                 return ask, self._hand_out(ask, slot.outcome), skipped
         return None
 
@@ -174,7 +200,7 @@ class Machine:
             return []
         records = [*self._unused.models(), *self._forsaken_models()]
         before = awaited_no(self.state, self._places, [*self._queued, *self._unused.kept()])
-        found = matches(self._held, [*self._gone.values()], records, before=before, asked=self.asked)
+        found = matches(self._held, [*self._gone.values()], records, before=before, asked=self.asked_in)
         return [self._moved(ask, slot.address) for ask, slot in found]
 
     def rest_fresh(self) -> list[Address]:
@@ -208,9 +234,10 @@ class Machine:
                 return ask, Execute(live.address, slot)
         return None
 
-    def unexplained(self, how: str) -> Block | None:
-        """The agent returned or raised (`how`): recorded effects, questions or model calls it never asked for."""
-        left = sorted(self._unused.kept())
+    def unexplained(self, how: str, scope: str = "") -> Block | None:
+        """The agent, or the composite whose scope it is, returned or raised (`how`): recorded effects, questions or
+        model calls that it never asked for."""
+        left = sorted(address for address in self._unused.kept() if not scope or is_within(address.scope, scope))
         if not left:
             return None
         asks = [live.ask.call for live in self._lives.values() if live.ask is not None]
@@ -249,7 +276,10 @@ class Machine:
     def _is_turn(self, slot: Slot) -> bool:
         """Rule 2: it is next, and as many calls were made as when it was recorded; or it was passed over."""
         self._advance()
-        return slot.order < self._next or (slot.order == self._next and self.asked >= slot.asked)
+        return slot.order < self._next or (slot.order == self._next and self._has_asked(slot))
+
+    def _has_asked(self, slot: Slot) -> bool:
+        return self._asked[slot.address.scope] >= slot.asked
 
     def _decide_new(self, ask: Ask, live: Live) -> Command | None:
         if live.is_performed:
@@ -277,10 +307,13 @@ class Machine:
             if slot.address in self._queued:
                 break
             is_done = live is not None and (live.ask is None or live.ask.is_answered)
-            if not is_done and not slot.abandoned and not slot.is_excused:
+            if not is_done and not slot.abandoned and not slot.is_excused and not self._is_closed(slot):
                 break
             passed += 1
         return passed
+
+    def _is_closed(self, slot: Slot) -> bool:
+        return self.state.is_closed(slot.address.scope)
 
     def _next_in_order(self) -> tuple[Ask, Command] | None:
         self._advance()
@@ -288,7 +321,7 @@ class Machine:
             return None
         slot = self.state.order[self._next]
         ask = self._queued.get(slot.address)
-        if ask is None or slot.outcome is None or self.asked < slot.asked:
+        if ask is None or slot.outcome is None or not self._has_asked(slot):
             return None
         return ask, self._hand_out(ask, slot.outcome)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from holdfast.core import scope as scopes
 from holdfast.core.budget import DEFAULT_LIMITS, Limits
 from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind
 from holdfast.core.heads import MISMATCHED, PAUSING, Head, OpenQuestion, Status
@@ -56,6 +57,10 @@ class State:
         """What was decided and why, in order."""
         self.signals: list[Event] = []
         """Signals that have come, in order."""
+        self.unheard: list[Event] = []
+        """Those that no step has taken."""
+        self.closed: set[str] = set()
+        """Scopes of composites that have an outcome, or whose caller gave up: nobody need ask for what is in them."""
         self.moved: dict[Address, Address] = {}
         """Calls that had no record of their own, and the recorded steps that they were found to be."""
         self.suspension: Event | None = None
@@ -83,7 +88,7 @@ class State:
             case Kind.STEP_STREAMED:
                 self._streamed(event)
             case Kind.STEP_ABANDONED:
-                self._slot(event).abandonments += (self.count,)
+                self._abandoned(event)
             case Kind.STEP_REPEATED:
                 self._slot(event).repeated(is_own=event.facts["own"])
             case Kind.QUESTION_ASKED:
@@ -109,6 +114,7 @@ class State:
                 self._decided(event)
             case Kind.SIGNAL_RECEIVED:
                 self.signals.append(event)
+                self.unheard.append(event)
             case Kind.BUDGET_WARNED:
                 pass
 
@@ -171,7 +177,7 @@ class State:
         slot.logical, slot.attempt = event.logical, event.attempt
         slot.is_in_flight = False
         slot.retry_at = None
-        self._conclude(slot, event)
+        self._conclude(slot, self._heard(event) if event.step is StepKind.SIGNAL else event)
         if '"by"' in event.meta:
             slot.served = event.facts.get("by", "")
         if slot.undoes is not None and event.kind is Kind.STEP_SUCCEEDED:
@@ -183,12 +189,41 @@ class State:
         slot.is_unknown = False
         slot.streamed = ()
         self._take_place(slot, event)
+        if slot.effect is Effect.COMPOSITE:
+            self.closed.add(scopes.inside(slot.address))
 
     def _take_place(self, slot: Slot, event: Event) -> None:
-        """Its caller gets something from here on."""
-        if slot.order < 0:
+        """Its caller gets something from here on. What belongs to one attempt of another step has no place."""
+        if slot.order < 0 and not scopes.is_of_attempt(slot.address.scope):
             slot.order, slot.asked, slot.heard_no = len(self.order), event.asked, self.count
             self.order.append(slot)
+
+    def _heard(self, event: Event) -> Event:
+        """A step took the first signal of its name, whose value is recorded there."""
+        name = event.address.name if event.address is not None else ""
+        if event.facts.get("outcome") != "received":
+            return event
+        place = next(i for i, signal in enumerate(self.unheard) if signal.facts["name"] == name)
+        return event._replace(body=self.unheard.pop(place).body)
+
+    def _abandoned(self, event: Event) -> None:
+        slot = self._slot(event)
+        slot.abandonments += (self.count,)
+        if slot.effect is Effect.COMPOSITE:
+            self._close_given_up(scopes.inside(slot.address))
+
+    def _close_given_up(self, scope: str) -> None:
+        """The calls in it were given up with it; when it is asked for again, its body makes all of them anew."""
+        self.closed.add(scope)
+        for slot in self.slots.values():
+            if scopes.is_within(slot.address.scope, scope):
+                slot.abandonments = ()
+
+    def is_closed(self, scope: str) -> bool:
+        """Whether nobody need ask for the steps of this scope."""
+        if not scope:
+            return False
+        return scopes.is_of_attempt(scope) or not self.closed.isdisjoint(scopes.enclosing(scope))
 
     def _streamed(self, event: Event) -> None:
         slot = self._slot(event)
@@ -248,6 +283,8 @@ class State:
 
     def _decided(self, event: Event) -> None:
         self.decisions.append(event)
+        if event.step is StepKind.DECISION:
+            self._conclude(self._slot(event), event)
         if event.address is None and event.facts["what"] == PAUSE:
             self.paused = event
             if self.status is Status.RUNNING:
@@ -259,7 +296,7 @@ class State:
             self.paused = None
         self.end = None
         self.resumes.append(event)
-        reopened = [self.slots[Address(*parts)] for parts in event.facts.get("reopened", ())]
+        reopened = self._causes(event.facts.get("reopened", ()))
         if reopened:
             self._excuse(min(slot.outcome_no for slot in reopened))
         for slot in reopened:
@@ -269,27 +306,43 @@ class State:
                 slot.verdicts = ()  # it was the answer to that stop; resumed, the question is open again
         self._go_on(event)
 
+    def _causes(self, addresses: Iterable[Any]) -> list[Slot]:
+        """These steps, and of a composite among them the steps that made it fail."""
+        found: dict[Address, Slot] = {}
+        left = [Address(*parts) for parts in addresses]
+        while left:
+            slot = self.slots[left.pop(0)]
+            if slot.address not in found and slot.outcome is not None:
+                found[slot.address] = slot
+                left += [Address(*parts) for parts in slot.outcome.facts.get("cause", ())]
+        return list(found.values())
+
     def _excuse(self, since: int) -> None:
         """What was recorded after the outcome that is taken back may not be asked for again."""
         for slot in self.slots.values():
             slot.abandonments = tuple(number for number in slot.abandonments if number < since)
             slot.is_excused = slot.is_excused or slot.first_no > since
+            if slot.effect is Effect.COMPOSITE and slot.outcome is None and not slot.abandonments:
+                self.closed.discard(scopes.inside(slot.address))
 
     def _reopen(self, slot: Slot) -> None:
         outcome, slot.outcome = slot.outcome, None
         slot.verdicts = ()
         slot.served = ""
         slot.repeats = (0, 0)
+        if slot.effect is Effect.COMPOSITE:
+            self.closed.discard(scopes.inside(slot.address))
         slot.is_unknown = slot.is_in_flight = outcome is not None and not outcome.facts.get("is_definite", True)
         if not slot.is_unknown:  # otherwise it may have happened: no new key, it is in doubt again
             slot.logical += 1
             slot.attempt = 0
             slot.begun_at = None
             slot.intent = None
-        self.order.remove(slot)
-        slot.order = -1
-        for place, other in enumerate(self.order):
-            other.order = place
+        if slot.order >= 0:
+            self.order.remove(slot)
+            slot.order = -1
+            for place, other in enumerate(self.order):
+                other.order = place
 
     def _go_on(self, event: Event) -> None:
         self.status, self.why, self.wake_at = Status.RUNNING, "", event.at

@@ -17,7 +17,11 @@ class Unused:
     """The recorded steps that nobody has asked for."""
 
     def __init__(self, state: State) -> None:
-        self._slots = {a: slot for a, slot in state.slots.items() if not (slot.abandoned or slot.is_excused)}
+        self._slots = {
+            address: slot
+            for address, slot in state.slots.items()
+            if not (slot.abandoned or slot.is_excused or (address.scope and state.is_closed(address.scope)))
+        }
         self._writes = {address for address, slot in self._slots.items() if is_write(slot.step, slot.effect)}
         self._models: dict[str, set[Address]] = {}
         for address, slot in self._slots.items():

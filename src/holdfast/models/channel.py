@@ -70,7 +70,7 @@ class Channel:
         """The answer has begun: from here on there is a reader, who gets whatever happens."""
         self.status, self.headers = status, dict(headers)
         self.opened.set_result(None)
-        self.asked = self.driver.machine.asked
+        self.asked = self.driver.machine.asked_in(self.address.scope)
         self.driver.machine.opened(self.address)
         self.driver.record.streams.append(self)
 

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from holdfast.core.events import Effect
 from holdfast.errors import ArgumentsInvalid, Unencodable, UsageError
 from holdfast.journal.codec import encode
 from holdfast.models.for_model import ForModel, for_model, with_notices
@@ -73,7 +74,7 @@ class Toolset:
         reads: list[ToolCall] = []
         for call in asked:
             tool = self._tools.get(call.name)
-            if tool is None or not tool.spec.effect.is_write:
+            if tool is None or tool.spec.effect is Effect.READ:
                 reads.append(call)
                 continue
             yield reads

@@ -290,6 +290,11 @@ class App:
         await self._post(run, accept.resume(by=by, raised=raised, is_unpause=is_unpause))
         await self._deliver(run)
 
+    async def signal(self, run: str, name: str, value: Any = None, *, by: str = "") -> None:
+        """Tell a run something that it may be waiting for (`run.signal`); kept until a step takes it."""
+        await self._post(run, accept.signal(name, by=by, body=encode(value)))
+        await self._deliver(run)
+
     async def _post(self, run: str, message: accept.Message) -> None:
         services = self._open()
         post = await services.scribe.put_first(Post(run, services.clock.fresh_id(), message))

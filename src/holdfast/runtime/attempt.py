@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.doubt import SAID_DONE, SAID_NOT_DONE, SAID_UNKNOWN
-from holdfast.core.events import ONE_TOOL_CALL
+from holdfast.core.events import ONE_TOOL_CALL, Effect
 from holdfast.core.failure import ONE_REQUEST, Failure, FailureKind, classify
 from holdfast.core.policy import Again, after_failure
 from holdfast.errors import NotDone, Unencodable
@@ -76,7 +76,7 @@ async def _called(spec: Spec, call: Callable[[], Any]) -> Any:
             return await call()
     running = in_thread(spec.name, call)
     if (
-        spec.policy.timeout_s is None or spec.effect.is_write
+        spec.policy.timeout_s is None or spec.effect is not Effect.READ
     ):  # a thread cannot be stopped: its late result is the outcome
         result = await running
     else:

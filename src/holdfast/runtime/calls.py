@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from holdfast.core.address import idempotency_key
 from holdfast.core.budget import first_excess
-from holdfast.core.command import Ask, Call, Execute, Use
+from holdfast.core.command import Ask, Block, Call, Execute, Use
 from holdfast.core.events import Address, Charge, Event, Kind
 from holdfast.core.heads import Status
 from holdfast.core.machine import Machine
+from holdfast.core.scope import is_within
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Lease
@@ -51,7 +52,7 @@ class Calls(ABC):
         self.lease = lease
         self.record = Record(services, lease, state)
         self.machine = Machine(state, on_drift=agent.on_drift)
-        self.record.asked = lambda: self.machine.asked
+        self.record.asked = lambda scope: self.machine.asked_in(scope)
         self.loop = asyncio.get_running_loop()
         self.silence = Silence(services.clock, lambda: self.record.is_writing, self._on_silence)
         self.latest_at = 0.0
@@ -67,6 +68,10 @@ class Calls(ABC):
         self._alike: dict[tuple[str, ...], dict[Ask, _Answer]] = {}
         """The same, by what is asked for."""
         self._questions: dict[str, asyncio.Future[None]] = {}
+        self._news: dict[Address, tuple[str, asyncio.Future[None]]] = {}
+        """Steps that wait for a message, and what it is about."""
+        self.counts: dict[tuple[str, str], int] = {}
+        """Generators and UUIDs made so far, by scope and name."""
         self._writes: set[asyncio.Task[Any]] = set()
         self._callers: set[asyncio.Task[Any]] = set()
         """The agent's tasks that perform a step of theirs."""
@@ -93,6 +98,14 @@ class Calls(ABC):
     @abstractmethod
     async def _expire(self, question: str) -> None:
         """The time of a question has come."""
+
+    @abstractmethod
+    async def read_mail(self) -> None:
+        """Read what has arrived for the run."""
+
+    @abstractmethod
+    async def blocked(self, block: Block) -> NoReturn:
+        """The code and the record do not match (P10); does not return."""
 
     @abstractmethod
     def _on_silence(self, silence_s: float) -> None:
@@ -327,6 +340,32 @@ class Calls(ABC):
                     call_off()
             if expires_at is not None and clock.now() >= expires_at:
                 await self._expire(question)
+
+    def tell(self, about: str) -> None:
+        """A message about this was read."""
+        for what, news in self._news.values():
+            if what == about:
+                _settle(news)
+
+    async def news(self, address: Address, about: str, until: float | None = None) -> None:
+        """Wait until a message about this was read, at most until then."""
+        clock = self.services.clock
+        future: asyncio.Future[None] = self.loop.create_future()
+        self._news[address] = (about, future)
+        delay_s = None if until is None else max(0.0, until - clock.now())
+        call_off = None if delay_s is None else clock.call_later(delay_s, partial(_settle, future))
+        try:
+            await future
+        finally:
+            del self._news[address]
+            if call_off is not None:
+                call_off()
+
+    def begins(self, scope: str) -> None:
+        """The body of a composite begins: as on every replay of it."""
+        self.machine.begins(scope)
+        for key in [key for key in self.counts if is_within(key[0], scope)]:
+            del self.counts[key]
 
     async def until(self, at: float) -> None:
         """Wait for a time of the store's clock; never early."""

@@ -26,7 +26,7 @@ class Place(NamedTuple):
     driver: Driver
     scope: str = ""
     inside: Effect | None = None
-    """Effect of the step whose body this is; None in the agent's own code."""
+    """Effect of the step whose body this is; None in the agent's own code and in that of a composite."""
     step_name: str = ""
 
 
@@ -99,7 +99,7 @@ def place_for(what: str, effect: Effect) -> Place | None:
         f"{what} was called while an App is open, but without a run in its context: probably in a thread or an "
         "executor that does not carry contextvars. "
     )
-    if effect.is_write:
+    if effect is not Effect.READ:
         raise RunContextLost(
             message + "It was not begun. Pass `run.carry(fn)` to the executor, or wrap the call in "
             "`with holdfast.detached():` if it belongs to no run."

@@ -139,6 +139,10 @@ class Driver(Calls):
         self.error = self.error or self.record.refusal
         self.services.on_change(self)
 
+    async def read_mail(self) -> None:
+        """See `Calls`."""
+        await mailroom.open_mail(self)
+
     async def _expire(self, question: str) -> None:
         await mailroom.expire(self, question)
 
@@ -260,10 +264,14 @@ class Driver(Calls):
             await self.close()
 
     async def unfit(self, what: str, recorded: str, error: Exception) -> NoReturn:
-        """A recorded value does not fit the type that the code declares now: blocked (P10); does not return."""
+        """A recorded value does not fit the type that the code declares now: blocked; does not return."""
+        await self.blocked(Block(False, f"{what}: {error}", (recorded,)))
+
+    async def blocked(self, block: Block) -> NoReturn:
+        """See `Calls`."""
         if loop_elsewhere(self.loop) is not None:
-            await self.bridge.reach(self.unfit(what, recorded, error))
-        self._in_background(self._block(Block(False, f"{what}: {error}", (recorded,))))
+            await self.bridge.reach(self.blocked(block))
+        self._in_background(self._block(block))
         await self.never()
 
     # --- rest and close --------------------------------------------------------------------------------------

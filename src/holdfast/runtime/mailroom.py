@@ -15,6 +15,7 @@ from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Event, Kind, meta
 from holdfast.core.heads import MISMATCHED, Status
 from holdfast.core.state import PAUSE
 from holdfast.protocols import Mail
+from holdfast.runtime.pauses import about_signal
 
 if TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
@@ -38,6 +39,8 @@ async def open_mail(driver: Driver) -> None:
     for mail in arrived:
         if mail.message.kind is MessageKind.ANSWER:
             driver.wake(mail.message.facts["question"])
+        elif mail.message.kind is MessageKind.SIGNAL:
+            driver.tell(about_signal(mail.message.facts["name"]))
 
 
 async def expire(driver: Driver, question: str) -> None:
@@ -78,6 +81,9 @@ def _read(driver: Driver, mail: Mail) -> None:
             _paused(driver, facts)
         case MessageKind.CAP:
             _capped(driver, facts)
+        case MessageKind.SIGNAL:
+            received = meta(name=facts["name"], by=facts.get("by") or None)
+            driver.record.note(Kind.SIGNAL_RECEIVED, received, body=mail.message.body)
 
 
 def _started(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:

@@ -65,6 +65,7 @@ def waiting(head: Head) -> RunWaiting:
         "drift": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
         "hold": "A model call's prompt is not the recorded one, and which recorded call it is cannot be told for "
         "certain. Run the old code and `holdfast resume`; `holdfast show` has both sides, and the other ways out.",
+        "signal": f"It goes on with `holdfast signal {head.run_id} NAME`, or when its time is over.",
     }.get(head.why, "It goes on by itself when its time has come and a worker runs.")
     return kind(f"Run {head.run_id} ({head.key}) is suspended: {head.why}. Nothing is lost. {how}")
 

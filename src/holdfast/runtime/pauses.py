@@ -100,6 +100,76 @@ class Question:
         driver.conclude(address)
 
 
+@dataclass(slots=True)
+class Decision:
+    """A choice of the agent's own, with its reason: written once, and what replay gives back."""
+
+    call: Call
+    choice: bytes | None
+    shown: str
+    because: str
+    is_write = False
+
+    async def perform(self, driver: Calls, command: Execute) -> None:
+        """See `Performance`."""
+        call, facts = self.call, meta(what=self.call.name, choice=self.shown, because=self.because)
+        where = command.address
+        driver.record.note_step(Kind.DECIDED, where, call.step, call.effect, meta=facts, body=self.choice)
+        await driver.write()
+        driver.conclude(command.address)
+
+
+@dataclass(slots=True)
+class Signal:
+    """A wait for a message with this name; one that came before is taken at once. Each is taken once, in order."""
+
+    call: Call
+    within_s: float | None
+    default: bytes | None
+    is_write = False
+
+    async def perform(self, driver: Calls, command: Execute) -> None:
+        """See `Performance`."""
+        address, slot, name = command.address, command.recovered, self.call.name
+        until = None
+        if slot is not None and slot.intent is not None:
+            until = slot.intent.facts.get("until")
+        elif not _is_there(driver, name):
+            until = None if self.within_s is None else driver.record.now() + self.within_s
+            self._note(driver, Kind.STEP_INTENDED, address, meta(until=until))
+            await driver.write()
+        with driver.silence.waits(address, Why.SIGNAL, until):
+            while not _is_there(driver, name):
+                if until is not None and driver.services.clock.now() >= until:
+                    await driver.read_mail()  # one that arrived before counts
+                    break
+                await driver.news(address, about_signal(name), until)
+        self._conclude(driver, address, name)
+        await driver.write()
+        driver.conclude(address)
+
+    def _conclude(self, driver: Calls, address: Address, name: str) -> None:
+        found = next((signal for signal in driver.state.unheard if signal.facts["name"] == name), None)
+        if found is None:
+            self._note(driver, Kind.STEP_SUCCEEDED, address, meta(outcome="expired"), self.default)
+        else:
+            facts = meta(outcome="received", sender=found.facts.get("by"))
+            self._note(driver, Kind.STEP_SUCCEEDED, address, facts)
+
+    def _note(self, driver: Calls, kind: Kind, address: Address, facts: str, body: bytes | None = None) -> None:
+        call = self.call
+        driver.record.note_step(kind, address, call.step, call.effect, logical=1, attempt=1, meta=facts, body=body)
+
+
+def about_signal(name: str) -> str:
+    """What a message with this signal is about."""
+    return f"signal {name}"
+
+
+def _is_there(driver: Calls, name: str) -> bool:
+    return any(signal.facts["name"] == name for signal in driver.state.unheard)
+
+
 def fresh_question_id(driver: Calls, address: Address) -> str:
     run, asked = driver.lease.run_id, driver.state.question_slots
     return question_id(driver.services.journal.hash_key, run, address, len(asked))

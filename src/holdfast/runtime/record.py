@@ -22,6 +22,11 @@ OUTCOMES = frozenset(
 )
 
 
+def is_outcome(event: Event) -> bool:
+    """Whether a step's caller gets something by it."""
+    return event.kind in OUTCOMES or (event.kind is Kind.DECIDED and event.step is StepKind.DECISION)
+
+
 class Stream(Protocol):
     """An answer that its caller gets while it comes in."""
 
@@ -53,8 +58,8 @@ class Record:
         self.refusal: JournalError | InternalError | None = None
         self.is_lone = True
         """See `scribe.Writer`; kept by the driver."""
-        self.asked: Callable[[], int] = int
-        """How many calls the agent has made; the driver's machine counts them."""
+        self.asked: Callable[[str], int] = lambda scope: 0
+        """How many calls the agent has made in a scope; the driver's machine counts them."""
         self.streams: list[Stream] = []
         """Those that are open: whatever is recorded next may follow from what was read of them."""
         self.large: dict[int, bytes] = {}
@@ -79,7 +84,7 @@ class Record:
         if event.kind is not Kind.RUN_SUSPENDED:  # this we say by ourselves: nothing was done about what was read
             self._add_parts(event.address)
         self._add(event)
-        if event.kind in OUTCOMES and self.streams:
+        if self.streams and is_outcome(event):
             self.streams = [stream for stream in self.streams if stream.address != event.address]
 
     def _add_parts(self, address: Address | None) -> None:
@@ -88,9 +93,10 @@ class Record:
                 self._add(Event(Kind.STEP_STREAMED, self.now(), stream.address, StepKind.MODEL, Effect.READ, body=part))
 
     def _add(self, event: Event) -> None:
-        if event.kind in OUTCOMES:
+        if is_outcome(event):
             opened = (stream.asked for stream in self.streams if stream.address == event.address)
-            event = event._replace(asked=next(opened, None) or self.asked())
+            scope = event.address.scope if event.address is not None else ""
+            event = event._replace(asked=next(opened, None) or self.asked(scope))
         self.state.apply(event)
         if event.body is not None and len(event.body) > BODY_IN_ROW_MAX:
             self.large[len(self._unwritten)] = event.body

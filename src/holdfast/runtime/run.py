@@ -11,6 +11,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from holdfast.core import deadline
+from holdfast.core.accept import is_signal_name
 from holdfast.core.budget import USD_NANO, Limits
 from holdfast.core.command import Call
 from holdfast.core.events import Charge, Effect, Event, StepKind
@@ -20,12 +21,14 @@ from holdfast.journal.codec import decode, digest, encode
 from holdfast.runtime import current
 from holdfast.runtime.clock import Random, derived_random, derived_uuid
 from holdfast.runtime.facts import safe
-from holdfast.runtime.pauses import Note, Question, Sleep
+from holdfast.runtime.pauses import Decision, Note, Question, Sleep
+from holdfast.runtime.pauses import Signal as SignalWait
 from holdfast.runtime.signature import INJECTED, injected
 from holdfast.runtime.spec import Definite, EffectName, Spec, make_spec
-from holdfast.runtime.tool import Tool, take_step
+from holdfast.runtime.tool import Tool, as_tool, take_step
 
 if TYPE_CHECKING:
+    from holdfast.runtime.agent import Agent
     from holdfast.runtime.driver import Driver
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,6 +48,17 @@ class Answer:
     """The option taken or the text given; the default when it expired."""
     by: str = ""
     """Who answered; empty when nobody did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What a wait for a signal came to."""
+
+    outcome: Literal["received", "expired"]
+    value: Any = None
+    """What was sent; the default when it expired."""
+    by: str = ""
+    """Who sent it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,6 @@ class Run:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._place = current.Place(driver)
-        self._counts: dict[str, int] = {}
         self._specs: dict[tuple[Any, ...], tuple[Spec, tuple[str, ...]]] = {}
 
     @property
@@ -103,11 +116,11 @@ class Run:
 
     def random(self) -> Random:
         """A new generator, seeded so that replay sees the same numbers. Not for secrets."""
-        return derived_random(self._driver.state.seed, self._scope("random"), self._next("random"))
+        return derived_random(self._driver.state.seed, *self._numbered("random"))
 
     def uuid(self) -> uuid.UUID:
         """A new UUID that replay sees again."""
-        return derived_uuid(self._driver.state.seed, self._scope("uuid"), self._next("uuid"))
+        return derived_uuid(self._driver.state.seed, *self._numbered("uuid"))
 
     async def step(
         self,
@@ -130,7 +143,7 @@ class Run:
         The step is found again by its name and its arguments, or by `input` where the arguments cannot be written.
         The other options are those of `tool`; without `effect=` it is `once`. A sync `fn` runs in a thread.
         """
-        where = self._where(name)
+        where = self._where("step", name)
         if isinstance(fn, Tool):
             raise UsageError(f"{name}: {fn!r} is a tool already; call it, `await {fn.name}(…)`. It was not begun.")
         spec, keyed = self._spec(fn, name, effect, retry, timeout, verify, raises, definite, window)
@@ -168,7 +181,8 @@ class Run:
     async def sleep(self, duration: Duration, name: str = "sleep") -> None:
         """Wait; the time it ends is written now and kept through restarts. Never early by the store's clock."""
         self._where(name)
-        call = Call("", name, "", StepKind.SLEEP, Effect.READ, str(duration).encode())
+        scope = self._where("sleep", name).scope
+        call = Call(scope, name, "", StepKind.SLEEP, Effect.READ, str(duration).encode())
         await self._driver.step(Sleep(call, seconds(duration, "sleep")))
 
     async def ask(
@@ -187,9 +201,9 @@ class Run:
         options: the answers that count; any text when empty. within: after so long the question closes as
         `expired` with `default`. show: facts that are recorded and shown beside the text.
         """
-        self._where(name)
+        scope = self._where("ask", name).scope
         question = Question(
-            call=Call("", name, "", StepKind.QUESTION, Effect.READ, safe(text, 200).encode()),
+            call=Call(scope, name, "", StepKind.QUESTION, Effect.READ, safe(text, 200).encode()),
             text=safe(text),
             options=tuple(options),
             to=to or self._driver.agent.escalate,
@@ -199,10 +213,41 @@ class Run:
         )
         return _answer(await self._driver.step(question))
 
+    async def signal(self, name: str, *, within: Duration | None = None, default: Any = None) -> Signal:
+        """Wait for a signal with this name: `app.signal`, or `holdfast signal`. One that came before is kept.
+
+        Each signal is taken by one call, the oldest first. within: after so long it is over, as `expired` with
+        `default`. What it says is data: nothing of it is read as a command.
+        """
+        where = self._where("signal", name)
+        if not is_signal_name(name):
+            raise UsageError(f"{name!r} names no signal. Give 1 to 200 printable characters.")
+        call = Call(where.scope, name, "signal", StepKind.SIGNAL, Effect.READ)
+        within_s = None if within is None else seconds(within, "within")
+        outcome = await self._driver.step(SignalWait(call, within_s, encode(default)))
+        facts, value = outcome.facts, None if outcome.body is None else decode(outcome.body)
+        return Signal(facts["outcome"], value, facts.get("sender", ""))
+
+    async def decide(self, what: str, choice: T, *, because: str) -> T:
+        """Write a choice of your own with its reason, and give it back: on replay the recorded one, whatever is given.
+
+        For what a plain branch would decide anew after a crash. `holdfast show` lists it.
+        """
+        where, body = self._where("decide", what), encode(choice)
+        call = Call(where.scope, safe(what, 200), "decision", StepKind.DECISION, Effect.READ, body[:200])
+        shown = safe(choice if isinstance(choice, str) else body.decode("utf-8", "replace"), 200)
+        outcome = await self._driver.step(Decision(call, body, shown, safe(because)))
+        decided: T = decode(outcome.body) if outcome.body is not None else None  # type: ignore[assignment]
+        return decided
+
+    def as_tool(self, agent: Agent[Any, Any], *, name: str | None = None) -> Tool[..., Any]:
+        """The agent as a composite tool of this run, with one parameter, `input`: its steps are steps of this run."""
+        return as_tool(self, agent, name)
+
     async def note(self, text: str) -> None:
         """Write a line into the record, once: on replay it is not written again."""
-        self._where("note")
-        call = Call("", "note", digest(encode(text)), StepKind.NOTE, Effect.READ, safe(text, 200).encode())
+        scope = self._where("note").scope
+        call = Call(scope, "note", digest(encode(text)), StepKind.NOTE, Effect.READ, safe(text, 200).encode())
         await self._driver.step(Note(call, safe(text)))
 
     def emit(self, data: Any) -> None:
@@ -242,21 +287,25 @@ class Run:
         update_wrapper(carried, fn)
         return typing.cast(F, carried)
 
-    def _where(self, name: str) -> current.Place:
+    def _where(self, what: str, name: str = "") -> current.Place:
+        """Where a step of this sort is made: in the agent's own code, or in a composite's."""
         where = current.place()
-        if where is not None and where.driver is self._driver and where.inside is not None:
+        if where is None or where.driver is not self._driver:
+            return self._place
+        if where.inside is not None:
             raise UsageError(
-                f"run.{name} was asked for inside the step {where.step_name!r}. It was not begun: what a step does "
-                "is one outcome. Ask for it in the agent's own code."
+                f"run.{what} was asked for inside the step {where.step_name!r}. It was not begun: what a step does "
+                f"is one outcome. Ask for it in the agent's own code, or declare {where.step_name} effect='composite'."
             )
-        return self._place
+        return where
 
-    def _next(self, name: str) -> int:
-        self._counts[name] = self._counts.get(name, 0) + 1
-        return self._counts[name]
-
-    def _scope(self, name: str) -> str:
-        return f"/{name}"
+    def _numbered(self, name: str) -> tuple[str, int]:
+        """A label of its own for each generator of a scope: the same on every replay."""
+        where = current.place()
+        scope = where.scope if where is not None and where.driver is self._driver else ""
+        counts, key = self._driver.counts, (scope, name)
+        counts[key] = counts.get(key, 0) + 1
+        return f"{scope}/{name}", counts[key]
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:

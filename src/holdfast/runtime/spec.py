@@ -13,10 +13,16 @@ from holdfast.core.policy import Duration, Policy, Retry, seconds
 from holdfast.errors import PolicyInvalid
 from holdfast.runtime.signature import returns
 
-EffectName = Literal["read", "idempotent", "once"]
+EffectName = Literal["read", "idempotent", "once", "composite"]
 Definite = tuple[type[BaseException], ...] | Literal["one_request"]
 
-_DEFAULT_RETRY = {Effect.READ: Retry(), Effect.IDEMPOTENT: Retry(), Effect.ONCE: Retry(attempts=1)}
+_NO_RETRY = Retry(attempts=1)
+_DEFAULT_RETRY = {
+    Effect.READ: Retry(),
+    Effect.IDEMPOTENT: Retry(),
+    Effect.ONCE: _NO_RETRY,
+    Effect.COMPOSITE: _NO_RETRY,
+}
 _EFFECTS: dict[str, Effect] = {member.value: member for member in Effect}
 Calling = Callable[[str], Callable[[], Any]]
 """From an idempotency key to the call that is ready to be made."""
@@ -82,6 +88,10 @@ def make_spec(
     if definite != ONE_REQUEST and not isinstance(definite, tuple):
         raise PolicyInvalid("definite= takes a tuple of exception classes, or holdfast.ONE_REQUEST.")
     shown = str(name or getattr(fn, "__name__", "step"))
+    if kind is Effect.COMPOSITE and (policy.attempts > 1 or verify is not None or definite):
+        raise PolicyInvalid(
+            f"{shown} is a composite: it only makes steps, and retry, verify= and definite= are theirs to declare."
+        )
     return Spec(
         name=shown,
         fn=fn,

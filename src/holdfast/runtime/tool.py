@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 from weakref import WeakSet
 
 from holdfast.core.command import Call
-from holdfast.core.events import Kind, StepKind
+from holdfast.core.events import Effect, Kind, StepKind
 from holdfast.core.notice import notices
 from holdfast.core.policy import Duration, Retry
 from holdfast.errors import Unencodable, UsageError
 from holdfast.journal.codec import decode, digest, encode
 from holdfast.runtime import current
 from holdfast.runtime.attempt import alone, attempted, attempted_on, verified
+from holdfast.runtime.composite import Composite
 from holdfast.runtime.facts import is_stronger, rebuilt, safe
 from holdfast.runtime.notices import listener
 from holdfast.runtime.signature import Arguments, Signature
@@ -28,6 +29,10 @@ from holdfast.runtime.steps import Attempts
 from holdfast.runtime.thread import loop_elsewhere, run_blocking
 from holdfast.runtime.undo import Undo
 from holdfast.runtime.way import Attempted, Begun, Verdict, Way
+
+if TYPE_CHECKING:
+    from holdfast.runtime.agent import Agent
+    from holdfast.runtime.run import Run
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -145,13 +150,13 @@ def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     """Declare a tool.
 
     effect: `read` (may run again), `idempotent` (may run again under the same key), `once` (never silently again;
-    the default). retry, timeout: one policy, see `Retry`; a duration is seconds or "20s". verify: asked with
-    (key, **arguments) whether an effect in doubt has happened; returns `Done`, `NotDone` or `Unknown`. raises:
-    classes that the caller gets back as they are. definite: classes that mean "it did not happen", or
-    `ONE_REQUEST`. hidden: parameters that are neither recorded nor shown to a model. window: how long the receiver
-    of an idempotent effect remembers its key. settle: how long after a first "not done" `verify` has to say it again;
-    longer than a request can be under way. undo: a function or tool that undoes it, called with (result, **arguments)
-    when its run is unwound.
+    the default), `composite` (a body that only makes steps, which are kept by themselves). retry, timeout: one
+    policy, see `Retry`; a duration is seconds or "20s". verify: asked with (key, **arguments) whether an effect in
+    doubt has happened; returns `Done`, `NotDone` or `Unknown`. raises: classes that the caller gets back as they
+    are. definite: classes that mean "it did not happen", or `ONE_REQUEST`. hidden: parameters that are neither
+    recorded nor shown to a model. window: how long the receiver of an idempotent effect remembers its key. settle:
+    how long after a first "not done" `verify` has to say it again; longer than a request can be under way. undo: a
+    function or tool that undoes it, called with (result, **arguments) when its run is unwound.
     """
     if fn is not None:
         return Tool(make_spec(fn))
@@ -159,12 +164,29 @@ def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     return lambda function: Tool(make_spec(function, **declared), hidden)
 
 
+def as_tool(run: Run, agent: Agent[Any, Any], name: str | None) -> Tool[..., Any]:
+    """A composite that runs the agent's function as a part of this run."""
+
+    async def awaited(input: Any) -> Any:
+        return await agent.fn(run, input)
+
+    def called(input: Any) -> Any:
+        return agent.fn(run, input)
+
+    body: Callable[..., Any] = called if agent.is_sync else awaited
+    hints = {"input": agent.takes, "return": agent.gives}
+    body.__annotations__ = {part: hint for part, hint in hints.items() if hint is not None}
+    body.__doc__ = agent.fn.__doc__
+    return Tool(make_spec(body, name=name or agent.name, effect=Effect.COMPOSITE))
+
+
 def _check_inner(spec: Spec, where: current.Place) -> None:
-    """Inside a step only plain calls of its own strength or less are made (rule 5)."""
+    """Inside a step that is no composite only plain calls of its own strength or less are made (rule 5)."""
     if where.inside is not None and is_stronger(spec.effect, where.inside):
         raise UsageError(
             f"{where.step_name} ({where.inside}) called {spec.name} ({spec.effect}), a stronger effect, inside its "
-            f"step. {spec.name} was not begun. Call it from the agent, or declare {where.step_name} stronger."
+            f"step. {spec.name} was not begun. Call it from the agent, or declare {where.step_name} "
+            "effect='composite'."
         )
 
 
@@ -182,7 +204,9 @@ async def take_step(
     driver, heard = where.driver, listener()
     call = Call(where.scope, spec.name, digest(args), StepKind.TOOL, spec.effect, args)
     outcome = driver.replayed(call)
-    if outcome is None:
+    if outcome is None and spec.effect is Effect.COMPOSITE:
+        outcome = await driver.step(_composite(spec, where, call, calling("")))
+    elif outcome is None:
         outcome = await driver.step(_plan(spec, where, call, calling, asked, needs_key, marks or {}))
     told = notices(driver.state, outcome.address) if outcome.address is not None else ()
     if outcome.kind is Kind.STEP_SUCCEEDED:
@@ -195,6 +219,19 @@ async def take_step(
     error = rebuilt(outcome, spec.name, spec.raises)
     driver.notices.attach(error, told, heard)
     raise error from (driver.live_errors.get(outcome.address) if outcome.address is not None else None)
+
+
+def _composite(spec: Spec, where: current.Place, call: Call, made: Callable[[], Any]) -> Composite:
+    """How its body is run when the record does not answer it."""
+    home = loop_elsewhere(where.driver.loop) if spec.is_async else None
+
+    async def body(scope: str) -> Attempted:
+        inside = current.Place(where.driver, scope, None, spec.name)
+        if home is None or home.is_closed():
+            return await attempted(spec, made, inside)
+        return await attempted_on(home, spec, made, inside)
+
+    return Composite(call=call, body=body, is_write=not spec.is_async)
 
 
 def _plan(

@@ -109,7 +109,12 @@ def _suspended(state: State) -> dict[str, Any] | None:
 
 
 def _step(slot: Slot, state: State, spent: Charge, failures: list[dict[str, Any]]) -> dict[str, Any]:
-    untried = slot.step in (StepKind.QUESTION, StepKind.NOTE)  # these have no attempts; they happen once
+    # these have no attempts; they happen once
+    untried = slot.step in (
+        StepKind.QUESTION,
+        StepKind.NOTE,
+        StepKind.DECISION,
+    )
     return {
         "name": slot.address.name,
         "kind": str(slot.step),
@@ -137,7 +142,7 @@ def _status(slot: Slot, state: State) -> str:
         return "in_doubt"
     if slot.abandoned or state.end is not None:
         return "abandoned"
-    if slot.step in (StepKind.QUESTION, StepKind.SLEEP):
+    if slot.step in (StepKind.QUESTION, StepKind.SLEEP, StepKind.SIGNAL):
         return "waiting"
     return "running" if slot.is_in_flight else "waiting"  # reopened by `resume`, and not begun again yet
 

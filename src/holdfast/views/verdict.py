@@ -20,6 +20,7 @@ HELD = (
 )
 STALLED = frozenset({Status.FAILED, Status.STOPPED, Status.CANCELLED}) | BLOCKED | {Why.PAUSED, Why.COMMAND}
 """Statuses, and reasons to wait, after which people ask why."""
+_UNHEARD = ("signal", "waiting")
 _HANGING = ("running", "retrying", "in_doubt", "waiting")
 
 
@@ -100,6 +101,9 @@ def _suspended(picture: dict[str, Any], now: float) -> str:
             return f"Blocked {since} at {asked}: its history grew. {HistoryGrew.advice}"
         case Why.SLEEP:
             return f"Sleeping{due}."
+        case Why.SIGNAL:
+            waiting = [step["name"] for step in picture["steps"] if (step["kind"], step["status"]) == _UNHEARD]
+            return f"Waiting for a signal {since}: {', '.join(waiting)}.{f' Until {moment(until)}.' if until else ''}"
         case Why.RETRY:
             return f"Waiting to try again{due}."
         case Why.PAUSED:
