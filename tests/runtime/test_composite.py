@@ -355,11 +355,11 @@ def test_a_part_that_was_given_up_and_is_asked_for_again_is_that_part_again(worl
 
     shop.dies_at = "end"
     with pytest.raises(world.Crash):
-        world.run(agent)
+        world.run(agent, park_s=20.0)
     with pytest.raises(RunBlocked):
-        world.run(agent, wait=0.5)
+        world.run(agent, wait=0.5, park_s=20.0)
     world.answer("it_did_not", agent)
-    assert world.run(agent) == [["paid 1 (1)", "open"], "paid end (2)"]
+    assert world.run(agent, park_s=20.0) == [["paid 1 (1)", "open"], "paid end (2)"]
     assert shop.paid(1) == [1]
 
 
