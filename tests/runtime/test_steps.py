@@ -688,16 +688,16 @@ def test_a_takeover_charges_the_read_that_may_have_been_under_way(world: Any, sh
         shop.done.append(x)
         raise world.Crash
 
-    @hf.agent(name="shop", budget=hf.Budget(tool_calls=3))
+    @hf.agent(name="shop", budget=hf.Budget(tool_calls=2))
     async def agent(run: hf.Run, given: Any) -> Any:
         await fatal(1)
 
-    for _ in range(3):
+    for _ in range(2):
         with pytest.raises(world.Crash):
             world.run(agent)
     with pytest.raises(BudgetExceeded):
         world.run(agent)
-    assert len(shop.done) == 3
+    assert len(shop.done) == 2
 
 
 def test_a_read_that_its_caller_gave_up_is_charged(world: Any, shop: Any) -> None:

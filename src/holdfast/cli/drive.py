@@ -211,7 +211,7 @@ def _ended(order: Order, driven: Driven, error: RunError) -> int:
 
 def _code(error: RunError, run: dict[str, Any]) -> Exit:
     code = code_of(error)
-    if code is Exit.LATER and run["why"] in (Why.QUESTION, Why.PAUSED):
+    if code is Exit.LATER and run["why"] in (Why.QUESTION, Why.PAUSED, Why.CRASH_LOOP):
         return Exit.PERSON
     if isinstance(error, RunStopped) and not isinstance(error, BudgetExceeded) and run["by"]:
         return Exit.CANCELLED  # somebody aborted it when they were asked

@@ -55,6 +55,8 @@ class Why(StrEnum):
     """A retry's wait is longer than the process stays."""
     PAUSED = "paused"
     """An operator paused it, and has not resumed it."""
+    CRASH_LOOP = "crash_loop"
+    """Its processes died one after the other without coming further; a person is asked."""
     COMMAND = "command"
     """The operator's desk, which waits for the next command."""
 
@@ -62,6 +64,8 @@ class Why(StrEnum):
 MISMATCHED = frozenset({Why.DRIFT, Why.HOLD, Why.HISTORY_GREW})
 """The code and the record do not match: nothing is begun until somebody resumes the run."""
 BLOCKED = MISMATCHED | {Why.IN_DOUBT}
+CRASH_LOOP_OPTIONS = ("go_on", "stop")
+"""A person's answers to a crash loop."""
 PAUSING = "pausing"
 """Of a running run: it is to be paused, and what is under way finishes first."""
 
@@ -72,7 +76,7 @@ class OpenQuestion:
 
     id: str
     about: str
-    """`ask`, or `in_doubt` for a step whose effect may have happened."""
+    """`ask`, `in_doubt` for a step whose effect may have happened, `crash_loop` for a run that kills its processes."""
     text: str
     options: tuple[str, ...] = ()
     """Empty: any text."""

@@ -59,6 +59,8 @@ class State:
         """Signals that have come, in order."""
         self.unheard: list[Event] = []
         """Those that no step has taken."""
+        self.deaths = 0
+        """Processes that died one after the other, since anything else was recorded."""
         self.closed: set[str] = set()
         """Scopes of composites that have an outcome, or whose caller gave up: nobody need ask for what is in them."""
         self.moved: dict[Address, Address] = {}
@@ -78,6 +80,8 @@ class State:
         self.updated_at = event.at
         if self.status is Status.SUSPENDED and kind in _WAKING:
             self._go_on(event)
+        if self.deaths and kind is not Kind.RUN_RESUMED:
+            self.deaths = 0
         match kind:
             case Kind.STEP_INTENDED:
                 self._intended(event)
@@ -243,7 +247,6 @@ class State:
         slot.failures += (event,)
 
     def _asked(self, event: Event) -> None:
-        slot = self._slot(event)
         facts = event.facts
         question = OpenQuestion(
             id=facts["id"],
@@ -255,7 +258,9 @@ class State:
             expires_at=facts.get("expires_at"),
         )
         self.questions[question.id] = question
-        self.question_slots[question.id] = slot
+        if event.address is None:  # it is about the whole run
+            return
+        slot = self.question_slots[question.id] = self._slot(event)
         if question.about == "in_doubt":
             slot.doubt = event
         else:
@@ -264,7 +269,9 @@ class State:
     def _closed(self, event: Event) -> None:
         facts = event.facts
         question = self.questions.pop(facts["id"])
-        slot = self.question_slots[question.id]
+        slot = self.question_slots.get(question.id)
+        if slot is None:
+            return
         if question.about == "in_doubt":
             slot.doubt = None
             slot.verdicts += (event,)
@@ -292,8 +299,9 @@ class State:
 
     def _resumed(self, event: Event) -> None:
         self.spent = self.spent.plus(event.charge)
+        self.deaths += 1
         if event.facts.get("why") != "takeover":
-            self.paused = None
+            self.paused, self.deaths = None, 0
         self.end = None
         self.resumes.append(event)
         reopened = self._causes(event.facts.get("reopened", ()))
@@ -370,9 +378,10 @@ class State:
         facts = event.facts
         self.status, self.why, self.wake_at = Status(facts["outcome"]), facts.get("why", ""), None
         for question in self.questions:
-            slot = self.question_slots[question]
-            slot.doubt = None
-            if slot.step is StepKind.QUESTION:
+            slot = self.question_slots.get(question)
+            if slot is not None:
+                slot.doubt = None
+            if slot is not None and slot.step is StepKind.QUESTION:
                 slot.intent = None
         self.questions.clear()
         self.paused = None

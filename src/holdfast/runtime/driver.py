@@ -22,7 +22,7 @@ from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Claim
-from holdfast.runtime import current, mailroom, unseen
+from holdfast.runtime import crashloop, current, mailroom, unseen
 from holdfast.runtime.calls import Calls
 from holdfast.runtime.settings import Services
 from holdfast.runtime.thread import loop_elsewhere
@@ -75,13 +75,12 @@ class Driver(Calls):
         self._set_active(True)
         try:
             await mailroom.open_mail(self)
-            is_blocked = self.state.status is Status.SUSPENDED and self.state.why in MISMATCHED
             if self._stop is not None:
                 await self._end_stopped()
             elif self.state.paused is not None and self.record.refusal is None:
                 await self._note_paused()
                 self._release(self.state.wake_at)
-            elif self.record.refusal is not None or self.state.status.is_end or is_blocked:
+            elif self.record.refusal is not None or await self._is_shut():
                 self._release(None)
             else:
                 await self._run_agent()
@@ -96,6 +95,11 @@ class Driver(Calls):
             await self._unwound()
         finally:
             self._leave()
+
+    async def _is_shut(self) -> bool:
+        """Whether only a message lets the run go on: it is over, does not match its record, or kills its processes."""
+        is_blocked = self.state.status is Status.SUSPENDED and self.state.why in MISMATCHED
+        return self.state.status.is_end or is_blocked or await crashloop.is_set_aside(self)
 
     async def _run_agent(self) -> None:
         self.latest_at = self.state.created_at

@@ -12,9 +12,10 @@ from holdfast.core.accept import MessageKind
 from holdfast.core.address import run_id
 from holdfast.core.budget import Limits
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Event, Kind, meta
-from holdfast.core.heads import MISMATCHED, Status
+from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import PAUSE
 from holdfast.protocols import Mail
+from holdfast.runtime import crashloop
 from holdfast.runtime.pauses import about_signal
 
 if TYPE_CHECKING:
@@ -113,13 +114,19 @@ def _answered(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
     if facts["question"] not in driver.state.questions:
         return
     closed = meta(id=facts["question"], outcome="answered", choice=facts.get("choice"), by=facts.get("by"))
+    about = driver.state.questions[facts["question"]].about
     _close_question(driver, facts["question"], closed, mail.message.body)
+    if about == crashloop.ABOUT:
+        crashloop.answered(driver, facts)
 
 
 def _close_question(driver: Driver, question: str, facts: str, body: bytes | None) -> None:
     """Add the event that closes an open question."""
-    slot = driver.state.question_slots[question]
+    slot = driver.state.question_slots.get(question)
     now = driver.record.now()
+    if slot is None:
+        driver.record.note(Kind.QUESTION_CLOSED, facts, body=body)
+        return
     driver.record.add(Event(Kind.QUESTION_CLOSED, now, slot.address, slot.step, slot.effect, meta=facts, body=body))
 
 
@@ -129,6 +136,8 @@ def _resumed(driver: Driver, facts: dict[str, Any]) -> None:
         limits: Limits = state.limits.raised(facts["raised"])
         driver.record.add(Event(Kind.BUDGET_CHANGED, now, meta=meta(limits=list(limits), by=facts.get("by"))))
     is_blocked = state.status is Status.SUSPENDED and state.why in MISMATCHED
+    if state.status is Status.SUSPENDED and state.why == Why.CRASH_LOOP:
+        crashloop.withdraw(driver, facts.get("by"))
     if state.status.is_end or is_blocked or state.paused is not None:
         reopened = state.end.facts.get("cause", []) if state.end is not None else []
         why = "resume" if state.status.is_end else "unblocked" if is_blocked else "unpaused"

@@ -27,6 +27,10 @@ from holdfast.runtime.settings import Services
 O = TypeVar("O")  # noqa: E741 - output
 
 
+_SHUT = MISMATCHED | {Why.CRASH_LOOP}
+"""Only a person helps, however long somebody waits."""
+
+
 def checked_key(key: Any) -> str:
     """The key, when it can name a run."""
     if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
@@ -40,7 +44,7 @@ def is_too_long(head: Head, give_up: float | None) -> bool:
 
 def check_wait(head: Head, services: Services, give_up: float | None) -> None:
     """Raise when this run, which is not driven here, is not to be waited for."""
-    if head.status is Status.SUSPENDED and (head.why in MISMATCHED or is_too_long(head, give_up)):
+    if head.status is Status.SUSPENDED and (head.why in _SHUT or is_too_long(head, give_up)):
         if services.journal.mail(head.run_id):
             return
         raise waiting(head)
@@ -61,6 +65,8 @@ def waiting(head: Head) -> RunWaiting:
     how = {
         "question": f"Answer with `holdfast answer {head.run_id}`: {asked}",
         "in_doubt": f"Say what happened with `holdfast answer {head.run_id}`: {asked}",
+        "crash_loop": f"Its processes died one after the other. Say what becomes of it with `holdfast answer "
+        f"{head.run_id}`: {asked}",
         "paused": f"An operator paused it. Go on with `holdfast resume {head.run_id}`.",
         "drift": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
         "hold": "A model call's prompt is not the recorded one, and which recorded call it is cannot be told for "

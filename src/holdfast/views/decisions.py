@@ -23,7 +23,7 @@ _REASONS = {
     "shutdown": "the worker was told to stop",
     "retry": "the wait before the next attempt is long",
     "paused": "an operator paused it",
-    "crash_loop": "its process died again and again before anything was recorded",
+    "crash_loop": "its processes died one after the other before anything new was recorded",
 }
 
 

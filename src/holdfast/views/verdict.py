@@ -99,6 +99,8 @@ def _suspended(picture: dict[str, Any], now: float) -> str:
         case Why.HISTORY_GREW:
             asked = (suspended["difference"] or {}).get("asked", "?")
             return f"Blocked {since} at {asked}: its history grew. {HistoryGrew.advice}"
+        case Why.CRASH_LOOP:
+            return f"Set aside {since}: {asked}"
         case Why.SLEEP:
             return f"Sleeping{due}."
         case Why.SIGNAL:
