@@ -42,6 +42,7 @@ class Slot:
         "undo",
         "undoes",
         "verdicts",
+        "was_unknown",
     )
 
     def __init__(self, address: Address, step: StepKind, effect: Effect) -> None:
@@ -82,6 +83,8 @@ class Slot:
         """Facts of its latest intent, also after it was reopened; JSON text."""
         self.is_unknown = False
         """An attempt of this logical attempt ended, or was interrupted, without anybody knowing what it did."""
+        self.was_unknown = False
+        """The same, before the attempt that was begun last."""
         self.retry_at: float | None = None
         self.failures: tuple[Event, ...] = ()
         self.verdicts: tuple[Event, ...] = ()

@@ -150,7 +150,7 @@ class State:
         slot = self._slot(event)
         if slot.is_in_flight:  # the attempt before this one was interrupted: what it reserved stays charged
             self._settle(slot, slot.reservation)
-        slot.is_unknown = slot.is_in_flight and not slot.verdicts  # a verdict has cleared it up
+        slot.is_unknown = slot.was_unknown = slot.is_in_flight and not slot.verdicts  # a verdict has cleared it up
         slot.logical, slot.attempt = event.logical, event.attempt
         if slot.begun_at is None:
             slot.begun_at = event.at
@@ -241,7 +241,8 @@ class State:
         if slot.begun_at is None:
             slot.begun_at = event.at
         facts = event.facts
-        slot.is_unknown = slot.effect.is_write and (slot.is_unknown or not facts.get("is_definite", True))
+        before = slot.was_unknown if facts.get("late") else slot.is_unknown
+        slot.is_unknown = slot.effect.is_write and (before or not facts.get("is_definite", True))
         slot.is_in_flight = slot.is_unknown
         slot.retry_at = facts.get("retry_at")
         slot.failures += (event,)

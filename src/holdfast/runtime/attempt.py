@@ -10,6 +10,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from holdfast.core.doubt import SAID_DONE, SAID_NOT_DONE, SAID_UNKNOWN
@@ -21,6 +22,7 @@ from holdfast.journal.codec import encode, opaque
 from holdfast.runtime import current
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.facts import facts_of, safe
+from holdfast.runtime.senders import Sender
 from holdfast.runtime.spec import Calling, Done, Spec, Unknown
 from holdfast.runtime.thread import Unwind, in_thread, on_loop
 from holdfast.runtime.way import Attempted, Verdict
@@ -28,29 +30,34 @@ from holdfast.runtime.way import Attempted, Verdict
 _clock = SystemClock()
 
 
-async def attempted(spec: Spec, call: Callable[[], Any], inside: current.Place | None) -> Attempted:
+async def attempted(
+    spec: Spec, call: Callable[[], Any], inside: current.Place | None, sender: Sender | None = None
+) -> Attempted:
     """Run the user's function once and say what it came to. Raises nothing but cancellation from outside."""
+    if sender is not None and spec.is_async:
+        return await sender.on_loop(attempted(spec, call, inside))
     try:
         with current.entered(inside):
-            result = await _called(spec, call)
+            result = await _called(spec, call, sender)
     except Unwind:
         raise asyncio.CancelledError("the run is closing") from None
     except BaseException as error:  # the user's step: whatever it raises is a fact about it
         if _is_not_its_own(spec, error):
             raise
         return _failed(spec, error)
-    try:
-        return Attempted(encode(result, spec.returns), ONE_TOOL_CALL)
-    except (Unencodable, ValueError) as error:  # ValueError: pydantic's word for "not of the declared type"
-        return _lost(spec, result, error)
+    return _succeeded(spec, result)
 
 
 async def attempted_on(
-    home: asyncio.AbstractEventLoop, spec: Spec, call: Callable[[], Any], inside: current.Place
+    home: asyncio.AbstractEventLoop,
+    spec: Spec,
+    call: Callable[[], Any],
+    inside: current.Place,
+    sender: Sender | None = None,
 ) -> Attempted:
     """The same on its caller's own loop, which other things of the body may belong to. Closed first: unknown."""
     try:
-        return await on_loop(home, attempted(spec, call, inside))
+        return await on_loop(home, attempted(spec, call, inside, sender))
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -68,13 +75,20 @@ def _is_not_its_own(spec: Spec, error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt)
 
 
-async def _called(spec: Spec, call: Callable[[], Any]) -> Any:
+def _came(spec: Spec, result: Any, error: BaseException | None) -> Attempted | None:
+    """What the thread of an effect came to, when nobody waited for it any more; None: nobody can know."""
+    if isinstance(error, Unwind) or inspect.isawaitable(result):
+        return None
+    return _succeeded(spec, result) if error is None else _failed(spec, error)
+
+
+async def _called(spec: Spec, call: Callable[[], Any], sender: Sender | None = None) -> Any:
     if spec.is_async:
         if spec.policy.timeout_s is None:
             return await call()
         async with asyncio.timeout(spec.policy.timeout_s):
             return await call()
-    running = in_thread(spec.name, call)
+    running = in_thread(spec.name, call) if sender is None else _watched(spec, call, sender)
     if (
         spec.policy.timeout_s is None or spec.effect is not Effect.READ
     ):  # a thread cannot be stopped: its late result is the outcome
@@ -82,6 +96,19 @@ async def _called(spec: Spec, call: Callable[[], Any]) -> Any:
     else:
         result = await asyncio.wait_for(running, spec.policy.timeout_s)
     return await result if inspect.isawaitable(result) else result
+
+
+async def _watched(spec: Spec, call: Callable[[], Any], sender: Sender) -> Any:
+    """The effect in its thread, which may outlive whoever waits for it here."""
+    body = sender.in_thread(call, partial(_came, spec))
+    return await in_thread(spec.name, body, not_begun=sender.not_begun)
+
+
+def _succeeded(spec: Spec, result: Any) -> Attempted:
+    try:
+        return Attempted(encode(result, spec.returns), ONE_TOOL_CALL)
+    except (Unencodable, ValueError) as error:  # ValueError: pydantic's word for "not of the declared type"
+        return _lost(spec, result, error)
 
 
 def _failed(spec: Spec, error: BaseException) -> Attempted:

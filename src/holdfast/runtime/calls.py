@@ -27,6 +27,7 @@ from holdfast.core.scope import is_within
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Lease
+from holdfast.runtime import senders
 from holdfast.runtime.notices import Notices
 from holdfast.runtime.record import Record
 from holdfast.runtime.rest import Silence
@@ -64,6 +65,8 @@ class Calls(ABC):
         self.live_errors: dict[Address, BaseException] = {}
         """What tools raised in this process, for `__cause__`."""
         self.notices = Notices()
+        self.senders: set[senders.Sender] = set()
+        """Of effects that were begun, or are waited for, here."""
         self._waiting: dict[Ask, _Answer] = {}
         self._alike: dict[tuple[str, ...], dict[Ask, _Answer]] = {}
         """The same, by what is asked for."""
@@ -292,6 +295,29 @@ class Calls(ABC):
             why = f"budget: {excess}.{most} Nothing was sent. Go on with `{how}`."
             self.stop(Status.STOPPED, why, {"limit": excess.name})
         return excess is None
+
+    def begins(self, address: Address, logical: int, number: int) -> senders.Sender:
+        """An effect is about to begin: known as long as its body may act."""
+        sender = senders.begins(self._place(address), logical, number)
+        self.senders.add(sender)
+        return sender
+
+    def left(self, sender: senders.Sender) -> None:
+        """Nothing more is to be heard of it here, unless it lives on."""
+        sender.left()
+        if not sender.is_alive:
+            self.senders.discard(sender)
+
+    def sending(self, address: Address) -> senders.Sender | None:
+        """Who in this process may still act for this step, or did so after whoever waited had left."""
+        sender = senders.known(self._place(address))
+        if sender is not None:
+            self.senders.add(sender)
+        return sender
+
+    def _place(self, address: Address) -> senders.Place:
+        services = self.services
+        return senders.Place(services.journal.hash_key, services.tenant, self.lease.run_id, address)
 
     async def write(self) -> None:
         """Commit what was added; does not come back when the run is lost."""

@@ -18,6 +18,8 @@ from holdfast.core.slot import Slot
 from holdfast.runtime.pauses import fresh_question_id
 from holdfast.runtime.way import Attempted
 
+STILL = "its body has not ended in this process: until then it is neither verified nor begun again"
+
 if TYPE_CHECKING:
     from holdfast.runtime.calls import Calls
     from holdfast.runtime.steps import Attempts
@@ -44,6 +46,27 @@ class Settling(ABC):
     @abstractmethod
     async def _wait(self, why: Why, until: float) -> None:
         """Wait for a time."""
+
+    async def _late(self) -> Attempted | None:
+        """What an attempt came to whose body outlived whoever waited for it; None: there is none, or nobody knows."""
+        driver = self.driver
+        sender = driver.sending(self.address) if self.effect.is_write else None
+        if sender is None:
+            return None
+        slot = driver.state.slots[self.address]
+        if sender.is_alive:
+            driver.record.note(Kind.DECIDED, meta(what="sender", choice="wait", because=STILL), address=self.address)
+            await driver.write()
+            driver.silence.began(is_write=True)
+            try:
+                await sender.end()
+            finally:
+                driver.silence.ended(is_write=True)
+        came = sender.take(slot.logical, slot.attempt)
+        driver.left(sender)
+        if came is None or not slot.is_in_flight:
+            return None
+        return came._replace(charge=slot.reservation, facts=(came.facts or {}) | {"late": True})
 
     async def _settle(self) -> bool:
         """Find out whether the effect happened. True: it did not, and the same intent begins again."""

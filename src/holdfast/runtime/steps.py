@@ -114,15 +114,20 @@ class _Attempting(Settling):
         while True:
             if self._is_past_window() and not await self._settle():
                 return
-            attempted = await self._attempt()
-            if attempted.failure is None:
-                await self._conclude(Kind.STEP_SUCCEEDED, attempted, attempted.facts or {})
+            if not await self._came(await self._attempt()):
                 return
-            if not await self._failed(attempted, attempted.failure):
-                return
+
+    async def _came(self, attempted: Attempted) -> bool:
+        """Write what an attempt came to, and what follows. True: make the next one."""
+        if attempted.failure is not None:
+            return await self._failed(attempted, attempted.failure)
+        await self._conclude(Kind.STEP_SUCCEEDED, attempted, attempted.facts or {})
+        return False
 
     async def _recover(self, slot: Slot) -> bool:
         """Go on after a crash. False when the step has an outcome now."""
+        if (late := await self._late()) is not None:
+            return await self._came(late)
         if slot.retry_at is not None:
             await self._wait(Why.RETRY, slot.retry_at)
             return True
@@ -194,9 +199,10 @@ class _Attempting(Settling):
         driver.reads_open += not has_intent
         is_write = self.effect.is_write
         driver.silence.began(is_write=is_write)
+        sender = driver.begins(self.address, self.logical, self.number) if is_write else None
         try:
             key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
-            attempted = await way.attempt(Begun(self.address, key, self.number))
+            attempted = await way.attempt(Begun(self.address, key, self.number, sender))
             guards.observed(driver, plan, way, attempted)
             return attempted
         except asyncio.CancelledError:
@@ -204,6 +210,8 @@ class _Attempting(Settling):
                 self._note_given_up()
             raise
         finally:
+            if sender is not None:
+                driver.left(sender)
             driver.silence.ended(is_write=is_write)
             driver.reads_open -= not has_intent
 
@@ -228,7 +236,8 @@ class _Attempting(Settling):
         driver = self.driver
         clock = driver.services.clock
         slot = driver.state.slots.get(self.address)
-        if slot is not None and slot.is_unknown and self.effect.is_write:  # this "no" says nothing about the one before
+        is_late = (attempted.facts or {}).get("late", False)  # then it is about an attempt that was unknown so far
+        if slot is not None and self.effect.is_write and (slot.was_unknown if is_late else slot.is_unknown):
             failure = replace(failure, is_definite=False)
         decision: Again | GiveUp | InDoubt
         if attempted.is_told:
@@ -264,6 +273,8 @@ class _Attempting(Settling):
             )
         )
         await driver.write()
+        if (late := await self._late()) is not None:
+            return await self._came(late)
         if retry_at is None:
             return await self._settle()
         await self._wait(Why.RETRY, retry_at)

@@ -24,9 +24,17 @@ class Unwind(BaseException):
     """Raised in a thread that waits on a run which is closing. Let it pass; `finally` blocks run."""
 
 
-async def in_thread(name: str, fn: Callable[[], Any]) -> Any:
-    """Run `fn` in a daemon thread with a copy of the current context. Cancelling the caller leaves it running."""
-    return await _started(name, fn)
+async def in_thread(name: str, fn: Callable[[], Any], *, not_begun: Callable[[], None] = lambda: None) -> Any:
+    """Run `fn` in a daemon thread with a copy of the current context. Cancelling the caller leaves it running.
+
+    not_begun: told when there is no thread to be had.
+    """
+    try:
+        running = _started(name, fn)
+    except RuntimeError:
+        not_begun()
+        raise
+    return await running
 
 
 async def body_in_thread(name: str, fn: Callable[[], Any], patience_s: float) -> Any:

@@ -251,8 +251,8 @@ def _plan(
     async def attempt(begun: Begun) -> Attempted:
         now = policies.in_force(spec)
         if home is None or home.is_closed():  # when its caller is gone, the next attempt is made on ours
-            return await attempted(now, calling(begun.key), inside)
-        return await attempted_on(home, now, calling(begun.key), inside)
+            return await attempted(now, calling(begun.key), inside, begun.sender)
+        return await attempted_on(home, now, calling(begun.key), inside, begun.sender)
 
     async def verify(key: str) -> Verdict:
         limit_s = where.driver.services.settings.verify_s

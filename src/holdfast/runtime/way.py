@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.core.events import ONE_TOOL_CALL, Address, Charge
 from holdfast.core.failure import Failure
+
+if TYPE_CHECKING:
+    from holdfast.runtime.senders import Sender
 
 
 class Attempted(NamedTuple):
@@ -32,6 +35,8 @@ class Begun(NamedTuple):
     key: str
     """The idempotency key; empty where the plan needs none."""
     number: int
+    sender: Sender | None = None
+    """Of an effect: who is to know as long as its body lives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,171 @@
+"""Who may still act on the world: attempts of effects whose body has not ended, in this process.
+
+A thread cannot be stopped, and a task may take its time to unwind. As long as such a body lives, its step is neither
+verified nor begun again in this process, whichever App asks; what it comes to in the end is an outcome like any other.
+What a body started elsewhere by itself (`asyncio.to_thread`) cannot be seen: it is given the time of `settle`, and at
+a shutdown that of the lease.
+
+Invariants
+1. A sender is known from before its body begins until the body has ended, or its event loop was closed.
+2. What a body came to is kept until somebody takes it who has the same attempt on record, and taken once.
+3. Nothing here writes, and nothing here waits for a lock while it calls others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from holdfast.core.events import Address
+from holdfast.runtime.thread import LOOK_S
+from holdfast.runtime.way import Attempted
+
+LATE_MAX = 1_000
+"""Outcomes that nobody has taken; of more the oldest are forgotten, and their steps are in doubt."""
+
+
+class Place(NamedTuple):
+    """A step, among all stores that this process may have open."""
+
+    store: bytes
+    tenant: str
+    run: str
+    address: Address
+
+
+class Sender:
+    """One attempt of an effect, from before it begins until its body has ended."""
+
+    def __init__(self, place: Place, logical: int, number: int) -> None:
+        self.place = place
+        self.logical = logical
+        self.number = number
+        self.is_thread = False
+        """Its body runs in a thread of ours, whose end is seen."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._has_body = False
+        self._is_over = False
+        self._came: Callable[[], Attempted | None] | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its body may still act."""
+        return self._has_body and not self._is_over and not (self._loop is not None and self._loop.is_closed())
+
+    # --- its body --------------------------------------------------------------------------------------------
+
+    def in_thread(self, call: Callable[[], Any], come: Callable[[Any, BaseException | None], Attempted | None]) -> Any:
+        """`call` as the body of a thread. come: what a result or an exception of it amounts to."""
+        self._has_body = self.is_thread = True
+
+        def body() -> Any:
+            try:
+                result = call()
+            except BaseException as error:
+                raised = error
+                self._over(lambda: come(None, raised))
+                raise
+            self._over(lambda: come(result, None))
+            return result
+
+        return body
+
+    def not_begun(self) -> None:
+        """There was no thread to be had for it."""
+        self._over(None)
+
+    async def on_loop(self, body: Awaitable[Attempted]) -> Attempted:
+        """`body` on the loop that runs at this moment."""
+        self._has_body, self._loop = True, asyncio.get_running_loop()
+        came: Attempted | None = None
+        try:
+            came = await body
+            return came
+        finally:
+            self._over(lambda: came)
+
+    def _over(self, came: Callable[[], Attempted | None] | None) -> None:
+        with _lock:
+            self._is_over, self._came = True, came
+            listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener()
+
+    # --- those who wait for it -------------------------------------------------------------------------------
+
+    def when_over(self, listener: Callable[[], None]) -> None:
+        """Call it when the body has ended: from any thread, at once if it has."""
+        with _lock:
+            is_late = not self.is_alive
+            if not is_late:
+                self._listeners.append(listener)
+        if is_late:
+            listener()
+
+    async def end(self) -> None:
+        """Come back when the body has ended."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        self.when_over(lambda: _tell(loop, ended))
+        while self.is_alive:  # no callback tells that its loop was closed
+            await asyncio.wait({ended}, timeout=LOOK_S)
+
+    def left(self) -> None:
+        """Whoever began it does not wait any more: it returned, or was cancelled."""
+        if not self.is_alive:
+            _forget(self)
+
+    def take(self, logical: int, number: int) -> Attempted | None:
+        """What it came to, when it was this attempt, and anybody can know; once."""
+        _forget(self)
+        came, self._came = self._came, None
+        is_same = (self.logical, self.number) == (logical, number)
+        return came() if came is not None and is_same else None
+
+
+_lock = threading.RLock()
+_senders: dict[Place, list[Sender]] = {}
+
+
+def begins(place: Place, logical: int, number: int) -> Sender:
+    """An attempt is about to begin."""
+    sender = Sender(place, logical, number)
+    with _lock:
+        _trim()
+        _senders.setdefault(place, []).append(sender)
+    return sender
+
+
+def known(place: Place) -> Sender | None:
+    """The sender of this step that is to be waited for, or whose outcome is to be taken: a living one first."""
+    with _lock:
+        found = list(_senders.get(place, ()))
+    living = (sender for sender in found if sender.is_alive)
+    return next(living, found[-1] if found else None)
+
+
+def _forget(sender: Sender) -> None:
+    with _lock:
+        left = [other for other in _senders.get(sender.place, ()) if other is not sender]
+        if left:
+            _senders[sender.place] = left
+        else:
+            _senders.pop(sender.place, None)
+
+
+def _trim() -> None:
+    if len(_senders) <= LATE_MAX:
+        return
+    over = [sender for group in _senders.values() for sender in group if sender._has_body and not sender.is_alive]
+    for sender in over[: len(_senders) - LATE_MAX]:
+        _forget(sender)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
+    try:
+        loop.call_soon_threadsafe(lambda: None if ended.done() else ended.set_result(None))
+    except RuntimeError:
+        pass  # that loop is closed: nobody waits there any more
