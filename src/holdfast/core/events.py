@@ -14,8 +14,8 @@ RunResumed        why (takeover, resume, unblocked, unpaused), by,
                   owner)
 StepIntended      until (sleep, signal); tail, history (of a model      the arguments
                   call); undo (what undoes it), undoes (which step)
-StepSucceeded     by (verify, or a person), lost; verdict, text (of a   the result
-                  `verify`); model facts (model, usage, price, …)
+StepSucceeded     by (verify, or a person), lost, late; verdict, text   the result
+                  (of a `verify`); model facts (model, usage, price, …)
 StepFailed        a failure (see `failure`), because, by, model facts;  the error's arguments, or the response
                   cause (of a composite)
 StepStreamed                                                            a further part of an open stream

@@ -104,15 +104,18 @@ class App:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        services, is_ours = self._services, isinstance(self._store, str)
+        close = services.journal.close if services is not None and is_ours else lambda: None
         try:
             if self._worker is not None:
-                await self._worker.stop()
+                await self._worker.stop(close)
+        except BaseException:
+            close()
+            raise
         finally:
             current.app_closed(self)
-            if self._services is not None:
-                self._services.watchers.close()
-            if self._services is not None and isinstance(self._store, str):
-                self._services.journal.close()
+            if services is not None:
+                services.watchers.close()
             self._services = self._worker = self._loop = None
 
     def _open_journal(self) -> Journal:

@@ -296,7 +296,7 @@ class Calls(ABC):
             self.stop(Status.STOPPED, why, {"limit": excess.name})
         return excess is None
 
-    def begins(self, address: Address, logical: int, number: int) -> senders.Sender:
+    def sends(self, address: Address, logical: int, number: int) -> senders.Sender:
         """An effect is about to begin: known as long as its body may act."""
         sender = senders.begins(self._place(address), logical, number)
         self.senders.add(sender)

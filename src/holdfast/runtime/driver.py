@@ -20,15 +20,18 @@ from holdfast.core.command import Block
 from holdfast.core.events import Kind, meta
 from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import State
-from holdfast.errors import InternalError, JournalError
+from holdfast.errors import InternalError, JournalError, LeaseLost
 from holdfast.protocols import Claim
 from holdfast.runtime import crashloop, current, mailroom, unseen
 from holdfast.runtime.calls import Calls
+from holdfast.runtime.senders import Sender
 from holdfast.runtime.settings import Services
 from holdfast.runtime.thread import loop_elsewhere
 
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
+
+KEPT = "the run stays with its process until the body or the process has ended"
 
 
 class Driver(Calls):
@@ -47,6 +50,8 @@ class Driver(Calls):
         """What the agent raised, or why the run was lost."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stop: tuple[Status, str, dict[str, Any]] | None = None
+        self._is_leaving = False
+        """The time of a shutdown is over: what has not ended yet is not waited for."""
         self._is_hurried = False
         """It ends at once, and what is under way is left in doubt."""
         self._is_pausing = False
@@ -59,6 +64,17 @@ class Driver(Calls):
     def is_waiting(self) -> bool:
         """Whether the run came to rest here and waits for a message or a time."""
         return self.has_rested and self.state.status is Status.SUSPENDED
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it left while an effect of it was under way: it is given back when the effect's body has ended."""
+        is_ours = not self.record.is_given_back and not isinstance(self.record.refusal, LeaseLost)
+        return is_ours and bool(self.living)
+
+    @property
+    def living(self) -> tuple[Sender, ...]:
+        """Who may still act for this run."""
+        return tuple(sender for sender in self.senders if sender.is_alive)
 
     # --- life ------------------------------------------------------------------------------------------------
 
@@ -114,6 +130,8 @@ class Driver(Calls):
         await self.silence.until(self._is_settled)
         if self.record.refusal is not None:
             await self._unwound()
+        elif self._is_leaving and self.silence.moving_writes:
+            pass  # neither ended nor given back: see `is_kept`
         elif self._stop is not None:
             await self._end_stopped()
         elif self.is_closing:
@@ -123,9 +141,11 @@ class Driver(Calls):
 
     def _is_settled(self) -> bool:
         """Effects in flight or in doubt, also abandoned ones, get their outcome before the run ends."""
-        if self.record.refusal is not None or self.is_closing:
+        if self.record.refusal is not None or self._is_leaving:
             return True
-        return self._is_idle() if self._stop is not None else not self._writes
+        if self._stop is not None:
+            return self._is_idle()
+        return not (self.silence.moving_writes if self.is_closing else self._writes)
 
     def _leave(self) -> None:
         self._set_active(False)
@@ -231,8 +251,17 @@ class Driver(Calls):
         await self._write_end(self.agent.failure(error), None)
 
     async def _end_stopped(self) -> None:
+        if self._is_hurried:
+            await self._cut_off()
         if self._stop is not None:
             await self._write_end(self._stopped(*self._stop), None)
+
+    async def _cut_off(self) -> None:
+        """Leave effects in flight in doubt; what ends on the way out is recorded."""
+        for task in self._writes:
+            task.cancel()
+        if self._writes:
+            await asyncio.wait(self._writes, timeout=self.services.settings.close_s)
 
     def _stopped(self, outcome: Status, why: str, facts: dict[str, Any]) -> str:
         """The facts of the end; a cancel tells what nobody will now find out."""
@@ -385,11 +414,19 @@ class Driver(Calls):
                 lambda: not self.silence.moving_writes or self.services.clock.monotonic() >= give_up
             )
             call_off()
+            self._is_leaving = True
+            self._note_living()
             if self.state.status is Status.RUNNING and self._stop is None:
                 self.record.note(Kind.RUN_SUSPENDED, meta(why=Why.SHUTDOWN, until=self.record.now()))
                 await self.record.write()
             await self.close()
         await self.finished()
+
+    def _note_living(self) -> None:
+        for sender in self.living:
+            because = f"it did not end within {self.services.settings.drain_s:g} s of a shutdown: {KEPT}"
+            facts = meta(what="sender", choice="keep", because=because)
+            self.record.note(Kind.DECIDED, facts, address=sender.place.address)
 
     def _release(self, wake_at: float | None) -> None:
         if self.record.refusal is None and not self.record.is_given_back:

@@ -7,7 +7,7 @@ a shutdown that of the lease.
 
 Invariants
 1. A sender is known from before its body begins until the body has ended, or its event loop was closed.
-2. What a body came to is kept until somebody takes it who has the same attempt on record, and taken once.
+2. What a body came to is kept until somebody takes it who has the same attempt on record.
 3. Nothing here writes, and nothing here waits for a lock while it calls others.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from holdfast.core.events import Address
@@ -109,7 +110,7 @@ class Sender:
         """Come back when the body has ended."""
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
-        self.when_over(lambda: _tell(loop, ended))
+        self.when_over(partial(wake, loop, partial(_tell, ended)))
         while self.is_alive:  # no callback tells that its loop was closed
             await asyncio.wait({ended}, timeout=LOOK_S)
 
@@ -119,11 +120,10 @@ class Sender:
             _forget(self)
 
     def take(self, logical: int, number: int) -> Attempted | None:
-        """What it came to, when it was this attempt, and anybody can know; once."""
+        """What it came to, when it was this attempt, and anybody can know."""
         _forget(self)
-        came, self._came = self._came, None
         is_same = (self.logical, self.number) == (logical, number)
-        return came() if came is not None and is_same else None
+        return self._came() if self._came is not None and is_same else None
 
 
 _lock = threading.RLock()
@@ -164,8 +164,14 @@ def _trim() -> None:
         _forget(sender)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
+def wake(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    """Call it on that loop soon, from any thread; a loop that is closed has nobody who waits."""
     try:
-        loop.call_soon_threadsafe(lambda: None if ended.done() else ended.set_result(None))
+        loop.call_soon_threadsafe(call)
     except RuntimeError:
-        pass  # that loop is closed: nobody waits there any more
+        pass
+
+
+def _tell(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)

@@ -199,7 +199,7 @@ class _Attempting(Settling):
         driver.reads_open += not has_intent
         is_write = self.effect.is_write
         driver.silence.began(is_write=is_write)
-        sender = driver.begins(self.address, self.logical, self.number) if is_write else None
+        sender = driver.sends(self.address, self.logical, self.number) if is_write else None
         try:
             key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
             attempted = await way.attempt(Begun(self.address, key, self.number, sender))

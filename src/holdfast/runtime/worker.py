@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
+from functools import partial
 
 from holdfast.core.heads import Status
 from holdfast.core.state import State, fold
@@ -23,6 +25,8 @@ from holdfast.runtime import mailroom
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.collector import uncollected
 from holdfast.runtime.driver import Driver
+from holdfast.runtime.keeper import Keeper, Kept, give_back
+from holdfast.runtime.senders import wake
 from holdfast.runtime.settings import Services
 
 AnyAgent = Agent[object, object]
@@ -49,6 +53,8 @@ class Worker:
         self._admitted: dict[str, asyncio.Future[None]] | None = None
         """Runs to claim at the end of this tick."""
         self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._kept: list[Kept] = []
+        """Runs that left while an effect of them was under way."""
         self._owed: list[tuple[Lease, float]] = []
         """Leases to give back, and when their runs are due again."""
         self.is_stopping = False
@@ -73,8 +79,8 @@ class Worker:
         self._thread.start()
         self._loop_task = asyncio.get_running_loop().create_task(self._look(), name="holdfast worker")
 
-    async def stop(self) -> None:
-        """Give every run back, resumable, and retire."""
+    async def stop(self, then: Callable[[], None] = lambda: None) -> None:
+        """Give every run back, resumable, and retire. then: called when nothing is done for this worker any more."""
         self.is_stopping = True
         if self._loop_task is not None:
             self._loop_task.cancel()
@@ -83,7 +89,26 @@ class Worker:
         self._ended.set()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
-        self._services.journal.retire(self.id)
+        self._retire(then)
+
+    def _retire(self, then: Callable[[], None]) -> None:
+        """Go; but a run whose effect is still under way stays ours until its thread has ended, or this process.
+
+        The thread that an async body may have left behind cannot be seen: such a run waits until our lease is over.
+        """
+        seen = [kept for kept in self._kept if kept.is_seen]
+
+        def over() -> None:
+            try:
+                if len(seen) == len(self._kept):
+                    self._services.journal.retire(self.id)
+            finally:
+                then()
+
+        if seen:
+            Keeper(self._services, self._identity, seen, over).start()
+        else:
+            over()
 
     def _renew(self) -> None:
         self._services.journal.register(self._identity, self._services.settings.lease_s)
@@ -165,6 +190,9 @@ class Worker:
                 future.set_exception(failed)
 
     def _give_back(self) -> None:
+        for kept in [kept for kept in self._kept if kept.is_over]:
+            give_back(self._services, kept)
+            self._kept.remove(kept)
         while self._owed:
             self._services.journal.release(*self._owed[0])  # changes nothing when somebody else has the run
             self._owed.pop(0)
@@ -199,7 +227,9 @@ class Worker:
             self._threaded.pop(run, None)
             if driver.state.status.is_end:
                 self._services.watchers.over(run)
-            if driver.record.refusal is not None:
+            if driver.is_kept:
+                self._keep(driver)
+            elif driver.record.refusal is not None:
                 settings = self._services.settings
                 is_bug = isinstance(driver.record.refusal, InternalError)
                 wait_s = settings.lease_s if is_bug else settings.poll_s
@@ -208,6 +238,12 @@ class Worker:
         for watcher in self._watchers.get(run, ()):
             watcher.set()
         self._close_oldest()
+
+    def _keep(self, driver: Driver) -> None:
+        kept, loop = Kept(driver.lease, driver.living), asyncio.get_running_loop()
+        self._kept.append(kept)
+        for sender in kept.senders:
+            sender.when_over(partial(wake, loop, self._kick.set))
 
     def _close_oldest(self) -> None:
         settings = self._services.settings
