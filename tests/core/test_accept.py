@@ -19,6 +19,7 @@ from holdfast.core.accept import (
     answer,
     cancel,
     cap,
+    command,
     pause,
     resume,
     signal,
@@ -207,6 +208,7 @@ def test_every_kind_has_a_maker_and_its_facts_are_read_back() -> None:
         pause(by="op", why="late"),
         cap({"tokens": 5, "usd_nano": None}, by="op"),
         signal("go", by="op", body=b"v"),
+        command("disable", "refund", by="op", why="broken"),
     ]
     assert [message.kind for message in made] == list(MessageKind)
     assert made[1].facts == {"question": "q1", "choice": "yes", "by": "ann"} and made[1].body == b"v"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from holdfast.cli import option
-from holdfast.cli.output import SCHEMA, document, say
-from holdfast.cli.store import find, opened, post, who_goes_on
+from holdfast.cli.order import tell, to_run
+from holdfast.cli.store import find, opened
 
 
 @click.command()
@@ -24,8 +24,6 @@ def cancel(run: str, why: str, is_now: bool, by: str | None, store: str | None, 
 
     with opened(store) as journal:
         head = find(journal, run)
-        post(journal, head.run_id, accept.cancel(by=option.name_of(by), why=why, is_now=is_now))
-        say(f"{head.run_id} ({head.key}) is to be cancelled. {who_goes_on(journal, head.run_id)}")
-    if is_json:
-        document({"schema": SCHEMA, "run": {"id": head.run_id, "key": head.key}})
+        to_run(journal, head, accept.cancel(by=option.name_of(by), why=why, is_now=is_now))
+        tell(journal, head, "is to be cancelled.", is_json=is_json)
     return 0

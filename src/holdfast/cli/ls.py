@@ -9,6 +9,7 @@ import click
 from holdfast.cli import option
 from holdfast.cli.output import SCHEMA, document, paint, text
 from holdfast.cli.store import driver_of, opened
+from holdfast.core.desk import DESK
 from holdfast.core.heads import BLOCKED, Status, Why
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def ls(status: str | None, limit: int, store: str | None, is_json: bool) -> int:
 
 
 def _needing_first(journal: Journal, status: str | None, limit: int) -> list[Head]:
-    newest = journal.heads(status=status, limit=limit)
+    newest = [head for head in journal.heads(status=status, limit=limit + 1) if head.agent != DESK][:limit]
     suspended = journal.heads(status=Status.SUSPENDED, limit=_SUSPENDED_MAX) if status is None else newest
     needing = [head for head in suspended if _needs_you(head)]
     first = {head.run_id for head in needing}

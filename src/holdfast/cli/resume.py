@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.cli import option
+from holdfast.cli.order import to_run
 from holdfast.cli.output import SCHEMA, document, say
-from holdfast.cli.store import address, find, opened, post, who_goes_on
+from holdfast.cli.store import address, find, opened, who_goes_on
 from holdfast.core.heads import MISMATCHED, PAUSING, Why
 from holdfast.errors import RunMismatch, UsageError
 
@@ -59,7 +60,7 @@ def resume(
         if agent is None or raised is not None or is_unpause or _is_shut(head):
             _check_question(head, raised, is_driven=agent is not None, is_unpause=is_unpause)
             message = accept.resume(by=option.name_of(by), raised=raised, why=why, is_unpause=is_unpause)
-            post(journal, head.run_id, message)
+            to_run(journal, head, message)
         told = who_goes_on(journal, head.run_id)
     if agent is None or target is None:
         say(f"{head.run_id} ({head.key}) is to go on. {told}")

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from holdfast.core.budget import Limits
+from holdfast.core.desk import DESK, refusal
 from holdfast.core.events import Charge, meta
 from holdfast.core.heads import PAUSING, Head, OpenQuestion, Status
 
@@ -29,6 +30,7 @@ class MessageKind(StrEnum):
     PAUSE = "pause"
     CAP = "cap"
     SIGNAL = "signal"
+    COMMAND = "command"
 
 
 DOUBT_OPTIONS = ("it_happened", "it_did_not", "tell_the_agent", "abort")
@@ -77,7 +79,7 @@ def pause(*, by: str, why: str = "") -> Message:
 
 
 def cap(caps: Mapping[str, int | None], *, by: str, why: str = "") -> Message:
-    """Set these caps of the run, by the names of `Charge`, to these amounts; None takes a cap away."""
+    """Set these caps of the run, by the names of `Limits`, to these amounts; None takes a cap away."""
     return Message(MessageKind.CAP, meta(caps=dict(caps), by=by, why=why))
 
 
@@ -89,6 +91,16 @@ def signal(name: str, *, by: str, body: bytes | None) -> Message:
 def is_signal_name(name: Any) -> bool:
     """Whether a signal can be called so."""
     return isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable()
+
+
+def open_desk(body: bytes, input_digest: str) -> Message:
+    """Make the operator's desk, unless it is there."""
+    return start(agent=DESK, key=DESK, input_digest=input_digest, limits=None, body=body)
+
+
+def command(verb: str, name: str, *, by: str, why: str = "", **facts: Any) -> Message:
+    """A command to the operator's desk; see `core.desk`."""
+    return Message(MessageKind.COMMAND, meta(verb=verb, name=name, by=by, why=why, **facts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +122,12 @@ def accept(head: Head | None, run_id: str, message: Message, now: float) -> Post
         return _accept_start(head, run_id, facts, now)
     if head is None:
         return Posted(False, f"There is no run {run_id} in this store. Look with `holdfast ls`.")
+    if (head.agent == DESK) is not (message.kind is MessageKind.COMMAND):
+        return Posted(False, f"{DESK} takes commands, and no other run does. Nothing was changed.")
     match message.kind:
+        case MessageKind.COMMAND:
+            refused = refusal(facts)
+            return Posted(not refused, refused)
         case MessageKind.ANSWER:
             return _accept_answer(head, facts, now)
         case MessageKind.CANCEL:
@@ -197,7 +214,7 @@ def _accept_cap(head: Head, facts: dict[str, Any]) -> Posted:
     if head.status in (Status.SUCCEEDED, Status.CANCELLED):
         return Posted(False, f"Run {head.run_id} has {head.status}; it uses nothing any more.")
     caps = facts["caps"]
-    unknown = [name for name, amount in caps.items() if name not in Charge._fields or not _is_amount(amount)]
+    unknown = [name for name, amount in caps.items() if name not in Limits._fields or not _is_amount(amount)]
     if unknown or not caps:
         return Posted(False, f"Caps of {caps!r} are not understood: whole numbers, not negative. Nothing was changed.")
     return Posted(True)

@@ -24,7 +24,7 @@ StepRepeated      own
 AttemptFailed     a failure, because, retry_at, model facts             the response, if there was one
 QuestionAsked     id, about, text, options, to, expires_at, default     what it shows
 QuestionClosed    id, outcome (answered, expired), choice, by           the answer
-BudgetChanged     limits, by, because
+BudgetChanged     limits, by, because, account
 BudgetWarned      name, limit, spent, overshoot
 Decided           what, choice, because, and what the choice needs        the choice, of `run.decide`
 SignalReceived    name, by                                              the value

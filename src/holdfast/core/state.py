@@ -104,7 +104,7 @@ class State:
             case Kind.RUN_RESUMED:
                 self._resumed(event)
             case Kind.BUDGET_CHANGED:
-                self.limits = Limits(*event.facts["limits"])
+                self._capped(event.facts)
             case Kind.NOTE_WRITTEN:
                 self.notes.append(event.facts["text"])
                 self._conclude(self._slot(event), event)
@@ -297,6 +297,10 @@ class State:
             self.paused = event
             if self.status is Status.RUNNING:
                 self.why = PAUSING
+
+    def _capped(self, facts: dict[str, Any]) -> None:
+        if "account" not in facts:  # otherwise caps that several runs share, stated at the operator's desk
+            self.limits = Limits(*facts["limits"])
 
     def _resumed(self, event: Event) -> None:
         self.spent = self.spent.plus(event.charge)

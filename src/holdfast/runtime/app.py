@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, Self, TypeVar
 from holdfast.core import accept
 from holdfast.core.address import run_id as id_of
 from holdfast.core.budget import Budget, Limits
+from holdfast.core.desk import DISABLE, ENABLE, POLICY
 from holdfast.core.policy import Duration, seconds
 from holdfast.core.state import State, fold
 from holdfast.errors import (
@@ -29,13 +31,14 @@ from holdfast.runtime import current
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.config import load_prices
+from holdfast.runtime.desk import carry_out, check_operator, order
 from holdfast.runtime.gate import Gate
 from holdfast.runtime.outcome import check_wait, checked_key, is_too_long, result_of, waiting
 from holdfast.runtime.pricing import Prices
 from holdfast.runtime.progress import OnEmit, Watch, Watchers
 from holdfast.runtime.scribe import Scribe
 from holdfast.runtime.settings import Services, Settings
-from holdfast.runtime.thread import is_running_here, run_blocking
+from holdfast.runtime.thread import in_thread, is_running_here, run_blocking
 from holdfast.runtime.worker import Worker
 
 I = TypeVar("I")  # noqa: E741 - input
@@ -95,6 +98,7 @@ class App:
             watchers=Watchers(self._on_emit),
             prices=prices,
         )
+        self._services.switches.look(journal)
         self._worker = Worker(self._services, self._agents, serves=self._serves)
         self._loop = asyncio.get_running_loop()
         current.app_opened(self)
@@ -136,6 +140,8 @@ class App:
     def _register(self, agent: Agent[Any, Any]) -> None:
         if not isinstance(agent, Agent):
             raise UsageError(f"{agent!r} is no agent. Decorate the function with @holdfast.agent.")
+        if agent.name.startswith("@"):
+            raise UsageError(f"No agent is called {agent.name!r}: names that begin with @ are holdfast's own.")
         known = self._agents.setdefault(agent.name, agent)
         if known is not agent:
             raise UsageError(f"Two agents are called {agent.name!r}. Give one another name: @agent(name=…).")
@@ -286,8 +292,36 @@ class App:
         await self._post(run, accept.pause(by=by, why=why))
         await self._deliver(run)
 
+    async def disable(self, tool: str, *, by: str = "", why: str = "") -> None:
+        """Switch a tool off, for all runs of this tenant in every process, within about a second.
+
+        A call of it is then a failure of which it is certain that nothing was begun; its policy says what follows.
+        """
+        await self._order(accept.command(DISABLE, tool, by=by, why=why))
+
+    async def enable(self, tool: str, *, by: str = "", why: str = "") -> None:
+        """Switch a tool on again."""
+        await self._order(accept.command(ENABLE, tool, by=by, why=why))
+
+    async def change_policy(
+        self, tool: str, settings: Mapping[str, Any] | None, *, by: str = "", why: str = ""
+    ) -> None:
+        """Set parts of a tool's policy, such as {"retry.attempts": 1, "timeout": "5s"}, for all runs of this tenant;
+        they hold over what code, file and command line say. None: as those say again."""
+        await self._order(accept.command(POLICY, tool, by=by, why=why, settings=settings))
+
+    async def _order(self, message: accept.Message) -> None:
+        services, tenant = self._open(), self._tenant
+        posted = order(services.journal, message, services.clock.fresh_id(), tenant)
+        if posted.refused:
+            raise MessageRefused(posted.refused)
+        await in_thread("desk", partial(carry_out, services.journal, services.clock, tenant))
+        services.switches.look(services.journal)
+
     async def resume(self, run: str, *, by: str = "", budget: Budget | None = None) -> None:
         """Reopen a failed or stopped run, or let a blocked or paused one go on; `budget` is added to its caps."""
+        if budget is not None:
+            check_operator()
         raised = None if budget is None else [part or 0 for part in budget.limits()]
         is_unpause = accept.is_to_pause(mail.message for mail in self._open().journal.mail(run))
         await self._post(run, accept.resume(by=by, raised=raised, is_unpause=is_unpause))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.core.events import Address
+from holdfast.core.events import Address, StepKind
 from holdfast.core.failure import Failure
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def refused(driver: Calls, plan: Attempts, way: Way, address: Address) -> Failure | None:
     """Why this attempt must not begin; None when it may."""
-    return None
+    if plan.call.step is not StepKind.TOOL:
+        return None
+    return driver.services.switches.refused(way.name or plan.call.name)
 
 
 def observed(driver: Calls, plan: Attempts, way: Way, attempted: Attempted) -> None:

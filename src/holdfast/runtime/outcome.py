@@ -35,6 +35,8 @@ def checked_key(key: Any) -> str:
     """The key, when it can name a run."""
     if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
         raise UsageError(f"key={key!r} cannot name a run. Give 1 to 200 printable characters, such as 'ticket-4711'.")
+    if key.startswith("@"):
+        raise UsageError(f"key={key!r} cannot name a run: keys that begin with @ are holdfast's own.")
     return str(key)
 
 

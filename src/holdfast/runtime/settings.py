@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from holdfast.core.budget import Price
 from holdfast.protocols import Clock, Journal
 from holdfast.runtime.policies import Policies
+from holdfast.runtime.switches import Switchboard
 
 if TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
@@ -59,7 +60,12 @@ class Services:
     prices: Mapping[str, Price] = field(default_factory=dict)
     policies: Policies = field(default_factory=Policies)
     """Asked anew for each attempt."""
+    switches: Switchboard = field(init=False)
+    """What operators have switched, looked at anew before each attempt."""
     is_fenced: Callable[[], bool] = bool
     """Whether this worker's lease may have run out; nothing begins then. `bool` says no."""
     on_change: Callable[[Driver], None] = field(default=lambda driver: None)
     """Told when a run was suspended, ended or left this process."""
+
+    def __post_init__(self) -> None:
+        self.switches = Switchboard(self.policies)

@@ -237,7 +237,8 @@ class _Attempting(Settling):
         clock = driver.services.clock
         slot = driver.state.slots.get(self.address)
         is_late = (attempted.facts or {}).get("late", False)  # then it is about an attempt that was unknown so far
-        if slot is not None and self.effect.is_write and (slot.was_unknown if is_late else slot.is_unknown):
+        was_unknown = slot is not None and (slot.was_unknown if is_late else slot.is_unknown and not slot.verdicts)
+        if was_unknown and self.effect.is_write:
             failure = replace(failure, is_definite=False)
         decision: Again | GiveUp | InDoubt
         if attempted.is_told:

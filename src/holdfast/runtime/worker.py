@@ -16,12 +16,13 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from holdfast.core.desk import DESK
 from holdfast.core.heads import Status
 from holdfast.core.state import State, fold
 from holdfast.errors import InternalError, JournalError
 from holdfast.journal.process import this_worker
 from holdfast.protocols import Claim, Lease
-from holdfast.runtime import mailroom
+from holdfast.runtime import desk, mailroom
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.collector import uncollected
 from holdfast.runtime.driver import Driver
@@ -131,6 +132,7 @@ class Worker:
             self._ticked_at = self._services.clock.monotonic()
             try:
                 self._give_back()
+                self._services.switches.look(self._services.journal)
                 if self._serves and self._agents:
                     self.claim(None)
                 for run_id in self._services.journal.unread(self.id) if self.drivers else ():
@@ -154,7 +156,7 @@ class Worker:
         """Take what may be taken, of these runs or of all; how many it was."""
         if self.is_stopping:
             return 0
-        agents = list(self._agents)
+        agents = [*self._agents, DESK]
         limit = CLAIMS_MAX if run_ids is None else len(run_ids)
         claims = self._services.journal.claim(self.id, run_ids=run_ids, agents=agents, limit=limit)
         failed: JournalError | None = None
@@ -199,6 +201,10 @@ class Worker:
 
     def _drive(self, claim: Claim) -> None:
         journal = self._services.journal
+        if claim.head.agent == DESK:
+            desk.work(journal, claim, self._services.clock)
+            self._services.switches.look(journal)
+            return
         try:
             is_fresh = claim.head.status is Status.READY
             state = State() if is_fresh else fold(journal.events(claim.lease.run_id))

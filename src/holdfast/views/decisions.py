@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, assert_never
 
-from holdfast.core.budget import USD_NANO
-from holdfast.core.events import Address, Charge, Event, Kind, StepKind
+from holdfast.core.budget import TIMES, USD_NANO, Limits
+from holdfast.core.events import Address, Event, Kind, StepKind
 from holdfast.views.text import ago
 
 _REASONS = {
@@ -89,9 +89,13 @@ def _of(event: Event, begun: dict[Address, Event]) -> Iterator[_Line]:
         case Kind.QUESTION_CLOSED:
             yield _closed(facts)
         case Kind.BUDGET_CHANGED:
-            yield "budget", f"caps: {caps(facts['limits'])}", facts.get("because") or _by(facts)
+            yield (
+                "budget",
+                f"{facts.get('account', 'caps')}: {caps(facts['limits'])}",
+                facts.get("because") or _by(facts),
+            )
         case Kind.BUDGET_WARNED:
-            yield "budget warning", _text(facts.get("name")).removesuffix("_nano"), _warned(facts)
+            yield "budget warning", _part(_text(facts.get("name"))), _warned(facts)
         case Kind.DRIFT_FOUND:
             yield "drift", _text(facts.get("rule")), _drifted(facts)
         case Kind.SIGNAL_RECEIVED:
@@ -234,12 +238,17 @@ def _by(facts: dict[str, Any]) -> str:
 
 def caps(limits: Iterable[int | None]) -> str:
     """Caps in words."""
-    named = zip(Charge._fields, limits, strict=False)
-    stated = [f"{name.removesuffix('_nano')} {_amount(name, cap)}" for name, cap in named if cap is not None]
-    return ", ".join(stated) or "none"
+    named = [(name, cap) for name, cap in zip(Limits._fields, limits, strict=False) if cap is not None]
+    return ", ".join(f"{_part(name)} {_amount(name, cap)}" for name, cap in named) or "none"
+
+
+def _part(name: str) -> str:
+    return name.removesuffix("_nano").removesuffix("_ms")
 
 
 def _amount(name: str, amount: Any) -> str:
+    if name in TIMES and isinstance(amount, int):
+        return f"{amount / 1000:g} s"
     return f"${amount / USD_NANO:.4f}" if name == "usd_nano" and isinstance(amount, int) else _text(amount)
 
 
