@@ -130,6 +130,7 @@ class World:
         may_leak: bool = False,
         clock: Any = None,
         on_emit: Any = None,
+        policies: Any = None,
         **settings: Any,
     ) -> Any:
         """One process that plays this scenario. Raises `Crash` when it died, and fails when it left a task behind."""
@@ -142,6 +143,7 @@ class World:
             settings=hf.Settings(**{**FAST, **settings}),
             clock=clock or self.clock,
             on_emit=on_emit,
+            policies=policies,
         )
 
         async def main() -> Any:

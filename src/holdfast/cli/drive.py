@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ class Order:
     reopen: str
     """The command that reopens it after a failure or a limit."""
     is_json: bool
+    policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What `--policy` says, by tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def drive(order: Order) -> int:
 async def _drive(order: Order, interrupt: Interrupt) -> Driven:
     task = asyncio.current_task()
     assert task is not None
-    app = App(order.store, agents=[order.agent], config=order.config, serves=False)
+    app = App(order.store, agents=[order.agent], config=order.config, serves=False, policies=order.policies)
     key = checked_key(order.key)
     with interrupt.listening(task):
         async with app:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @option.why
 @option.store
 @option.wait
+@option.policy
 @click.option("--config", metavar="FILE", help="holdfast.toml to use; the one in this directory when left out.")
 @option.json
 def resume(
@@ -42,6 +43,7 @@ def resume(
     why: str,
     store: str | None,
     wait: str,
+    policy: tuple[str, ...],
     config: str | None,
     is_json: bool,
 ) -> int:
@@ -52,6 +54,7 @@ def resume(
     from holdfast.core import accept
 
     raised, stay, url = _sum(raises), option.wait_of(wait), address(store, config)
+    policies = option.policies_of(policy)
     agent = _loaded(target)
     with opened(url) as journal:
         head = find(journal, run)
@@ -70,7 +73,8 @@ def resume(
     from holdfast.cli import source  # these load the runtime
     from holdfast.cli.drive import Order, drive
 
-    again = shlex.join(["holdfast", "resume", head.key, target, *option.given(store=store, config=config)])
+    options = [*option.given(store=store, config=config), *option.flags("--policy", policy)]
+    again = shlex.join(["holdfast", "resume", head.key, target, *options])
     order = Order(
         agent=agent,
         file=source.path_of(target),
@@ -83,6 +87,7 @@ def resume(
         again=again,
         reopen=again,
         is_json=is_json,
+        policies=policies,
     )
     return drive(order)
 

@@ -19,6 +19,7 @@ _INPUT_MAX = 200
 @click.option("--key", required=True, metavar="K", help="Names the run: the same key goes on, never reruns.")
 @option.store
 @option.wait
+@option.policy
 @click.option("--config", metavar="FILE", help="holdfast.toml to use; the one in this directory when left out.")
 @click.option(
     "--budget",
@@ -26,6 +27,7 @@ _INPUT_MAX = 200
     metavar="PART=CAP",
     help="usd=1.5, tokens=5000, tool_calls=, model_calls=, active=20m, wall=2h.",
 )
+@click.option("--dry-run", "is_dry", is_flag=True, help="Show caps, prices, tools and policies; start nothing.")
 @option.json
 def run(
     target: str,
@@ -33,8 +35,10 @@ def run(
     key: str,
     store: str | None,
     wait: str,
+    policy: tuple[str, ...],
     config: str | None,
     budget: tuple[str, ...],
+    is_dry: bool,
     is_json: bool,
 ) -> int:
     """Start a run, or go on with it; prints its result.
@@ -46,10 +50,15 @@ def run(
     from holdfast.cli.drive import Order, budget_of, drive
     from holdfast.cli.store import address
 
-    options = option.given(store=store, config=config)
-    caps, stay = budget_of(budget), option.wait_of(wait)
+    options = [*option.given(store=store, config=config), *option.flags("--policy", policy)]
+    caps, stay, policies = budget_of(budget), option.wait_of(wait), option.policies_of(policy)
     with redirect_stdout(sys.stderr):
         agent = source.load(target)
+    if is_dry:
+        from holdfast.cli.dry import dry_run
+
+        given.value(given.given(input), agent.takes)  # it is refused as it would be
+        return dry_run(agent, caps, config, policies, is_json=is_json)
     order = Order(
         agent=agent,
         file=source.path_of(target),
@@ -62,6 +71,7 @@ def run(
         again=shlex.join(["holdfast", "run", target, _shown(input), "--key", key, *options]),
         reopen=shlex.join(["holdfast", "resume", key, target, *options]),
         is_json=is_json,
+        policies=policies,
     )
     return drive(order)
 

@@ -8,7 +8,7 @@ in the codec's bytes, which the core never opens.
 kind              meta                                                  body
 ================  ====================================================  =====================================
 RunStarted        run, agent, key, input_digest, limits, seed, code,    the input
-                  created_at
+                  config, created_at
 RunResumed        why (takeover, resume, unblocked, unpaused), by,
                   because, reopened, alive_until (of the last
                   owner)

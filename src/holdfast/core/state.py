@@ -22,6 +22,8 @@ from holdfast.core.slot import Slot
 
 PAUSE = "pause"
 """What is decided by `Decided` when an operator pauses a run."""
+CONFIG = "config"
+"""The same, when the policies that file and command line state are not those of before."""
 
 
 class State:
@@ -33,6 +35,8 @@ class State:
         self.key = ""
         self.agent = ""
         self.code = ""
+        self.config = ""
+        """Digest of the policies that file and command line stated, when the run was last claimed."""
         self.input_digest = ""
         self.input: bytes | None = None
         self.seed = ""
@@ -282,7 +286,7 @@ class State:
     def _started(self, event: Event) -> None:
         facts = event.facts
         self.run_id, self.key, self.agent = facts["run"], facts["key"], facts["agent"]
-        self.code, self.seed = facts.get("code", ""), facts["seed"]
+        self.code, self.seed, self.config = facts.get("code", ""), facts["seed"], facts.get("config", "")
         self.input_digest, self.input = facts["input_digest"], event.body
         self.created_at = facts.get("created_at", event.at)
         if facts.get("limits") is not None:
@@ -293,10 +297,17 @@ class State:
         self.decisions.append(event)
         if event.step is StepKind.DECISION:
             self._conclude(self._slot(event), event)
-        if event.address is None and event.facts["what"] == PAUSE:
+        if event.address is None:
+            self._ordered(event, event.facts)
+
+    def _ordered(self, event: Event, facts: dict[str, Any]) -> None:
+        """It is about the run, and not of its agent's deciding."""
+        if facts["what"] == PAUSE:
             self.paused = event
             if self.status is Status.RUNNING:
                 self.why = PAUSING
+        elif facts["what"] == CONFIG:
+            self.config = facts["choice"].replace("none", "")
 
     def _capped(self, facts: dict[str, Any]) -> None:
         if "account" not in facts:  # otherwise caps that several runs share, stated at the operator's desk

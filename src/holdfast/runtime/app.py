@@ -11,8 +11,9 @@ from typing import Any, Self, TypeVar
 
 from holdfast.core import accept
 from holdfast.core.address import run_id as id_of
-from holdfast.core.budget import Budget, Limits
+from holdfast.core.budget import Budget
 from holdfast.core.desk import DISABLE, ENABLE, POLICY
+from holdfast.core.override import Overrides, parse_table
 from holdfast.core.policy import Duration, seconds
 from holdfast.core.state import State, fold
 from holdfast.errors import (
@@ -20,7 +21,6 @@ from holdfast.errors import (
     JournalError,
     MessageRefused,
     NotFound,
-    PolicyInvalid,
     RunMismatch,
     UsageError,
 )
@@ -30,11 +30,12 @@ from holdfast.protocols import Clock, Journal, Post
 from holdfast.runtime import current
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.clock import SystemClock
-from holdfast.runtime.config import load_prices
+from holdfast.runtime.config import Config, load
 from holdfast.runtime.desk import carry_out, check_operator, order
 from holdfast.runtime.gate import Gate
 from holdfast.runtime.outcome import check_wait, checked_key, is_too_long, result_of, waiting
-from holdfast.runtime.pricing import Prices
+from holdfast.runtime.policies import Policies
+from holdfast.runtime.pricing import check_prices
 from holdfast.runtime.progress import OnEmit, Watch, Watchers
 from holdfast.runtime.scribe import Scribe
 from holdfast.runtime.settings import Services, Settings
@@ -51,6 +52,7 @@ class App:
     store: `sqlite:///holdfast.db`, a path ending in .db, or `memory:`. agents: whose due runs this app takes by
     itself, also those that another process left behind; an agent that is passed to `start` or `run` is added.
     config: a `holdfast.toml`; ./holdfast.toml when it exists. on_emit: called with (run id, data) for each `run.emit`.
+    policies: what is set of tools' policies, over the file, such as {"find_invoice": {"retry.attempts": 2}}.
     Open it with `async with app:`; `run_sync` opens and closes it by itself.
     """
 
@@ -65,6 +67,7 @@ class App:
         clock: Clock | None = None,
         serves: bool = True,
         on_emit: OnEmit | None = None,
+        policies: Overrides | None = None,
     ) -> None:
         self._store = store
         self._tenant = tenant
@@ -73,6 +76,7 @@ class App:
         self._clock = clock or SystemClock()
         self._serves = serves
         self._on_emit = on_emit
+        self._policies = {tool: parse_table(tool, table) for tool, table in (policies or {}).items()}
         self._agents: dict[str, Agent[Any, Any]] = {}
         self._services: Services | None = None
         self._worker: Worker | None = None
@@ -85,7 +89,7 @@ class App:
     async def __aenter__(self) -> Self:
         if self._loop is not None:
             raise UsageError("This App is open already. Use it, or make another one.")
-        prices = load_prices(self._config)
+        config = load(self._config)
         journal = self._open_journal()
         scribe = Scribe(journal, self._clock)
         self._services = Services(
@@ -96,9 +100,12 @@ class App:
             tenant=self._tenant,
             settings=self._settings,
             watchers=Watchers(self._on_emit),
-            prices=prices,
+            prices=config.prices,
+            policies=Policies(config.tools, self._policies),
+            stated=config.stated(self._policies),
         )
         self._services.switches.look(journal)
+        self._set_caps(config)
         self._worker = Worker(self._services, self._agents, serves=self._serves)
         self._loop = asyncio.get_running_loop()
         current.app_opened(self)
@@ -121,6 +128,14 @@ class App:
             if services is not None:
                 services.watchers.close()
             self._services = self._worker = self._loop = None
+
+    def _set_caps(self, config: Config) -> None:
+        """Caps that the file states hold where nobody has set others at the desk; one that it does not state stays."""
+        services = self._open()
+        for name, limits in config.caps.items():
+            account = services.journal.account(name)
+            if name not in services.switches.now.caps and (account is None or account.limits != limits):
+                services.journal.cap(name, limits)
 
     def _open_journal(self) -> Journal:
         if isinstance(self._store, str):
@@ -155,7 +170,7 @@ class App:
         name = services.clock.fresh_id() if key is None else checked_key(key)
         body = encode(input, agent.takes)
         limits = budget.limits() if budget is not None else agent.limits
-        _check_prices(agent, limits, services)
+        check_prices(agent.name, agent.models, limits, services.prices)
         message = accept.start(
             agent=agent.name,
             key=name,
@@ -348,16 +363,3 @@ class App:
                 await worker.deliver(driver)
             else:
                 worker.kick()
-
-
-def _check_prices(agent: Agent[Any, Any], limits: Limits | None, services: Services) -> None:
-    """A cap in dollars cannot be kept for a model without a price: said before anything is spent."""
-    if limits is None or limits.usd_nano is None:
-        return
-    prices = Prices(services.prices)
-    unknown = [model for model in agent.models if not prices.knows(model)]
-    if unknown:
-        raise PolicyInvalid(
-            f"Agent {agent.name} has a budget in USD, and the price of {', '.join(unknown)} is not known. Nothing was "
-            f'started. Add [prices."{unknown[0]}"] to holdfast.toml, or install holdfast[prices].'
-        )

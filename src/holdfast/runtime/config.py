@@ -1,4 +1,4 @@
-"""`holdfast.toml`: what an operator may set without a deploy. In this version: the prices of models.
+"""`holdfast.toml`: what an operator may set without a deploy: prices of models, policies of tools, caps of all runs.
 
 [prices."claude-sonnet-5"]      # US dollars per million tokens
 input = 3.0
@@ -8,35 +8,102 @@ cache_write = 3.75              # 1.25 × input, when absent
 web_search = 10.0               # US dollars per thousand searches that the provider makes
 output_max = 64000              # tokens; what a request without max_tokens can cost
 context = 200000                # tokens; no request can be more
+
+[tools.find_invoice]            # see `core.override`
+retry = { attempts = 2, wait = "1s" }
+timeout = "20s"
+
+[budget.day]                    # of all runs together, in a day (UTC); [budget.total]: in all
+usd = 50
+tokens = 10_000_000
 """
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from holdfast.core.budget import Price
+from holdfast.core.budget import Budget, Limits, Price
+from holdfast.core.desk import ACCOUNTS
+from holdfast.core.override import Overrides, Settings, merged, parse_table
 from holdfast.errors import PolicyInvalid
 
 NAME = "holdfast.toml"
 
 
-def load_prices(path: str | Path | None) -> dict[str, Price]:
-    """Prices by model name from this file; without a path from ./holdfast.toml, if there is one."""
+class Stated(NamedTuple):
+    """Policies and caps that file and command line state: read when an App opens, and never changed by a run."""
+
+    digest: str = ""
+    """Empty when nothing is stated."""
+    text: str = ""
+
+
+class Config(NamedTuple):
+    """What the file says."""
+
+    prices: dict[str, Price]
+    """By model."""
+    tools: dict[str, Settings]
+    """What is set of tools' policies, by tool and dotted name."""
+    caps: dict[str, Limits]
+    """Caps of the tenant's accounts."""
+
+    def stated(self, flags: Overrides) -> Stated:
+        """What binds runs, with what the command line says."""
+        lines = [
+            f"{tool}.{name}={value}"
+            for tool, table in merged(self.tools, flags).items()
+            for name, value in sorted(table.items())
+        ]
+        lines += [f"budget.{account}={list(limits)}" for account, limits in self.caps.items()]
+        text = ", ".join(sorted(lines))
+        return Stated(hashlib.sha256(text.encode()).hexdigest()[:16] if text else "", text)
+
+
+def load(path: str | Path | None) -> Config:
+    """What this file says; without a path ./holdfast.toml, if there is one."""
     file = Path(path) if path is not None else Path(NAME)
     if path is None and not file.is_file():
-        return {}
+        return Config({}, {}, {})
     try:
-        tables = tomllib.loads(file.read_text("utf-8")).get("prices", {})
+        tables = tomllib.loads(file.read_text("utf-8"))
     except OSError as missing:
         raise PolicyInvalid(f"{file} cannot be read: {missing.strerror}. Nothing was started.") from missing
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
         raise PolicyInvalid(f"{file} is no TOML: {wrong}. Nothing was started.") from wrong
-    if not isinstance(tables, dict):
-        raise PolicyInvalid(f'{file}: [prices] must hold one table a model, such as [prices."claude-sonnet-5"].')
-    return {model: _price(file, model, table) for model, table in tables.items()}
+    prices = _table(file, tables, "prices", '[prices."claude-sonnet-5"]')
+    tools = _table(file, tables, "tools", "[tools.find_invoice]")
+    caps = _table(file, tables, "budget", "[budget.day]")
+    return Config(
+        {model: _price(file, model, table) for model, table in prices.items()},
+        {tool: dict(parse_table(tool, table)) for tool, table in tools.items()},
+        {account: _caps(file, account, table) for account, table in caps.items()},
+    )
+
+
+def load_prices(path: str | Path | None) -> dict[str, Price]:
+    """Prices by model name from this file."""
+    return load(path).prices
+
+
+def _table(file: Path, tables: dict[str, Any], name: str, example: str) -> dict[str, Any]:
+    found = tables.get(name, {})
+    if not isinstance(found, dict):
+        raise PolicyInvalid(f"{file}: [{name}] must hold one table each, such as {example}.")
+    return found
+
+
+def _caps(file: Path, account: str, table: Any) -> Limits:
+    if account not in ACCOUNTS or not isinstance(table, dict) or not table:
+        raise PolicyInvalid(f"{file}: [budget.{account}] is not understood. Write [budget.day] or [budget.total].")
+    unknown = sorted(table.keys() - {"model_calls", "tokens", "usd"})
+    if unknown:
+        raise PolicyInvalid(f"{file}: [budget.{account}] {unknown[0]} is not counted. Write model_calls, tokens, usd.")
+    return Budget(**table).limits()
 
 
 def _price(file: Path, model: str, table: Any) -> Price:

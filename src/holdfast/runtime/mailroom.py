@@ -13,13 +13,16 @@ from holdfast.core.address import run_id
 from holdfast.core.budget import Limits
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Event, Kind, meta
 from holdfast.core.heads import MISMATCHED, Status, Why
-from holdfast.core.state import PAUSE
+from holdfast.core.state import CONFIG, PAUSE
 from holdfast.protocols import Mail
 from holdfast.runtime import crashloop
 from holdfast.runtime.pauses import about_signal
 
 if TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
+
+
+_STATED_MAX = 2_000
 
 
 async def open_mail(driver: Driver) -> None:
@@ -35,6 +38,7 @@ async def open_mail(driver: Driver) -> None:
         record.mail_seen = mail.number
         if not driver.is_cancelled:  # a cancel is marked as read by the end that it causes, never before
             record.mail_read = mail.number
+    _note_stated(driver)
     if record.has_unwritten:
         await record.write()
     for mail in arrived:
@@ -53,6 +57,15 @@ async def expire(driver: Driver, question: str) -> None:
         facts = meta(id=question, outcome="expired")
         _close_question(driver, question, facts, None if default is None else default.encode())
         await driver.write()
+
+
+def _note_stated(driver: Driver) -> None:
+    """What file and command line state is not what it was when the run was last claimed: that is recorded."""
+    state, stated = driver.state, driver.services.stated
+    if state.count and not state.status.is_end and state.config != stated.digest:
+        because = f"file and command line state now: {stated.text or 'nothing'}"[:_STATED_MAX]
+        facts = meta(what=CONFIG, choice=stated.digest or "none", because=because)
+        driver.record.note(Kind.DECIDED, facts)
 
 
 def _note_takeover(driver: Driver) -> None:
@@ -105,6 +118,7 @@ def _started(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
                 limits=None if limits is None else list(limits),
                 seed=run_id(driver.services.journal.hash_key, "seed", driver.lease.run_id),
                 code=driver.agent.code,
+                config=driver.services.stated.digest or None,
                 created_at=mail.at,
             ),
             body=mail.message.body,

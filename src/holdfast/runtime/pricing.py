@@ -8,12 +8,13 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from holdfast.core.budget import Price
+from holdfast.core.budget import Limits, Price
 from holdfast.core.model_name import names_of
 from holdfast.core.rates import ModelPrice, Rates, Tier
+from holdfast.errors import PolicyInvalid
 
 __all__ = ["FILE", "SEARCH", "ModelPrice", "Prices"]
 
@@ -61,6 +62,19 @@ class Prices:
             return None
         day = None if at is None else int(at // DAY_S)
         return listed(provider, model, host, day, SEARCH.get(provider, _DEAREST_SEARCH))
+
+
+def check_prices(agent: str, models: Sequence[str], limits: Limits | None, stated: Mapping[str, Price]) -> None:
+    """A cap in dollars cannot be kept for a model without a price: said before anything is spent."""
+    if limits is None or limits.usd_nano is None:
+        return
+    prices = Prices(stated)
+    unknown = [model for model in models if not prices.knows(model)]
+    if unknown:
+        raise PolicyInvalid(
+            f"Agent {agent} has a budget in USD, and the price of {', '.join(unknown)} is not known. Nothing was "
+            f'started. Add [prices."{unknown[0]}"] to holdfast.toml, or install holdfast[prices].'
+        )
 
 
 def _stated(name: str, price: Price, search: Decimal) -> ModelPrice:

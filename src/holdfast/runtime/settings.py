@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.core.budget import Price
 from holdfast.protocols import Clock, Journal
+from holdfast.runtime.config import Stated
 from holdfast.runtime.policies import Policies
 from holdfast.runtime.switches import Switchboard
 
@@ -60,6 +61,8 @@ class Services:
     prices: Mapping[str, Price] = field(default_factory=dict)
     policies: Policies = field(default_factory=Policies)
     """Asked anew for each attempt."""
+    stated: Stated = field(default_factory=Stated)
+    """What file and command line state; recorded with each run."""
     switches: Switchboard = field(init=False)
     """What operators have switched, looked at anew before each attempt."""
     is_fenced: Callable[[], bool] = bool

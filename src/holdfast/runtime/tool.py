@@ -46,6 +46,11 @@ def declared_names() -> frozenset[str]:
     return frozenset(tool.name for tool in list(_alive))
 
 
+def declared() -> list[Tool[..., Any]]:
+    """The tools that this process holds at this moment."""
+    return list(_alive)
+
+
 class Tool(Generic[P, R]):
     """A function with its declaration; call it as before."""
 
