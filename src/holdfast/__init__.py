@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from holdfast.core.budget import Budget as Budget
     from holdfast.core.failure import ONE_REQUEST as ONE_REQUEST
     from holdfast.core.policy import Retry as Retry
+    from holdfast.core.rung import Ask as Ask
+    from holdfast.core.rung import Cached as Cached
     from holdfast.errors import InternalError as InternalError
     from holdfast.errors import JournalError as JournalError
     from holdfast.errors import NotDone as NotDone
@@ -50,7 +52,9 @@ _HOMES = {
     "Agent": "runtime.agent",
     "Answer": "runtime.run",
     "App": "runtime.app",
+    "Ask": "core.rung",
     "Budget": "core.budget",
+    "Cached": "core.rung",
     "Done": "runtime.spec",
     "ForModel": "models.for_model",
     "Fallback": "models.options",

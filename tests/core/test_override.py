@@ -66,7 +66,7 @@ def test_later_layers_stand_above_earlier_ones_number_by_number() -> None:
         {"fallback": ["stop", "cached:1h"]},
         {"fallback": ["cached:1h", "cached:2h"]},
         {"fallback": ["cached:-1"]},
-        {"fallback": ["ask:oncall", "stop"]},
+        {"fallback": ["ask:oncall", "cached:1h"]},
         {"classify": {"503": "whatever"}},
         [],
     ],

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from holdfast.core.heads import Head, OpenQuestion
     from holdfast.protocols import Journal
 
-_HAPPENED = "it_happened"
-
 
 @click.command()
 @option.run
@@ -44,7 +42,8 @@ def answer(
 ) -> int:
     """Answer a question; without VALUE, list what is open.
 
-    For a step in doubt VALUE is it_happened (with --result), it_did_not, tell_the_agent or abort.
+    For a step in doubt VALUE is it_happened (with --result), it_did_not, tell_the_agent or abort; for one that failed
+    try_again, take_this_result (with --result), tell_the_agent or abort.
     """
     with opened(store) as journal:
         head = find(journal, run)
@@ -79,6 +78,7 @@ def _list(head: Head, now: float, *, is_json: bool) -> int:
 
 def how_to_answer(asked: dict[str, Any], run_id: str, now: float) -> list[str]:
     """A question in lines: its text, until when, and the commands that answer it."""
+    from holdfast.core.accept import WITH_RESULT
     from holdfast.views.text import ago, safe_text
 
     to = f" to {asked['to']}" if asked["to"] else ""
@@ -86,8 +86,8 @@ def how_to_answer(asked: dict[str, Any], run_id: str, now: float) -> list[str]:
     ends = "" if expires_at is None else f", expires in {ago(expires_at - now)}"
     command = f"holdfast answer {run_id} --question {asked['id']} "
     ways = [shlex.quote(choice) for choice in asked["options"]] or ["TEXT"]
-    if asked["about"] == "in_doubt":
-        ways = [f"{way} --result JSON" if way == _HAPPENED else way for way in ways]
+    with_result = WITH_RESULT.get(asked["about"])
+    ways = [f"{way} --result JSON" if way == with_result else way for way in ways]
     lines = [f"{asked['id']}{to}, asked {ago(now - asked['asked_at'])} ago{ends}: {asked['text']}"]
     return [safe_text(line) for line in [*lines, *(f"    {command}{way}" for way in ways)]]
 
@@ -118,11 +118,14 @@ def _message(asked: OpenQuestion, value: str, result: str | None, by: str) -> Me
     from holdfast.core import accept
     from holdfast.journal.codec import encode
 
-    is_doubt = asked.about == "in_doubt"
-    if result is not None and not (is_doubt and value == _HAPPENED):
-        raise UsageError(f"--result belongs to {_HAPPENED}, for a step in doubt. Nothing was answered.")
-    body = encode(_parsed(result)) if result is not None else None if is_doubt else encode(value)
-    if is_doubt and value == _HAPPENED and result is None:
+    with_result = accept.WITH_RESULT.get(asked.about)
+    if result is not None and (with_result is None or value != with_result):
+        raise UsageError(
+            f"--result belongs to {' and '.join(accept.WITH_RESULT.values())}, for a step in doubt or one that failed. "
+            "Nothing was answered."
+        )
+    body = encode(_parsed(result)) if result is not None else None if with_result else encode(value)
+    if value == with_result and result is None:
         say("No --result: the agent gets None as what the step gave.")
     return accept.answer(asked.id, choice=value, by=by, body=body)
 

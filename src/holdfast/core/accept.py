@@ -37,6 +37,12 @@ DOUBT_OPTIONS = ("it_happened", "it_did_not", "tell_the_agent", "abort")
 """A person's four answers to a step in doubt."""
 
 
+FAILED_OPTIONS = ("try_again", "take_this_result", "tell_the_agent", "abort")
+"""A person's four answers to a step that has failed for good."""
+WITH_RESULT = {"in_doubt": "it_happened", "failed": "take_this_result"}
+"""By what a question is about: the answer that carries a result."""
+
+
 class Message(NamedTuple):
     """One message to a run. `meta` is JSON that the core reads, `body` a value in the codec's bytes."""
 

@@ -14,15 +14,17 @@ RunResumed        why (takeover, resume, unblocked, unpaused), by,
                   owner)
 StepIntended      until (sleep, signal); tail, history (of a model      the arguments
                   call); undo (what undoes it), undoes (which step)
-StepSucceeded     by (verify, or a person), lost, late; verdict, text   the result
-                  (of a `verify`); model facts (model, usage, price, …)
+StepSucceeded     by (verify, or a person), lost, late, degraded,       the result
+                  served (of the rung that gave it); verdict, text (of
+                  a `verify`); model facts (model, usage, price, …)
 StepFailed        a failure (see `failure`), because, by, model facts;  the error's arguments, or the response
                   cause (of a composite)
 StepStreamed                                                            a further part of an open stream
 StepAbandoned
 StepRepeated      own
-AttemptFailed     a failure, because, retry_at, model facts             the response, if there was one
-QuestionAsked     id, about, text, options, to, expires_at, default     what it shows
+AttemptFailed     a failure, because, retry_at, way, next, model facts  the response, if there was one
+QuestionAsked     id, about, text, options, to, expires_at, default,    what it shows
+                  way (place on the ladder, attempts before it)
 QuestionClosed    id, outcome (answered, expired), choice, by           the answer
 BudgetChanged     limits, by, because, account
 BudgetWarned      name, limit, spent, overshoot
@@ -32,7 +34,8 @@ NoteWritten       text
 DriftFound        rule (order, unused, abandoned, tail, fresh),
                   recorded, asked
 RunSuspended      why, until, difference
-RunEnded          outcome, why, failure, cause, limit, by               the result
+RunEnded          outcome, why, failure, cause, limit, by, degraded,    the result
+                  failed_steps
 ================  ====================================================  =====================================
 
 Invariants

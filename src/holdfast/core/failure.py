@@ -8,6 +8,7 @@ body sends one request and a table of that request's outcomes says so.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -25,13 +26,20 @@ class FailureKind(StrEnum):
     INVALID = "invalid"
     REFUSED = "refused"
     """Nothing was begun: an operator, a breaker or a guard said no. Or the other side answered that it did not."""
+    INVALID_OUTPUT = "invalid_output"
+    """It answered, and what it gave is not what it declares, or did not pass its check."""
     INTERRUPTED = "interrupted"
     """The process ended, or a person's answer says no more than that it failed."""
 
     @property
     def is_retryable(self) -> bool:
         """Whether the same call may do better later."""
-        return self in (FailureKind.TRANSIENT, FailureKind.RATE_LIMITED, FailureKind.INTERRUPTED)
+        return self in _RETRYABLE
+
+
+_RETRYABLE = frozenset(
+    {FailureKind.TRANSIENT, FailureKind.RATE_LIMITED, FailureKind.INTERRUPTED, FailureKind.INVALID_OUTPUT}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,20 @@ class Facts:
     """The class stands in the tool's `definite=`."""
     raised: int | None = None
     """Index of the class in the tool's `raises=`."""
+    is_answer: bool = False
+    """Nothing was raised: the result itself says that it failed."""
+    kind: str = ""
+    """What the tool's own predicate calls it; empty when it was not asked, or could not say."""
+    remark: str = ""
+    """Why the predicate could not say."""
+
+
+FINE: Final = "ok"
+"""What a table or a predicate calls what looks like a failure and is none."""
+NOT_OK: Final = "ok_false"
+"""Code of a result that says `{"ok": false}`."""
+IS_ERROR: Final = "is_error"
+"""Code of a result whose `isError` is true, as the Model Context Protocol has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +132,7 @@ _PERMANENT_ERRORS = frozenset(
         "ValueError",
     }
 )
+_RATE_CODES = frozenset({"rate_limit_exceeded", "rate_limited", "ratelimited", "too_many_requests"})
 _NOT_DEFINITE_4XX = frozenset({408, 409, 425})
 _RETRYABLE_4XX = frozenset({408, 409, 425})
 BILLING_CODES = frozenset(
@@ -137,8 +160,27 @@ def is_overloaded(status: int | None, code: str) -> bool:
     return status == _OVERLOADED_STATUS or code in OVERLOAD_CODES
 
 
-def kind_of(facts: Facts) -> tuple[FailureKind, str]:
-    """The kind of a failure and the rule that says so."""
+def named_in(facts: Facts, table: Mapping[str, str]) -> tuple[str, str] | None:
+    """What a table of `classify` calls this, and the entry that says so: by code, class, then status."""
+    status = "" if facts.status is None else str(facts.status)
+    for name in (facts.code, facts.error, *facts.ancestors, status):
+        if name and name in table:
+            return table[name], name
+    return None
+
+
+def kind_of(facts: Facts, table: Mapping[str, str] | None = None) -> tuple[FailureKind, str]:
+    """The kind of a failure and the rule that says so: the tool's table, its predicate, then what holds for all."""
+    found = named_in(facts, table) if table else None
+    if found is not None and found[0] != FINE:
+        return FailureKind(found[0]), f"classify: {found[1]} is {found[0]}"
+    if facts.kind:
+        return FailureKind(facts.kind), f"classify: the tool calls it {facts.kind}"
+    kind, because = _kind_of(facts)
+    return kind, f"{because}; {facts.remark}" if facts.remark else because
+
+
+def _kind_of(facts: Facts) -> tuple[FailureKind, str]:
     if facts.is_not_done:
         return FailureKind.PERMANENT, "the tool said that the effect did not happen"
     if facts.code in BILLING_CODES:
@@ -146,6 +188,10 @@ def kind_of(facts: Facts) -> tuple[FailureKind, str]:
     if facts.status is not None:
         kind, because = _kind_of_status(facts.status)
         return kind, f"{because}, overloaded" if is_overloaded(facts.status, facts.code) else because
+    if facts.code in _RATE_CODES:
+        return FailureKind.RATE_LIMITED, facts.code
+    if facts.is_answer:
+        return FailureKind.REFUSED, "its own answer says that it failed"
     permanent = _PERMANENT_ERRORS.intersection(facts.ancestors)
     if permanent and not {"ConnectionError", "TimeoutError"}.intersection(facts.ancestors):
         return FailureKind.PERMANENT, f"{facts.error} does not go away by itself"
@@ -170,14 +216,18 @@ def is_definite(facts: Facts, *, is_one_request: bool) -> bool:
         return True
     if not is_one_request:
         return False
+    if facts.is_answer:  # its one request was answered, with a no
+        return True
     if facts.status is None:
         return facts.is_unsent
     return 400 <= facts.status < 500 and facts.status not in _NOT_DEFINITE_4XX
 
 
-def classify(facts: Facts, effect: Effect, *, is_one_request: bool = False) -> Failure:
-    """The failure that `facts` of an attempt with this effect amount to."""
-    kind, because = kind_of(facts)
+def classify(
+    facts: Facts, effect: Effect, *, is_one_request: bool = False, table: Mapping[str, str] | None = None
+) -> Failure:
+    """The failure that `facts` of an attempt with this effect amount to. table: `Policy.classify`."""
+    kind, because = kind_of(facts, table)
     return Failure(
         kind=kind,
         error=facts.error,
@@ -190,3 +240,9 @@ def classify(facts: Facts, effect: Effect, *, is_one_request: bool = False) -> F
         because=because,
         code=facts.code,
     )
+
+
+def unfit(error: str, text: str, because: str, effect: Effect) -> Failure:
+    """The failure of a result that must not be used. The effect of a write has probably happened: nobody knows."""
+    kind = FailureKind.INVALID_OUTPUT
+    return Failure(kind, error, text, text, is_definite=not effect.is_write, because=because)

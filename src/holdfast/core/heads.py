@@ -76,7 +76,8 @@ class OpenQuestion:
 
     id: str
     about: str
-    """`ask`, `in_doubt` for a step whose effect may have happened, `crash_loop` for a run that kills its processes."""
+    """`ask`, `in_doubt` for a step whose effect may have happened, `failed` for one that has failed for good,
+    `crash_loop` for a run that kills its processes."""
     text: str
     options: tuple[str, ...] = ()
     """Empty: any text."""

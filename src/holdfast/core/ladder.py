@@ -13,14 +13,159 @@ What passes a rung over
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
-from holdfast.core.failure import FailureKind
-from holdfast.core.rung import Ask, Cached, Other, Rung, Stop
+from holdfast.core.duration import span
+from holdfast.core.events import Event
+from holdfast.core.failure import FINE, Failure, FailureKind
+from holdfast.core.fallback import next_way
+from holdfast.core.policy import Again, GiveUp, InDoubt
+from holdfast.core.rung import AnyRung, Ask, Cached, Escalation, Model, Other, Rung, Stop
 from holdfast.errors import PolicyInvalid
 
-FINE = "ok"
-"""In a table of `classify`: what looks like a failure is none."""
+TELL: Final = "tell the agent"
+"""What follows the last rung: the failure is the step's outcome."""
+DEFAULTS: Final = ("tell_the_agent", "abort")
+"""What may be taken when nobody answers. To try again without end is no default."""
+SKEW_S: Final = 1.0
+"""How far ahead of us the clock of the process that recorded a result may have been."""
+
+
+class Climb(NamedTuple):
+    """Where a failed step goes on."""
+
+    further: int
+    """How many places after this one; 0: the failure is told to the agent."""
+    because: str
+    passed: tuple[tuple[str, str], ...] = ()
+    """Rungs that were not taken, each with why."""
+
+
+def ladder_of(fallback: Sequence[Rung], escalate: str) -> tuple[AnyRung, ...]:
+    """The rungs after the tool itself, with whoever the agent names where nobody else would be asked about keys."""
+    rungs: list[AnyRung] = list(fallback)
+    if escalate and not any(isinstance(rung, Ask) for rung in rungs):
+        place = next((n for n, rung in enumerate(rungs) if isinstance(rung, (Cached, Stop))), len(rungs))
+        rungs.insert(place, Escalation(escalate))
+    return tuple(rungs)
+
+
+def next_rung(
+    failure: Failure,
+    decision: Again | GiveUp | InDoubt,
+    here: AnyRung,
+    rest: Sequence[AnyRung],
+    passed: tuple[tuple[str, str], ...] = (),
+) -> Climb | None:
+    """Where this failure goes on; None while it does not climb. rest: the rungs after this one, in order.
+
+    passed: rungs that were reached and could not help.
+    """
+    if isinstance(here, Model):
+        others = [rung.account for rung in rest if isinstance(rung, Model)]
+        following = next_way(failure, decision, here.account, others)
+        return None if following is None else Climb(*following)
+    if not isinstance(decision, GiveUp):
+        return None
+    for further, rung in enumerate(rest, 1):
+        why = _why_not(rung, failure)
+        if not why:
+            return Climb(further, f"{decision.because}; {rung.name}", passed)
+        passed += ((rung.name, why),)
+    return Climb(0, decision.because, passed)
+
+
+def _why_not(rung: AnyRung, failure: Failure) -> str:
+    """Why this rung is passed over; empty when it is climbed."""
+    if failure.kind is FailureKind.INVALID:
+        return "the request is wrong; only who wrote it can mend it"
+    if isinstance(rung, Escalation) and failure.kind is not FailureKind.UNAUTHORISED:
+        return "asked about keys and money alone"
+    is_answer = failure.kind is FailureKind.PERMANENT and failure.status is not None
+    if is_answer and isinstance(rung, (Other, Cached)):
+        return f"HTTP {failure.status} is an answer, which neither another tool nor an old result makes wrong"
+    return ""
+
+
+# --- the last good result ----------------------------------------------------------------------------------------
+
+
+class Served(NamedTuple):
+    """Whether a recorded result may stand in, by its age."""
+
+    age_s: float
+    refused: str
+    """Why not; empty when it may."""
+
+
+def by_age(recorded_at: float, now: float, max_age_s: float) -> Served:
+    """A result of the future (a clock was set back) has no age, so it is not served."""
+    age_s = now - recorded_at
+    if age_s < -SKEW_S:
+        return Served(age_s, f"it was recorded {span(-age_s)} after now: a clock was set, so its age is not known")
+    age_s = max(0.0, age_s)
+    return Served(age_s, f"it is {span(age_s)} old, max_age is {span(max_age_s)}" if age_s > max_age_s else "")
+
+
+# --- what a person says ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """From the first rung on, in the same logical attempt."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """The result that a person gives, in the codec's bytes."""
+
+    by: str
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """The failure is told to the agent."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """The run is stopped."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """No answer in time, and no default: the next rung."""
+
+
+Ruling = TryAgain | Take | Tell | Abort | Nobody
+
+
+def ruled(closed: Event) -> Ruling:
+    """What the closing of a question about a failed step means."""
+    facts = closed.facts
+    by = facts.get("by") or ("its default" if facts.get("outcome") == "expired" else "person")
+    match facts.get("choice"):
+        case "try_again":
+            return TryAgain(by)
+        case "take_this_result":
+            return Take(by, closed.body)
+        case "tell_the_agent":
+            return Tell(by)
+        case "abort":
+            return Abort(by)
+        case _:
+            return Nobody()
+
+
+# --- declarations ------------------------------------------------------------------------------------------------
 
 
 def checked_rungs(tool: str, rungs: Sequence[Rung]) -> tuple[Rung, ...]:
@@ -46,15 +191,13 @@ def checked_rungs(tool: str, rungs: Sequence[Rung]) -> tuple[Rung, ...]:
 def _check_asking(tool: str, rung: Ask, after: Sequence[Rung]) -> None:
     if rung.default is not None and rung.default not in DEFAULTS:
         raise PolicyInvalid(f"{tool}: {rung.default!r} cannot be a default here. Choose one of: {', '.join(DEFAULTS)}.")
-    if after and (rung.within is None or rung.default is not None):
-        why = "has a default" if rung.default is not None else "waits for ever (no within=)"
+    never = [other.name for other in after if not isinstance(other, Stop)] if rung.within is None else []
+    if rung.default is not None and after:
         raise PolicyInvalid(
-            f"{tool}: fallback has {after[0].name!r} after {rung.name!r}, which {why}: it is never reached."
+            f"{tool}: fallback has {after[0].name!r} after {rung.name!r} with a default: never reached."
         )
-
-
-DEFAULTS = ("tell_the_agent", "abort")
-"""What may be taken when nobody answers. To try again without end is no default."""
+    if never:  # a stop may end every ladder
+        raise PolicyInvalid(f"{tool}: {rung.name!r} waits for ever (no within=), so {never[0]!r} is never reached.")
 
 
 def checked_table(table: Mapping[Any, Any]) -> dict[str, str]:

@@ -84,5 +84,35 @@ class Stop:
         return STOP
 
 
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Another model; `account` is whose it is."""
+
+    name: str
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """Whoever the agent's `escalate=` names; never declared in a ladder, and there for `unauthorised` alone."""
+
+    who: str
+
+    @property
+    def within_s(self) -> None:
+        """Keys and money have no deadline of ours."""
+
+    @property
+    def default(self) -> None:
+        """Nothing is taken instead of an answer."""
+
+    @property
+    def name(self) -> str:
+        """How the record calls it."""
+        return f"ask {self.who}"
+
+
 Rung = Other | Cached | Ask | Stop
+"""What can be declared."""
+AnyRung = Rung | Model | Escalation
 STOP: Final = "stop"

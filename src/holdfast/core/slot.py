@@ -14,6 +14,7 @@ class Slot:
     __slots__ = (
         "abandonments",
         "address",
+        "appeal",
         "asked",
         "attempt",
         "begun_at",
@@ -36,6 +37,7 @@ class Slot:
         "repeats",
         "reservation",
         "retry_at",
+        "ruling",
         "served",
         "step",
         "streamed",
@@ -91,6 +93,10 @@ class Slot:
         """What `verify` said since the attempt now in doubt was begun."""
         self.doubt: Event | None = None
         """The question that asks a person, while it is open."""
+        self.appeal: Event | None = None
+        """The question that asks a person what to do about its failure, until something was done."""
+        self.ruling: Event | None = None
+        """What closed that question."""
         self.served = ""
         """Who gave the outcome: the step itself, `verify` or `person`."""
         self.undo = ""

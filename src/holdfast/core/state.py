@@ -162,6 +162,7 @@ class State:
         if '"undo' in event.meta:
             self._marked(slot, event.facts)
         slot.is_in_flight = True
+        slot.appeal = slot.ruling = None
         slot.streamed = ()
         slot.retry_at = None
         slot.verdicts = ()
@@ -186,7 +187,9 @@ class State:
         slot.is_in_flight = False
         slot.retry_at = None
         self._conclude(slot, self._heard(event) if event.step is StepKind.SIGNAL else event)
-        if '"by"' in event.meta:
+        if '"degraded"' in event.meta:
+            slot.served = event.facts.get("served", "")
+        elif '"by"' in event.meta:
             slot.served = event.facts.get("by", "")
         if slot.undoes is not None and event.kind is Kind.STEP_SUCCEEDED:
             self.slots[slot.undoes].is_undone = True
@@ -194,6 +197,7 @@ class State:
     def _conclude(self, slot: Slot, event: Event) -> None:
         slot.outcome = event
         slot.outcome_no = self.count
+        slot.appeal = slot.ruling = None
         slot.is_unknown = False
         slot.streamed = ()
         self._take_place(slot, event)
@@ -249,6 +253,7 @@ class State:
         slot.is_unknown = slot.effect.is_write and (before or not facts.get("is_definite", True))
         slot.is_in_flight = slot.is_unknown
         slot.retry_at = facts.get("retry_at")
+        slot.appeal = slot.ruling = None
         slot.failures += (event,)
 
     def _asked(self, event: Event) -> None:
@@ -268,6 +273,8 @@ class State:
         slot = self.question_slots[question.id] = self._slot(event)
         if question.about == "in_doubt":
             slot.doubt = event
+        elif question.about == "failed":
+            slot.appeal, slot.ruling = event, None
         else:
             slot.intent = event
 
@@ -280,6 +287,8 @@ class State:
         if question.about == "in_doubt":
             slot.doubt = None
             slot.verdicts += (event,)
+        elif question.about == "failed":
+            slot.ruling = event
         else:
             self._conclude(slot, event)
 
@@ -321,8 +330,8 @@ class State:
         self.end = None
         self.resumes.append(event)
         reopened = self._causes(event.facts.get("reopened", ()))
-        if reopened:
-            self._excuse(min(slot.outcome_no for slot in reopened))
+        if any(slot.outcome is not None for slot in reopened):
+            self._excuse(min(slot.outcome_no for slot in reopened if slot.outcome is not None))
         for slot in reopened:
             self._reopen(slot)
         for slot in self.slots.values():
@@ -336,9 +345,10 @@ class State:
         left = [Address(*parts) for parts in addresses]
         while left:
             slot = self.slots[left.pop(0)]
-            if slot.address not in found and slot.outcome is not None:
+            if slot.address not in found and (slot.outcome is not None or slot.failures):  # or: it stopped the run
                 found[slot.address] = slot
-                left += [Address(*parts) for parts in slot.outcome.facts.get("cause", ())]
+                facts = slot.outcome.facts if slot.outcome is not None else {}
+                left += [Address(*parts) for parts in facts.get("cause", ())]
         return list(found.values())
 
     def _excuse(self, since: int) -> None:
@@ -356,6 +366,7 @@ class State:
         slot.repeats = (0, 0)
         if slot.effect is Effect.COMPOSITE:
             self.closed.discard(scopes.inside(slot.address))
+        slot.appeal = slot.ruling = slot.retry_at = None
         slot.is_unknown = slot.is_in_flight = outcome is not None and not outcome.facts.get("is_definite", True)
         if not slot.is_unknown:  # otherwise it may have happened: no new key, it is in doubt again
             slot.logical += 1
@@ -396,7 +407,7 @@ class State:
         for question in self.questions:
             slot = self.question_slots.get(question)
             if slot is not None:
-                slot.doubt = None
+                slot.doubt = slot.appeal = None
             if slot is not None and slot.step is StepKind.QUESTION:
                 slot.intent = None
         self.questions.clear()

@@ -135,7 +135,7 @@ def _reply(kept: Any, address: Address | None, is_failed: bool) -> Reply:
     return Reply(kept["status"], headers, body.encode() if isinstance(body, str) else body, address, is_failed)
 
 
-def misfit(body: bytes | None, provider: Provider, *, is_stream: bool) -> str:
+async def misfit(body: bytes | None, provider: Provider, *, is_stream: bool) -> str:
     """Why what a person gave as the answer of a call in doubt cannot be it; empty when it can."""
     if is_stream:
         return "the answer was asked for as a stream, which cannot be entered. Choose another answer"

@@ -77,7 +77,7 @@ class Plan:
             intent=self._intent,
             tried=tried,
             cut_off=_cut_off,
-            misfit=partial(misfit, provider=self.asking.provider, is_stream=self.turn.asked.is_stream),
+            unfit=partial(misfit, provider=self.asking.provider, is_stream=self.turn.asked.is_stream),
         )
 
     def _intent(self, address: Address) -> tuple[bytes | None, dict[str, Any]]:

@@ -40,6 +40,7 @@ from holdfast.runtime.progress import OnEmit, Watch, Watchers
 from holdfast.runtime.scribe import Scribe
 from holdfast.runtime.settings import Services, Settings
 from holdfast.runtime.thread import in_thread, is_running_here, run_blocking
+from holdfast.runtime.tool import declared_specs
 from holdfast.runtime.worker import Worker
 
 I = TypeVar("I")  # noqa: E741 - input
@@ -90,6 +91,8 @@ class App:
         if self._loop is not None:
             raise UsageError("This App is open already. Use it, or make another one.")
         config = load(self._config)
+        policies = Policies(config.tools, self._policies)
+        policies.check(declared_specs())
         journal = self._open_journal()
         scribe = Scribe(journal, self._clock)
         self._services = Services(
@@ -101,7 +104,7 @@ class App:
             settings=self._settings,
             watchers=Watchers(self._on_emit),
             prices=config.prices,
-            policies=Policies(config.tools, self._policies),
+            policies=policies,
             stated=config.stated(self._policies),
         )
         self._services.switches.look(journal)

@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from holdfast.core.doubt import SAID_DONE, SAID_NOT_DONE, SAID_UNKNOWN
 from holdfast.core.events import ONE_TOOL_CALL, Effect
-from holdfast.core.failure import ONE_REQUEST, Failure, FailureKind, classify
-from holdfast.core.policy import Again, after_failure
-from holdfast.errors import NotDone, Unencodable
+from holdfast.core.failure import Failure
+from holdfast.core.ladder import next_rung
+from holdfast.core.policy import Again, GiveUp, InDoubt, after_failure
+from holdfast.core.rung import Other, Stop
+from holdfast.errors import NotDone, ToolFailed, Unencodable
 from holdfast.journal.codec import encode, opaque
 from holdfast.runtime import current
 from holdfast.runtime.clock import SystemClock
-from holdfast.runtime.facts import facts_of, safe
+from holdfast.runtime.facts import safe
+from holdfast.runtime.judge import failure_of, judged, unfit_alone, weighed
 from holdfast.runtime.senders import Sender
 from holdfast.runtime.spec import Calling, Done, Spec, Unknown
 from holdfast.runtime.thread import Unwind, in_thread, on_loop
@@ -45,7 +48,11 @@ async def attempted(
         if _is_not_its_own(spec, error):
             raise
         return _failed(spec, error)
-    return _succeeded(spec, result)
+    try:
+        with current.entered(inside):
+            return await judged(spec, result)
+    except Unwind:
+        raise asyncio.CancelledError("the run is closing") from None
 
 
 async def attempted_on(
@@ -79,7 +86,7 @@ def _came(spec: Spec, result: Any, error: BaseException | None) -> Attempted | N
     """What the thread of an effect came to, when nobody waited for it any more; None: nobody can know."""
     if isinstance(error, Unwind) or inspect.isawaitable(result):
         return None
-    return _succeeded(spec, result) if error is None else _failed(spec, error)
+    return weighed(spec, result) if error is None else _failed(spec, error)
 
 
 async def _called(spec: Spec, call: Callable[[], Any], sender: Sender | None = None) -> Any:
@@ -104,17 +111,8 @@ async def _watched(spec: Spec, call: Callable[[], Any], sender: Sender) -> Any:
     return await in_thread(spec.name, body, not_begun=sender.not_begun)
 
 
-def _succeeded(spec: Spec, result: Any) -> Attempted:
-    try:
-        return Attempted(encode(result, spec.returns), ONE_TOOL_CALL)
-    except (Unencodable, ValueError) as error:  # ValueError: pydantic's word for "not of the declared type"
-        return _lost(spec, result, error)
-
-
 def _failed(spec: Spec, error: BaseException) -> Attempted:
-    classes = spec.definite if isinstance(spec.definite, tuple) else ()
-    facts = facts_of(error, raises=spec.raises, definite=classes)
-    failure = classify(facts, spec.effect, is_one_request=spec.definite == ONE_REQUEST)
+    failure = failure_of(spec, error)
     body = None
     if failure.raised is not None:
         try:
@@ -122,15 +120,6 @@ def _failed(spec: Spec, error: BaseException) -> Attempted:
         except Unencodable:
             body = None
     return Attempted(body, ONE_TOOL_CALL, failure, error=error)
-
-
-def _lost(spec: Spec, result: Any, error: Exception) -> Attempted:
-    """A result that cannot be written: after an effect it is kept as opaque, and the effect is not repeated."""
-    if spec.effect.is_write:
-        return Attempted(encode(opaque(result)), ONE_TOOL_CALL, facts={"lost": safe(str(error))})
-    text = safe(f"its result cannot be recorded: {error}")
-    failure = Failure(FailureKind.PERMANENT, type(error).__name__, text, text, because="a result must be plain data")
-    return Attempted(None, ONE_TOOL_CALL, failure, error=error)
 
 
 async def verified(spec: Spec, ask: Callable[[], Any], limit_s: float) -> Verdict:
@@ -167,9 +156,35 @@ def _verdict(spec: Spec, said: Any) -> Verdict:
 # --- without a run ---------------------------------------------------------------------------------------------
 
 
-async def alone(spec: Spec, calling: Calling) -> Any:
-    """The policy, without a journal: the same decisions, forgotten with the process."""
+async def alone(spec: Spec, calling: Calling, others: Callable[[Other], tuple[Spec, Calling]]) -> Any:
+    """The policy, without a journal: the same decisions, forgotten with the process.
+
+    others: what another tool of the ladder is called with. Nobody is asked, and no earlier result is known.
+    """
     await asyncio.sleep(0)  # a coroutine that swallows its own collection is ended here: it may not wait then
+    tried = await _attempts_alone(spec, calling)
+    here, rest = Other(spec.name), list(spec.policy.fallback)
+    passed: tuple[tuple[str, str], ...] = ()
+    while isinstance(tried, _Raised):
+        climb = next_rung(tried.failure, tried.decision, here, rest, passed)
+        if climb is None or not climb.further or isinstance(rest[climb.further - 1], Stop):
+            raise _told(tried, passed if climb is None else climb.passed)
+        rung, rest, passed = rest[climb.further - 1], rest[climb.further :], climb.passed
+        if isinstance(rung, Other):
+            here = rung
+            tried = await _attempts_alone(*others(rung))
+        else:
+            passed += ((rung.name, "it needs a store, and no App is open"),)
+    return tried
+
+
+def _told(tried: _Raised, passed: tuple[tuple[str, str], ...]) -> BaseException:
+    for name, why in passed:
+        tried.error.add_note(f"holdfast: {name} was not taken: {why}.")
+    return tried.error
+
+
+async def _attempts_alone(spec: Spec, calling: Calling) -> Any:
     key, started = "local_" + _clock.fresh_id(), _clock.monotonic()
     attempt = 0
     while True:
@@ -187,20 +202,26 @@ async def alone(spec: Spec, calling: Calling) -> Any:
             draw=_clock.draw(),
         )
         if not isinstance(decision, Again):
-            raise tried.error
+            return replace(tried, decision=decision)
         await asyncio.sleep(decision.wait_s)
+
+
+_UNDECIDED = GiveUp("")
 
 
 @dataclass(frozen=True, slots=True)
 class _Raised:
     error: BaseException
     failure: Failure
+    decision: GiveUp | InDoubt = _UNDECIDED
 
 
 async def _attempt_alone(spec: Spec, call: Callable[[], Any]) -> Any:
-    classes = spec.definite if isinstance(spec.definite, tuple) else ()
     try:
-        return await _called(spec, call)
+        result = await _called(spec, call)
     except Exception as error:  # the user's step
-        facts = facts_of(error, definite=classes)
-        return _Raised(error, classify(facts, spec.effect, is_one_request=spec.definite == ONE_REQUEST))
+        return _Raised(error, failure_of(spec, error))
+    failure = await unfit_alone(spec, result)
+    if failure is None:
+        return result
+    return _Raised(ToolFailed(f"{spec.name} failed: {failure.error}: {failure.text}"), failure)

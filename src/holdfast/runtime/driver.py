@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from holdfast.core.blemish import with_blemishes
 from holdfast.core.command import Block
 from holdfast.core.events import Kind, meta
 from holdfast.core.heads import MISMATCHED, Status, Why
@@ -274,7 +275,7 @@ class Driver(Calls):
         self.is_closing = True  # a task that outlives its agent begins nothing any more
         while True:
             self.record.mail_read = self.record.mail_seen
-            self.record.note(Kind.RUN_ENDED, facts, body=body)
+            self.record.note(Kind.RUN_ENDED, with_blemishes(facts, self.state), body=body)
             self.record.is_last = True
             if await self.record.write() or not self.record.take_back_end():
                 break

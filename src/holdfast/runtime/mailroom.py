@@ -53,9 +53,11 @@ async def expire(driver: Driver, question: str) -> None:
     await open_mail(driver)
     if question in driver.state.questions:
         slot = driver.state.question_slots[question]
-        default = slot.intent.facts.get("default") if slot.intent is not None else None
-        facts = meta(id=question, outcome="expired")
-        _close_question(driver, question, facts, None if default is None else default.encode())
+        asked = slot.appeal if driver.state.questions[question].about == "failed" else slot.intent
+        default = asked.facts.get("default") if asked is not None else None
+        is_choice = asked is not None and asked is slot.appeal
+        facts = meta(id=question, outcome="expired", choice=default if is_choice else None)
+        _close_question(driver, question, facts, None if default is None or is_choice else default.encode())
         await driver.write()
 
 

@@ -6,11 +6,23 @@ declaration, `holdfast.toml`, the command line, the operator's desk.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import replace
 
-from holdfast.core.override import Overrides, laid_over, merged
+from holdfast.core.override import Overrides, Settings, laid_over, merged
 from holdfast.core.policy import Policy
-from holdfast.runtime.spec import Spec
+from holdfast.errors import PolicyInvalid
+from holdfast.runtime.spec import Spec, check_cached
+
+_log = logging.getLogger("holdfast")
+
+
+def _laid_over(spec: Spec, settings: Settings) -> Policy:
+    policy = laid_over(spec.policy, settings, tool=spec.name)
+    if policy.fallback != spec.policy.fallback:
+        check_cached(spec, policy.fallback)
+    return policy
 
 
 class Policies:
@@ -43,9 +55,25 @@ class Policies:
             return spec.policy
         found = self._found.get(spec.name)
         if found is None or found[0] is not spec:
-            policy = laid_over(spec.policy, settings, tool=spec.name)
+            policy = self._fitting(spec, settings)
             found = self._found[spec.name] = (spec, policy)
         return found[1]
+
+    def _fitting(self, spec: Spec, settings: Settings) -> Policy:
+        """What was set at the desk for a tool that it does not fit is left out: live runs go on as before."""
+        try:
+            return _laid_over(spec, settings)
+        except PolicyInvalid as unfit:
+            if spec.name not in self._desk:
+                raise
+            _log.warning("what the desk sets of %s does not fit it, and was left out: %s", spec.name, unfit)
+            below = merged(self._file, self._flags).get(spec.name, {})
+            return _laid_over(spec, below)
+
+    def check(self, specs: Iterable[Spec]) -> None:
+        """Raise `PolicyInvalid` when what is set does not fit one of these."""
+        for spec in specs:
+            self.of(spec)
 
     def in_force(self, spec: Spec) -> Spec:
         """What was declared, with the policy in force in place of the declared one."""

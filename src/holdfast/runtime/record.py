@@ -65,6 +65,7 @@ class Record:
         self.large: dict[int, bytes] = {}
         """See `scribe.Writer`: by place among the unwritten."""
         self._blobs: dict[int, str] = {}
+        self._cells: dict[str, str] = {}
         self._unwritten: list[Event] = []
         self._written = state.count
         self._mail_written = 0
@@ -102,6 +103,10 @@ class Record:
             self.large[len(self._unwritten)] = event.body
         self._unwritten.append(event)
 
+    def set_cell(self, name: str, value: str) -> None:
+        """Set a shared cell in the same transaction as what was added."""
+        self._cells[name] = value
+
     def note(self, kind: Kind, meta: str = "", *, address: Address | None = None, body: bytes | None = None) -> None:
         """Add an event about the run."""
         self.add(Event(kind, self.now(), address, meta=meta, body=body))
@@ -136,7 +141,16 @@ class Record:
             return None
         events = tuple(self._unwritten)
         head, blobs = self.state.head(), dict(self._blobs) if self._blobs else _NO_BLOBS
-        return Append(self.lease, self._written, events, head, self.mail_read, releases=self.is_last, blobs=blobs)
+        return Append(
+            self.lease,
+            self._written,
+            events,
+            head,
+            self.mail_read,
+            releases=self.is_last,
+            blobs=blobs,
+            cells=dict(self._cells),
+        )
 
     def written(self, error: JournalError | None) -> None:
         """For the scribe: what became of it."""
@@ -152,6 +166,7 @@ class Record:
         self._unwritten.clear()
         self.large.clear()
         self._blobs.clear()
+        self._cells.clear()
 
     def take_back_end(self) -> bool:
         """After an end that was refused for unread mail: as if it had not been tried. False for other refusals."""

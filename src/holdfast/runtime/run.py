@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import typing
 import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -16,7 +16,8 @@ from holdfast.core.budget import USD_NANO, Limits
 from holdfast.core.command import Call
 from holdfast.core.events import Charge, Effect, Event, StepKind
 from holdfast.core.policy import Duration, Retry, seconds
-from holdfast.errors import UsageError
+from holdfast.core.rung import Ask, Other
+from holdfast.errors import PolicyInvalid, UsageError
 from holdfast.journal.codec import decode, digest, encode
 from holdfast.runtime import current
 from holdfast.runtime.clock import Random, derived_random, derived_uuid
@@ -24,7 +25,7 @@ from holdfast.runtime.facts import safe
 from holdfast.runtime.pauses import Decision, Note, Question, Sleep
 from holdfast.runtime.pauses import Signal as SignalWait
 from holdfast.runtime.signature import INJECTED, injected
-from holdfast.runtime.spec import Definite, EffectName, Spec, make_spec
+from holdfast.runtime.spec import Classify, Definite, EffectName, Spec, check_cached, make_spec
 from holdfast.runtime.tool import Tool, as_tool, take_step
 
 if TYPE_CHECKING:
@@ -136,6 +137,9 @@ class Run:
         raises: tuple[type[BaseException], ...] = (),
         definite: Definite = (),
         window: Duration = "24h",
+        check: Callable[[Any], Any] | None = None,
+        classify: Classify | None = None,
+        fallback: Sequence[Ask | Literal["stop"]] = (),
         **kwargs: Any,
     ) -> Any:
         """Run `fn(*args, **kwargs)` as a step called `name`, and keep its outcome.
@@ -146,7 +150,9 @@ class Run:
         where = self._where("step", name)
         if isinstance(fn, Tool):
             raise UsageError(f"{name}: {fn!r} is a tool already; call it, `await {fn.name}(…)`. It was not begun.")
-        spec, keyed = self._spec(fn, name, effect, retry, timeout, verify, raises, definite, window)
+        spec, keyed = self._spec(
+            fn, name, effect, retry, timeout, verify, raises, definite, window, check, classify, fallback
+        )
         given = input if input is not None else [args, kwargs] if kwargs else list(args)
         return await take_step(
             spec,
@@ -159,9 +165,10 @@ class Run:
 
     def _spec(self, fn: Callable[..., Any], name: str, *declared: Any) -> tuple[Spec, tuple[str, ...]]:
         """What was declared, and where the key goes: worked out once for a function that is stepped again."""
+        effect, retry, timeout, verify, raises, definite, window, check, classify, fallback = declared
+        declared = (*declared[:-2], _hashable(classify), tuple(fallback))
         found = self._specs.get((fn, name, *declared))
         if found is None:
-            effect, retry, timeout, verify, raises, definite, window = declared
             spec = make_spec(
                 fn,
                 name=name,
@@ -172,7 +179,13 @@ class Run:
                 raises=raises,
                 definite=definite,
                 window=window,
+                check=check,
+                classify=classify,
+                fallback=fallback,
             )
+            spec = replace(spec, is_tool=False)
+            check_cached(spec, spec.policy.fallback)
+            _check_others(spec)
             if len(self._specs) >= SPECS_MAX:
                 self._specs.clear()
             found = self._specs[fn, name, *declared] = (spec, _injected(fn))
@@ -306,6 +319,20 @@ class Run:
         counts, key = self._driver.counts, (scope, name)
         counts[key] = counts.get(key, 0) + 1
         return f"{scope}/{name}", counts[key]
+
+
+def _hashable(classify: Any) -> Any:
+    return tuple(classify.items()) if isinstance(classify, Mapping) else classify
+
+
+def _check_others(spec: Spec) -> None:
+    """What is no tool has no arguments by name that another could be called with."""
+    for rung in spec.policy.fallback:
+        if isinstance(rung, Other):
+            raise PolicyInvalid(
+                f"run.step({spec.name!r}) cannot fall back to {rung.name!r}. Nothing was begun. Declare the function "
+                "as a tool, whose arguments have names."
+            )
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:

@@ -12,11 +12,11 @@ from holdfast.core import doubt
 from holdfast.core.accept import DOUBT_OPTIONS
 from holdfast.core.command import describe
 from holdfast.core.events import ONE_TOOL_CALL, Address, Effect, Event, Kind, StepKind, meta
-from holdfast.core.failure import Failure, FailureKind
+from holdfast.core.failure import Failure, FailureKind, unfit
 from holdfast.core.heads import Status, Why
 from holdfast.core.slot import Slot
 from holdfast.runtime.pauses import fresh_question_id
-from holdfast.runtime.way import Attempted
+from holdfast.runtime.way import Attempted, Terms
 
 STILL = "its body has not ended in this process: until then it is neither verified nor begun again"
 
@@ -34,6 +34,11 @@ class Settling(ABC):
     effect: Effect
     logical: int
     number: int
+
+    @property
+    @abstractmethod
+    def terms(self) -> Attempts | Terms:
+        """What holds for the attempt that is in doubt."""
 
     @abstractmethod
     async def _conclude(self, kind: Kind, attempted: Attempted, facts: dict[str, Any]) -> None:
@@ -66,17 +71,20 @@ class Settling(ABC):
         driver.left(sender)
         if came is None or not slot.is_in_flight:
             return None
+        if came.failure is None and (wrong := await self.plan.unfit(came.body)):
+            failure = unfit("InvalidOutput", wrong, "its late result must not be used", self.effect)
+            came = came._replace(body=None, failure=failure)
         return came._replace(charge=slot.reservation, facts=(came.facts or {}) | {"late": True})
 
     async def _settle(self) -> bool:
         """Find out whether the effect happened. True: it did not, and the same intent begins again."""
         driver = self.driver
         slot = driver.state.slots[self.address]
-        settle_s = self.plan.settle_s if self.plan.settle_s is not None else driver.services.settings.settle_s
+        settle_s = self.terms.settle_s if self.terms.settle_s is not None else driver.services.settings.settle_s
         while True:
             decision = doubt.decide(
                 slot.verdicts,
-                has_verify=self.plan.verify is not None,
+                has_verify=self.terms.verify is not None,
                 settle_s=settle_s,
                 now=driver.record.now(),
             )
@@ -87,7 +95,7 @@ class Settling(ABC):
                     await self._ask_person(slot, because)
                 case doubt.Repeat():
                     return True
-                case doubt.Conclude(by, body) if wrong := self.plan.misfit(body):
+                case doubt.Conclude(by, body) if wrong := await self.plan.unfit(body):
                     await self._ask_person(slot, f"the result that {by} gave does not fit: {wrong}")
                 case doubt.Conclude(by, body):
                     await self._conclude(Kind.STEP_SUCCEEDED, Attempted(body, slot.reservation), {"by": by})
@@ -104,7 +112,7 @@ class Settling(ABC):
                     await driver.never()
 
     async def _ask_verify(self, not_before: float) -> None:
-        driver, verify = self.driver, self.plan.verify
+        driver, verify = self.driver, self.terms.verify
         if verify is None or driver.is_stopping:
             await driver.never()
         await self._wait(Why.IN_DOUBT, not_before)

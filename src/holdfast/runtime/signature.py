@@ -85,6 +85,27 @@ class Signature:
         shown = [p for name, p in self._signature.parameters.items() if name not in self.injected]
         return self._signature.replace(parameters=shown)
 
+    def difference(self, other: Signature, hidden: tuple[str, ...]) -> str:
+        """Why `other`, of which `hidden` are hidden, cannot be called with these arguments; empty when it can."""
+        ours, theirs = self._taken(), other._taken()
+        if ours.keys() != theirs.keys():
+            return f"it takes ({', '.join(ours)}), the other takes ({', '.join(theirs)})"
+        for name, annotation in ours.items():
+            if inspect.Parameter.empty not in (annotation, theirs[name]) and annotation != theirs[name]:
+                return f"its {name!r} is {annotation}, the other's is {theirs[name]}"
+        wanted = [name for name in hidden if other._signature.parameters[name].default is inspect.Parameter.empty]
+        missing = [name for name in wanted if name not in self._left_out]
+        return f"the other needs the hidden parameter {missing[0]!r}" if missing else ""
+
+    def _taken(self) -> dict[str, Any]:
+        """The visible parameters and their annotations."""
+        parameters = self._signature.parameters.items()
+        return {
+            name: self._hints.get(name, parameter.annotation)
+            for name, parameter in parameters
+            if name not in self._left_out
+        }
+
     @property
     def looks(self) -> dict[str, Any]:
         """What makes an object look like this function to whoever inspects functions, such as agent frameworks.

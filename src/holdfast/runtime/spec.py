@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from holdfast.core.events import Effect
 from holdfast.core.failure import ONE_REQUEST
+from holdfast.core.ladder import checked_rungs, checked_table
 from holdfast.core.policy import Duration, Policy, Retry, seconds
+from holdfast.core.rung import STOP, Cached, Other, Rung, Stop
 from holdfast.errors import PolicyInvalid
 from holdfast.runtime.signature import returns
 
 EffectName = Literal["read", "idempotent", "once", "composite"]
 Definite = tuple[type[BaseException], ...] | Literal["one_request"]
+Classify = Mapping[Any, str] | Callable[[Any], str | None]
+"""A table from statuses, error classes and provider codes to kinds of failure; or a predicate that is asked."""
 
 _NO_RETRY = Retry(attempts=1)
 _DEFAULT_RETRY = {
@@ -62,6 +66,14 @@ class Spec:
     """Time between two answers "not done" of its `verify`; None: the app's."""
     undo: Any = None
     """A function or tool that undoes it; checked by `undo.Undo`."""
+    is_tool: bool = True
+    """False: a step made of a function and its arguments, which may hold what none of them tells."""
+    hidden: tuple[str, ...] = ()
+    """Parameters that are neither recorded nor addressed."""
+    check: Callable[[Any], Any] | None = None
+    """Says whether a result is good; see `runtime.judge`."""
+    classify: Callable[[Any], Any] | None = None
+    """The tool's own predicate: what kind of failure an exception or a result is."""
 
 
 def make_spec(
@@ -77,6 +89,9 @@ def make_spec(
     window: Duration = "24h",
     settle: Duration | None = None,
     undo: Any = None,
+    check: Callable[[Any], Any] | None = None,
+    classify: Classify | None = None,
+    fallback: Sequence[Any] = (),
 ) -> Spec:
     """Check what was declared."""
     kind = _EFFECTS.get(effect)
@@ -87,16 +102,28 @@ def make_spec(
         raise PolicyInvalid(f"retry={policy!r} is no Retry. Write retry=holdfast.Retry(attempts=4).")
     if definite != ONE_REQUEST and not isinstance(definite, tuple):
         raise PolicyInvalid("definite= takes a tuple of exception classes, or holdfast.ONE_REQUEST.")
-    shown = str(name or getattr(fn, "__name__", "step"))
-    if kind is Effect.COMPOSITE and (policy.attempts > 1 or verify is not None or definite):
+    if classify is not None and not callable(classify) and not isinstance(classify, Mapping):
+        raise PolicyInvalid(f"classify={classify!r} is neither a table nor a function. Write {{503: 'transient'}}.")
+    if check is not None and not callable(check):
         raise PolicyInvalid(
-            f"{shown} is a composite: it only makes steps, and retry, verify= and definite= are theirs to declare."
+            f"check={check!r} is no function. Give one that takes the result and says whether it is good."
+        )
+    shown = str(name or getattr(fn, "__name__", "step"))
+    if kind is Effect.COMPOSITE and (policy.attempts > 1 or verify is not None or definite or fallback):
+        raise PolicyInvalid(
+            f"{shown} is a composite: it only makes steps, and retry, verify=, definite= and fallback= are theirs to "
+            "declare."
         )
     return Spec(
         name=shown,
         fn=fn,
         effect=kind,
-        policy=Policy(retry=policy, timeout_s=None if timeout is None else seconds(timeout, "timeout")),
+        policy=Policy(
+            retry=policy,
+            timeout_s=None if timeout is None else seconds(timeout, "timeout"),
+            fallback=_rungs(shown, fallback),
+            classify=checked_table(classify) if isinstance(classify, Mapping) else {},
+        ),
         verify=_plain(verify),
         raises=raises,
         definite=definite,
@@ -105,7 +132,41 @@ def make_spec(
         returns=returns(fn, shown),
         settle_s=None if settle is None else seconds(settle, "settle"),
         undo=undo,
+        check=check,
+        classify=classify if callable(classify) else None,
     )
+
+
+def check_cached(spec: Spec, fallback: Sequence[Rung]) -> None:
+    """Refuse an old result where it would be a lie, or somebody else's."""
+    if not any(isinstance(rung, Cached) for rung in fallback):
+        return
+    if spec.effect is not Effect.READ:
+        raise PolicyInvalid(
+            f"{spec.name} is {spec.effect}: an earlier result would say that an effect has happened which has not. "
+            "Cached belongs to effect='read'."
+        )
+    if spec.hidden or not spec.is_tool or hasattr(spec.fn, "__self__"):
+        what = "it is no tool" if not spec.is_tool else "it is a method of an object"
+        what = f"{spec.hidden[0]!r} is hidden" if spec.hidden else what
+        raise PolicyInvalid(
+            f"{spec.name}: {what}, so the record cannot tell whose result it was, and Cached could serve somebody "
+            "else's. Make what the result depends on a visible argument."
+        )
+
+
+def _rungs(name: str, fallback: Any) -> tuple[Rung, ...]:
+    """The ladder as it was declared, with tools and "stop" as rungs."""
+    if not isinstance(fallback, list | tuple):
+        raise PolicyInvalid(f'{name}: fallback={fallback!r} is no list. Write fallback=[Cached(max_age="1h"), "stop"].')
+    return checked_rungs(name, [_rung(item) for item in fallback])
+
+
+def _rung(item: Any) -> Any:
+    if item == STOP:
+        return Stop()
+    declared = getattr(item, "spec", None)
+    return Other(declared.name, item) if isinstance(declared, Spec) else item
 
 
 def _plain(verify: Callable[..., Any] | None) -> Callable[..., Any] | None:

@@ -22,17 +22,23 @@ from holdfast.core.budget import overshoot
 from holdfast.core.command import Call, Execute
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Address, Effect, Event, Kind, StepKind, meta
 from holdfast.core.failure import Failure, FailureKind
-from holdfast.core.fallback import Following, next_way
 from holdfast.core.heads import Status, Why
+from holdfast.core.ladder import TELL, next_rung
 from holdfast.core.policy import Again, GiveUp, InDoubt, Policy, after_crash, after_failure
+from holdfast.core.rung import Ask, Cached, Escalation, Other, Stop
 from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost
 from holdfast.runtime import guards
+from holdfast.runtime.climb import Climbing, place_in
 from holdfast.runtime.settle import Settling
-from holdfast.runtime.way import Attempted, Begun, Verdict, Way
+from holdfast.runtime.way import Attempted, Begun, Terms, Verdict, Way
 
 if TYPE_CHECKING:
     from holdfast.runtime.calls import Calls
+
+
+async def _fits(body: bytes | None) -> str:
+    return ""
 
 
 class Performance(Protocol):
@@ -56,7 +62,8 @@ class Attempts:
     args: bytes
     policy: Callable[[], Policy]
     """The policy in force, asked anew for each attempt."""
-    ways: tuple[Way, ...]
+    ways: tuple[Way | Cached | Ask | Escalation | Stop, ...]
+    """The tool or model itself, and then the rungs of its ladder."""
     needs_key: bool = True
     """False: the attempt gets an empty key, which saves making it."""
     window_s: float = float("inf")
@@ -65,8 +72,10 @@ class Attempts:
     """Time between two answers "not done" of `verify`; None: the app's."""
     marks: dict[str, Any] = field(default_factory=dict)
     """Facts of every intent: what undoes it, or which step it undoes."""
-    misfit: Callable[[bytes | None], str] = lambda body: ""
+    unfit: Callable[[bytes | None], Awaitable[str]] = _fits
     """Why a result that somebody else gave, or gave not, cannot be this step's; empty when it can."""
+    last_good: str = ""
+    """Name of the cell that says where its last good result is recorded; empty when nobody asks for it."""
     intent: Callable[[Address], tuple[bytes | None, dict[str, Any]]] | None = None
     """Body and facts of an intent; the arguments and none when absent."""
     tried: int = 0
@@ -89,8 +98,8 @@ class Attempts:
         await _Attempting(driver, self, command).run()
 
 
-class _Attempting(Settling):
-    """The loop over the attempts of one step."""
+class _Attempting(Settling, Climbing):
+    """The loop over the attempts and rungs of one step."""
 
     def __init__(self, driver: Calls, plan: Attempts, command: Execute) -> None:
         self.driver = driver
@@ -102,16 +111,29 @@ class _Attempting(Settling):
         self.number = slot.attempt if slot else plan.tried
         self.began_at = slot.begun_at if slot else None
         self.recovered = slot
-        self.place, self.base = _place_in(slot, len(plan.ways))
+        self.place, self.base = place_in(slot, [way.name for way in plan.ways])
 
     @property
     def way(self) -> Way:
-        return self.plan.ways[self.place]
+        way = self.plan.ways[self.place]
+        assert isinstance(way, Way)
+        return way
+
+    @property
+    def terms(self) -> Attempts | Terms:
+        """What holds for the attempts that are made here."""
+        way = self.plan.ways[self.place]
+        return way.terms if isinstance(way, Way) and way.terms is not None else self.plan
 
     async def run(self) -> None:
         if self.recovered is not None and not await self._recover(self.recovered):
             return
         while True:
+            rung = self.plan.ways[self.place]
+            if not isinstance(rung, Way):
+                if await self._on_rung(rung):
+                    continue
+                return
             if self._is_past_window() and not await self._settle():
                 return
             if not await self._came(await self._attempt()):
@@ -121,7 +143,7 @@ class _Attempting(Settling):
         """Write what an attempt came to, and what follows. True: make the next one."""
         if attempted.failure is not None:
             return await self._failed(attempted, attempted.failure)
-        await self._conclude(Kind.STEP_SUCCEEDED, attempted, attempted.facts or {})
+        await self._succeeded(attempted)
         return False
 
     async def _recover(self, slot: Slot) -> bool:
@@ -143,21 +165,21 @@ class _Attempting(Settling):
             return await self._settle()
         attempt = slot.attempt - self.base
         decision = after_crash(
-            self.effect, self.plan.policy().retry, attempt=attempt, age_s=self._age_s(), window_s=self.plan.window_s
+            self.effect, self.terms.policy().retry, attempt=attempt, age_s=self._age_s(), window_s=self.terms.window_s
         )
         if isinstance(decision, InDoubt):
             return await self._settle()
         if isinstance(decision, GiveUp):
-            failure = Failure(FailureKind.INTERRUPTED, "Interrupted", decision.because, decision.because)
-            await self._conclude(Kind.STEP_FAILED, Attempted(None, slot.reservation, failure), failure.facts())
-            return False
+            text = decision.because
+            failure = Failure(FailureKind.INTERRUPTED, "Interrupted", text, text, because=text)
+            return await self._follow(Attempted(None, slot.reservation, failure), failure, decision)
         return True
 
     def _is_past_window(self) -> bool:
         """Whether the receiver may have forgotten the key of an attempt that may have arrived (P5)."""
         slot = self.driver.state.slots.get(self.address)
         is_unknown = slot is not None and slot.is_unknown and self.effect is Effect.IDEMPOTENT
-        return is_unknown and self._age_s() >= self.plan.window_s
+        return is_unknown and self._age_s() >= self.terms.window_s
 
     # --- one attempt -----------------------------------------------------------------------------------------
 
@@ -219,8 +241,8 @@ class _Attempting(Settling):
         plan, driver = self.plan, self.driver
         body, facts = (plan.args, {}) if plan.intent is None else plan.intent(self.address)
         facts = facts | plan.call.intended() | plan.marks
-        if self.place:
-            facts |= {"way": [self.place, self.base], "by": way.name}
+        if standing := self._standing():
+            facts |= standing | {"by": way.name}
         written = meta(**facts) if facts else ""
         driver.record.add(self._event(Kind.STEP_INTENDED, charge=way.reservation, body=body, meta=written))
 
@@ -247,32 +269,39 @@ class _Attempting(Settling):
             decision = after_failure(
                 self.effect,
                 failure,
-                self.plan.policy().retry,
+                self.terms.policy().retry,
                 attempt=self.number - self.base,
                 elapsed_s=self._age_s(),
-                window_s=self.plan.window_s,
+                window_s=self.terms.window_s,
                 draw=clock.draw(),
             )
-        facts = (attempted.facts or {}) | failure.facts() | {"because": decision.because}
+        return await self._follow(attempted, failure, decision)
+
+    async def _follow(self, attempted: Attempted, failure: Failure, decision: Again | GiveUp | InDoubt) -> bool:
+        """Write what was decided about a failed attempt, and do it. True: go on where `place` points then."""
+        driver = self.driver
+        facts = (attempted.facts or {}) | failure.facts() | self._standing() | {"because": decision.because}
         if attempted.is_told:
             facts["is_told"] = True
-        following = None if attempted.is_told else self._next_way(failure, decision)
-        if following is not None:
-            self.place, self.base = self.place + following.further, self.number
-            decision = Again(0.0, following.because)
-            facts |= {"because": following.because, "way": [self.place, self.base], "next": self.way.name}
-        if isinstance(decision, GiveUp):
+        rungs = self._rungs()
+        climb = None if attempted.is_told else next_rung(failure, decision, rungs[0], rungs[1:])
+        if climb is not None and climb.further:
+            facts |= self._move(climb)
+        elif isinstance(decision, GiveUp):
+            if climb is not None and climb.passed:
+                self._decided(TELL, climb)
             await self._conclude(Kind.STEP_FAILED, attempted, facts)
             return False
-        retry_at = clock.now() + decision.wait_s if isinstance(decision, Again) else None
-        driver.record.add(
-            self._event(
-                Kind.ATTEMPT_FAILED,
-                charge=attempted.charge,
-                meta=meta(**facts, retry_at=retry_at),
-                body=attempted.body,
-            )
-        )
+        is_at_once = climb is not None and isinstance(self.plan.ways[self.place], Way)
+        wait_s = 0.0 if is_at_once else decision.wait_s if isinstance(decision, Again) else None
+        retry_at = None if wait_s is None else driver.services.clock.now() + wait_s
+        facts["retry_at"] = retry_at
+        failed = self._event(Kind.ATTEMPT_FAILED, charge=attempted.charge, meta=meta(**facts), body=attempted.body)
+        driver.record.add(failed)
+        if climb is not None and climb.passed:
+            self._decided(facts["next"], climb)
+        if climb is not None and not is_at_once:
+            return True  # what this rung writes is written with it
         await driver.write()
         if (late := await self._late()) is not None:
             return await self._came(late)
@@ -281,9 +310,12 @@ class _Attempting(Settling):
         await self._wait(Why.RETRY, retry_at)
         return True
 
-    def _next_way(self, failure: Failure, decision: Again | GiveUp | InDoubt) -> Following | None:
-        accounts = [way.account for way in self.plan.ways[self.place :]]
-        return next_way(failure, decision, accounts[0], accounts[1:])
+    async def _succeeded(self, attempted: Attempted) -> None:
+        facts = attempted.facts or {}
+        if self.place and isinstance(self.way.rung, Other):
+            degraded = {"rung": "other", "by": self.way.name, "because": self._because()}
+            facts = facts | {"degraded": degraded, "served": self.way.name}
+        await self._conclude(Kind.STEP_SUCCEEDED, attempted, facts)
 
     async def _conclude(self, kind: Kind, attempted: Attempted, facts: dict[str, Any]) -> None:
         driver = self.driver
@@ -292,7 +324,9 @@ class _Attempting(Settling):
         driver.record.add(
             self._event(kind, charge=attempted.charge, meta=meta(**facts) if facts else "", body=attempted.body)
         )
-        is_measured = attempted.charge is not ONE_TOOL_CALL
+        if kind is Kind.STEP_SUCCEEDED and "degraded" not in facts and "by" not in facts:
+            self._note_good()
+        is_measured = attempted.charge is not ONE_TOOL_CALL and attempted.charge is not NOTHING
         excess = overshoot(driver.state.limits, driver.state.spent) if is_measured else None
         if excess is not None:
             warned = meta(name=excess.name, limit=excess.limit, spent=excess.used, overshoot=excess.used - excess.limit)
@@ -311,16 +345,3 @@ class _Attempting(Settling):
     async def _wait(self, why: Why, until: float) -> None:
         with self.driver.silence.waits(self.address, why, until):
             await self.driver.until(until)
-
-
-def _place_in(slot: Slot | None, ways: int) -> tuple[int, int]:
-    """Which way was under way, and how many attempts were made before it was taken; the last one if the record
-    names one that the code no longer has."""
-    if slot is None:
-        return 0, 0
-    latest = slot.failures[-1] if slot.failures else None
-    intent = slot.intent
-    is_newer = latest is not None and (intent is None or latest.attempt >= intent.attempt)
-    event = latest if is_newer else intent
-    place, base = event.facts.get("way", (0, 0)) if event is not None and '"way"' in event.meta else (0, 0)
-    return min(place, ways - 1), base

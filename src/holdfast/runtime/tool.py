@@ -6,29 +6,32 @@ call of that attempt; without an open `App` its policy applies and nothing is wr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 from weakref import WeakSet
 
 from holdfast.core.command import Call
 from holdfast.core.events import Effect, Kind, StepKind
 from holdfast.core.notice import notices
 from holdfast.core.policy import Duration, Retry
+from holdfast.core.rung import Ask, Cached, Other
 from holdfast.errors import Unencodable, UsageError
 from holdfast.journal.codec import decode, digest, encode
 from holdfast.runtime import current
-from holdfast.runtime.attempt import alone, attempted, attempted_on, verified
+from holdfast.runtime.attempt import alone, attempted, attempted_on
 from holdfast.runtime.composite import Composite
-from holdfast.runtime.facts import is_stronger, rebuilt, safe
+from holdfast.runtime.facts import is_stronger, rebuilt
+from holdfast.runtime.judge import unfit_body
 from holdfast.runtime.notices import listener
 from holdfast.runtime.signature import Arguments, Signature
-from holdfast.runtime.spec import Calling, Definite, EffectName, Spec, make_spec
+from holdfast.runtime.spec import Calling, Classify, Definite, EffectName, Spec, make_spec
 from holdfast.runtime.steps import Attempts
 from holdfast.runtime.thread import loop_elsewhere, run_blocking
 from holdfast.runtime.undo import Undo
-from holdfast.runtime.way import Attempted, Begun, Verdict, Way
+from holdfast.runtime.way import Attempted, Way
+from holdfast.runtime.ways import Reach, check_ladder, last_good, standing_in, ways_of
 
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
@@ -39,6 +42,11 @@ R = TypeVar("R")
 
 
 _alive: WeakSet[Tool[..., Any]] = WeakSet()
+
+
+def declared_specs() -> list[Spec]:
+    """What the tools declare that this process holds at this moment."""
+    return [tool.spec for tool in list(_alive)]
 
 
 def declared_names() -> frozenset[str]:
@@ -55,7 +63,7 @@ class Tool(Generic[P, R]):
     """A function with its declaration; call it as before."""
 
     def __init__(self, spec: Spec, hidden: tuple[str, ...] = ()) -> None:
-        self.spec = spec
+        self.spec = spec if spec.hidden == hidden else replace(spec, hidden=hidden)
         self.name = spec.name
         self._hidden = hidden
         self._signature = Signature(spec.fn, hidden=hidden, name=spec.name)
@@ -63,6 +71,7 @@ class Tool(Generic[P, R]):
         update_wrapper(self, spec.fn)
         self.__signature__ = self._signature.public
         vars(self).update(self._signature.looks)
+        check_ladder(self.spec, self._signature)
         _alive.add(self)
 
     def __repr__(self) -> str:
@@ -80,6 +89,11 @@ class Tool(Generic[P, R]):
     def schema(self) -> dict[str, Any]:
         """JSON schema of the visible parameters, for a model's tool list."""
         return self._signature.schema
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and gives."""
+        return self._signature
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -100,7 +114,7 @@ class Tool(Generic[P, R]):
         spec = self.spec
         where = current.place_for(spec.name, spec.effect)
         if where is None:
-            called = alone(spec, self._calling(arguments))
+            called = alone(spec, self._calling(arguments), lambda rung: self._standing_in(rung, arguments))
             return called if spec.is_async else run_blocking(called)
         if where.inside is not None:
             _check_inner(spec, where)
@@ -113,6 +127,22 @@ class Tool(Generic[P, R]):
                 f"It was not begun. Write `await asyncio.to_thread({spec.name}, …)`, or make it `async def`."
             )
         return where.driver.bridge.wait(self._step(arguments, where))
+
+    @property
+    def _needs_key(self) -> bool:
+        """Whether its body, or that of a tool that may stand in for it, takes the idempotency key."""
+        others = [rung.tool for rung in self.spec.policy.fallback if isinstance(rung, Other)]
+        return any(tool.signature.injected for tool in (self, *others))
+
+    def reach(self, arguments: Arguments) -> Reach:
+        """How its body is called, and its `verify` asked, with the arguments of a tool that it stands in for."""
+        hidden = {name: value for name, value in arguments.hidden.items() if name in self._hidden}
+        own = Arguments(self._signature.decoded(arguments.visible), hidden)
+        verify = self.spec.verify
+        return Reach(self._calling(own), None if verify is None else lambda key: verify(key, **own.visible))
+
+    def _standing_in(self, rung: Other, arguments: Arguments) -> tuple[Spec, Calling]:
+        return standing_in(self.spec, rung.tool.spec), rung.tool.reach(arguments).calling
 
     def _calling(self, arguments: Arguments) -> Calling:
         return lambda key: self._signature.call(arguments, key)
@@ -129,7 +159,8 @@ class Tool(Generic[P, R]):
             args,
             self._calling(copied),
             asked,
-            needs_key=bool(self._signature.injected),
+            needs_key=self._needs_key,
+            arguments=copied,
             marks={} if self._undo is None else {"undo": self._undo.name},
         )
 
@@ -150,6 +181,9 @@ def tool(
     window: Duration = "24h",
     settle: Duration | None = None,
     undo: Callable[..., Any] | None = None,
+    check: Callable[[Any], Any] | None = None,
+    classify: Classify | None = None,
+    fallback: Sequence[Tool[..., Any] | Cached | Ask | Literal["stop"]] = (),
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     """Declare a tool.
@@ -161,7 +195,11 @@ def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     are. definite: classes that mean "it did not happen", or `ONE_REQUEST`. hidden: parameters that are neither
     recorded nor shown to a model. window: how long the receiver of an idempotent effect remembers its key. settle:
     how long after a first "not done" `verify` has to say it again; longer than a request can be under way. undo: a
-    function or tool that undoes it, called with (result, **arguments) when its run is unwound.
+    function or tool that undoes it, called with (result, **arguments) when its run is unwound. check: says of each
+    result whether it is good (True or nothing; False, a text or an exception make it a failure). classify: what kind
+    of failure something is, by a table of statuses, error classes and codes, or by a function of the exception or
+    result. fallback: what is tried in order when it has failed for good: another tool, `Cached(max_age=…)`,
+    `Ask(who)`, `"stop"`.
     """
     if fn is not None:
         return Tool(make_spec(fn))
@@ -203,6 +241,7 @@ async def take_step(
     asked: Callable[[str], Any] | None,
     *,
     needs_key: bool = True,
+    arguments: Arguments | None = None,
     marks: dict[str, Any] | None = None,
 ) -> Any:
     """Ask the run for the step: its result, typed by the return annotation, or the recorded failure raised."""
@@ -212,7 +251,8 @@ async def take_step(
     if outcome is None and spec.effect is Effect.COMPOSITE:
         outcome = await driver.step(_composite(spec, where, call, calling("")))
     elif outcome is None:
-        outcome = await driver.step(_plan(spec, where, call, calling, asked, needs_key, marks or {}))
+        own = Reach(calling, asked)
+        outcome = await driver.step(_plan(spec, where, call, own, arguments, needs_key=needs_key, marks=marks or {}))
     told = notices(driver.state, outcome.address) if outcome.address is not None else ()
     if outcome.kind is Kind.STEP_SUCCEEDED:
         try:
@@ -240,47 +280,21 @@ def _composite(spec: Spec, where: current.Place, call: Call, made: Callable[[], 
 
 
 def _plan(
-    spec: Spec,
-    where: current.Place,
-    call: Call,
-    calling: Calling,
-    asked: Callable[[str], Any] | None,
-    needs_key: bool,
-    marks: dict[str, Any],
+    spec: Spec, where: current.Place, call: Call, own: Reach, arguments: Arguments | None, **more: Any
 ) -> Attempts:
     """How the step is performed when the record does not answer it."""
-    inside = current.Place(where.driver, where.scope, spec.effect, spec.name)
-    home = loop_elsewhere(where.driver.loop) if spec.is_async else None
-    policies = where.driver.services.policies
-
-    async def attempt(begun: Begun) -> Attempted:
-        now = policies.in_force(spec)
-        if home is None or home.is_closed():  # when its caller is gone, the next attempt is made on ours
-            return await attempted(now, calling(begun.key), inside, begun.sender)
-        return await attempted_on(home, now, calling(begun.key), inside, begun.sender)
-
-    async def verify(key: str) -> Verdict:
-        limit_s = where.driver.services.settings.verify_s
-        return await verified(spec, lambda: asked(key) if asked else None, limit_s)
-
-    def misfit(body: bytes | None) -> str:
-        if body is None:
-            return ""
-        try:
-            decode(body, spec.returns)
-        except (Unencodable, ValueError) as unfit:
-            return safe(str(unfit), 500)
-        return ""
-
+    ways = ways_of(spec, where, own, arguments)
+    terms = ways[0].terms if isinstance(ways[0], Way) else None
+    assert terms is not None
     return Attempts(
         call=call,
         args=call.shown,
-        policy=lambda: policies.of(spec),
-        ways=(Way(attempt=attempt),),
-        needs_key=needs_key,
-        window_s=spec.window_s,
-        verify=verify if asked is not None else None,
-        settle_s=spec.settle_s,
-        marks=marks,
-        misfit=misfit,
+        policy=terms.policy,
+        window_s=terms.window_s,
+        verify=terms.verify,
+        settle_s=terms.settle_s,
+        ways=ways,
+        last_good=last_good(spec, where, call.shown),
+        unfit=lambda body: unfit_body(spec, body),
+        **more,
     )

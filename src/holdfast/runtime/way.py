@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.core.events import ONE_TOOL_CALL, Address, Charge
 from holdfast.core.failure import Failure
+from holdfast.core.policy import Policy
+from holdfast.core.rung import Model, Other
 
 if TYPE_CHECKING:
     from holdfast.runtime.senders import Sender
@@ -39,6 +41,26 @@ class Begun(NamedTuple):
     """Of an effect: who is to know as long as its body lives."""
 
 
+class Verdict(NamedTuple):
+    """What `verify` said."""
+
+    said: str
+    body: bytes | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What holds for the attempts of one way."""
+
+    policy: Callable[[], Policy]
+    """The policy in force, asked anew for each attempt."""
+    window_s: float = float("inf")
+    verify: Callable[[str], Awaitable[Verdict]] | None = None
+    settle_s: float | None = None
+    """Time between two answers "not done" of `verify`; None: the app's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
     """One way to perform a step. A model call may have several, one a model, tried in order."""
@@ -53,11 +75,10 @@ class Way:
     """Whose it is: a host, and who asks it."""
     turn: Callable[[], AbstractAsyncContextManager[None]] | None = None
     """Waits until it may begin, and is held until it is over."""
+    terms: Terms | None = None
+    """Its own; the step's when absent."""
 
-
-class Verdict(NamedTuple):
-    """What `verify` said."""
-
-    said: str
-    body: bytes | None = None
-    text: str = ""
+    @property
+    def rung(self) -> Model | Other:
+        """As the ladder knows it."""
+        return Model(self.name, self.account) if self.account else Other(self.name)
