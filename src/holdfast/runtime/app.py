@@ -293,10 +293,12 @@ class App:
     async def answer(self, run: str, question: str, value: Any = None, *, by: str = "", result: Any = None) -> None:
         """Answer an open question; `MessageRefused` says why an answer cannot count.
 
-        result: with "it_happened" for a step in doubt, what the tool would have returned.
+        result: with "it_happened" for a step in doubt, or "take_this_result" for one that failed, what the tool would
+        have returned.
         """
         choice = value if isinstance(value, str) else None
-        body = encode(value) if choice not in accept.DOUBT_OPTIONS else None if result is None else encode(result)
+        is_about_step = choice in (*accept.DOUBT_OPTIONS, *accept.FAILED_OPTIONS)
+        body = encode(value) if not is_about_step else None if result is None else encode(result)
         await self._post(run, accept.answer(question, choice=choice, by=by, body=body))
         await self._deliver(run)
 
