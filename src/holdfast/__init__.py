@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent as Agent
     from holdfast.runtime.agent import agent as agent
     from holdfast.runtime.app import App as App
+    from holdfast.runtime.command import command as command
     from holdfast.runtime.current import detached as detached
+    from holdfast.runtime.heartbeat import heartbeat as heartbeat
     from holdfast.runtime.meter import Meter as Meter
     from holdfast.runtime.run import Answer as Answer
     from holdfast.runtime.run import Run as Run
@@ -77,8 +79,10 @@ _HOMES = {
     "Unwind": "runtime.thread",
     "UsageError": "errors",
     "agent": "runtime.agent",
+    "command": "runtime.command",
     "detached": "runtime.current",
     "for_model": "models.for_model",
+    "heartbeat": "runtime.heartbeat",
     "http_client": "models.client",
     "instrument": "models.client",
     "tool": "runtime.tool",

@@ -86,6 +86,11 @@ class Limits(NamedTuple):
     wall_ms: int | None = None
     """Time since the run was accepted."""
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether there is a cap on time."""
+        return self.active_ms is not None or self.wall_ms is not None
+
     def raised(self, by: Sequence[int]) -> Limits:
         """The caps after an operator's raise by so much of each part, the later ones left out; what has no cap stays
         so."""

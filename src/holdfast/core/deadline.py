@@ -38,10 +38,18 @@ def over(state: State, now: float) -> Excess | None:
     return None
 
 
-def look_again_s(state: State, now: float) -> float | None:
-    """No time of the run can be over before so many seconds; None: it has no cap on time."""
-    left = [cap_ms / 1000 - used_s for _, cap_ms, used_s in _times(state, now) if cap_ms is not None]
-    return max(0.0, min(left)) if left else None
+def look_again_s(state: State, now: float, rest_s: float = 0.0) -> float | None:
+    """No time of the run can be over before so many seconds; None: it has no cap on time.
+
+    rest_s: how soon at the earliest to look whether a run that waits is at work again.
+    """
+    is_at_work = state.status is Status.RUNNING
+    left = [
+        max(cap_ms / 1000 - used_s, 0.0 if is_at_work or name == "wall_ms" else rest_s)
+        for name, cap_ms, used_s in _times(state, now)
+        if cap_ms is not None
+    ]
+    return min(left, default=None)
 
 
 def _times(state: State, now: float) -> tuple[tuple[str, int | None, float], ...]:

@@ -68,6 +68,18 @@ class Policy:
     classify: Mapping[str, str] = field(default_factory=dict)
     """From a status, an error's class or a provider's code to a `FailureKind`, or to `ok`."""
 
+    def __post_init__(self) -> None:
+        for name in ("timeout", "within", "heartbeat"):
+            if getattr(self, f"{name}_s") == 0:
+                raise PolicyInvalid(f"{name}=0 leaves no time at all. Give a time, or leave it out for no limit.")
+        for shorter, longer in (("heartbeat", "timeout"), ("timeout", "within"), ("heartbeat", "within")):
+            short_s, long_s = getattr(self, f"{shorter}_s"), getattr(self, f"{longer}_s")
+            if short_s is not None and long_s is not None and short_s > long_s:
+                raise PolicyInvalid(
+                    f"{shorter}={short_s:g} s is longer than {longer}={long_s:g} s, so it could never count. "
+                    f"Give a shorter {shorter}, or a longer {longer}."
+                )
+
 
 @dataclass(frozen=True, slots=True)
 class Again:

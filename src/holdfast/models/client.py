@@ -25,6 +25,8 @@ class ClientOptions(TypedDict, total=False):
     """Models to ask, in order, when one cannot answer."""
     timeout: Duration
     """Of one attempt in all, streamed or not; ten minutes, unless given."""
+    within: Duration | None
+    """Of the whole call, all its attempts and waits; nothing starts it anew."""
     effect: Literal["read", "once"] | None
     """What the calls do, where the request's own tools do not tell it right."""
     capture: Literal["all", "digests"]

@@ -40,6 +40,8 @@ from holdfast.models.secret import body_without, failure_without_secrets, secret
 from holdfast.models.sender import Send
 from holdfast.models.wire import serve
 from holdfast.runtime import current
+from holdfast.runtime.clock import SystemClock
+from holdfast.runtime.deadline import Limit
 from holdfast.runtime.facts import safe
 from holdfast.runtime.steps import Attempts
 from holdfast.runtime.unseen import seen
@@ -193,7 +195,7 @@ async def _read_step(
 async def _attempt(request: Any, options: Options, send: Send, begun: Begun) -> Attempted:
     secrets = secrets_of(str(request.url), request.headers)
     try:
-        async with asyncio.timeout(options.timeout_s):
+        async with (begun.limit or Limit(SystemClock())).bounded(options.timeout_s):
             attempted = await _sent(send, secrets)
     except Exception as error:  # the step itself: whatever a client, a hook or a proxy raises is a fact
         attempted = Attempted(None, ONE_TOOL_CALL, failure_without(error), error=error)

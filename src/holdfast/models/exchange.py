@@ -35,6 +35,8 @@ from holdfast.models.ratelimit import request_id
 from holdfast.models.secret import body_without, failure_without_secrets, secrets_of
 from holdfast.models.sender import Opened, Send, Variant
 from holdfast.models.sse import EventTooLarge, Splitter
+from holdfast.runtime.clock import SystemClock
+from holdfast.runtime.deadline import TIMEOUT, Limit
 from holdfast.runtime.facts import safe
 from holdfast.runtime.pricing import ModelPrice
 from holdfast.runtime.unseen import seen
@@ -85,14 +87,15 @@ class Exchange:
 
     async def _attempted(self, begun: Begun, got: _Got) -> Attempted:
         try:
-            async with asyncio.timeout(self.timeout_s):
+            async with (begun.limit or Limit(SystemClock())).bounded(self.timeout_s):
                 return await self._exchange(begun, got)
         except asyncio.CancelledError:
             if not self._has_left():
                 raise
             return self._left()
         except TimeoutError as late:
-            text = f"no whole answer within {self.timeout_s:g} s"
+            is_own = begun.limit is None or begun.limit.cut_by == TIMEOUT
+            text = f"no whole answer within {self.timeout_s:g} s" if is_own else f"no whole answer: {late}"
             return self._lost(Failure(FailureKind.TRANSIENT, "ReadTimeout", text, text, because=text), late)
         except (_TooLarge, EventTooLarge) as large:
             return self._unreadable(str(large))

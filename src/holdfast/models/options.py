@@ -39,13 +39,15 @@ class Options:
     """A stream is read to its end, recorded, and only then handed over; so it may be tried again."""
     fallback: tuple[Fallback, ...] = ()
     timeout_s: float = TIMEOUT_S
+    within_s: float | None = None
+    """The whole call: all its attempts and waits."""
     effect: Effect | None = None
     """What the client says of its calls, whatever the requests look like; None: by the request."""
     keeps_requests: bool = True
 
     def policy(self) -> Policy:
         """As an attempt asks for it."""
-        return Policy(retry=self.retry)
+        return Policy(retry=self.retry, within_s=self.within_s)
 
 
 def options_of(
@@ -54,6 +56,7 @@ def options_of(
     stream: str = "events",
     fallback: Sequence[str | Fallback] | str | Fallback = (),
     timeout: Duration = TIMEOUT_S,
+    within: Duration | None = None,
     effect: str | None = None,
     capture: str = "all",
 ) -> Options:
@@ -69,6 +72,9 @@ def options_of(
         )
     _check("capture", capture, ("all", "digests"))
     timeout_s = seconds(timeout, "timeout")
+    within_s = None if within is None else seconds(within, "within")
+    if within_s == 0:
+        raise PolicyInvalid(f"within={within!r} leaves no time for an answer. Give more than 0 seconds.")
     if timeout_s <= 0:
         raise PolicyInvalid(f"timeout={timeout!r} leaves no time for an answer. Give more than 0 seconds.")
     return Options(
@@ -76,6 +82,7 @@ def options_of(
         is_whole=stream == "whole",
         fallback=tuple(_fallback(each) for each in ([fallback] if isinstance(fallback, (str, Fallback)) else fallback)),
         timeout_s=timeout_s,
+        within_s=within_s,
         effect=None if effect is None else Effect(effect),
         keeps_requests=capture == "all",
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from holdfast.core.deadline import in_time, step_left_s
 from holdfast.core.doubt import SAID_DONE, SAID_NOT_DONE, SAID_UNKNOWN
 from holdfast.core.events import ONE_TOOL_CALL, Effect
 from holdfast.core.failure import Failure
@@ -23,25 +24,28 @@ from holdfast.errors import NotDone, ToolFailed, Unencodable
 from holdfast.journal.codec import encode, opaque
 from holdfast.runtime import current
 from holdfast.runtime.clock import SystemClock
+from holdfast.runtime.deadline import Limit
 from holdfast.runtime.facts import safe
+from holdfast.runtime.heartbeat import beating
 from holdfast.runtime.judge import failure_of, judged, unfit_alone, weighed
 from holdfast.runtime.senders import Sender
 from holdfast.runtime.spec import Calling, Done, Spec, Unknown
 from holdfast.runtime.thread import Unwind, in_thread, on_loop
-from holdfast.runtime.way import Attempted, Verdict
+from holdfast.runtime.way import Attempted, Begun, Verdict
 
 _clock = SystemClock()
 
 
 async def attempted(
-    spec: Spec, call: Callable[[], Any], inside: current.Place | None, sender: Sender | None = None
+    spec: Spec, call: Callable[[], Any], inside: current.Place | None, begun: Begun | None = None
 ) -> Attempted:
     """Run the user's function once and say what it came to. Raises nothing but cancellation from outside."""
-    if sender is not None and spec.is_async:
-        return await sender.on_loop(attempted(spec, call, inside))
+    sender = begun.sender if begun is not None else None
+    if begun is not None and sender is not None and spec.is_async:
+        return await sender.on_loop(attempted(spec, call, inside, begun._replace(sender=None)))
     try:
         with current.entered(inside):
-            result = await _called(spec, call, sender)
+            result = await _called(spec, call, _limit(begun), sender)
     except Unwind:
         raise asyncio.CancelledError("the run is closing") from None
     except BaseException as error:  # the user's step: whatever it raises is a fact about it
@@ -60,11 +64,11 @@ async def attempted_on(
     spec: Spec,
     call: Callable[[], Any],
     inside: current.Place,
-    sender: Sender | None = None,
+    begun: Begun | None = None,
 ) -> Attempted:
     """The same on its caller's own loop, which other things of the body may belong to. Closed first: unknown."""
     try:
-        return await on_loop(home, attempted(spec, call, inside, sender))
+        return await on_loop(home, attempted(spec, call, inside, begun))
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -89,20 +93,22 @@ def _came(spec: Spec, result: Any, error: BaseException | None) -> Attempted | N
     return weighed(spec, result) if error is None else _failed(spec, error)
 
 
-async def _called(spec: Spec, call: Callable[[], Any], sender: Sender | None = None) -> Any:
-    if spec.is_async:
-        if spec.policy.timeout_s is None:
-            return await call()
-        async with asyncio.timeout(spec.policy.timeout_s):
-            return await call()
-    running = in_thread(spec.name, call) if sender is None else _watched(spec, call, sender)
-    if (
-        spec.policy.timeout_s is None or spec.effect is not Effect.READ
-    ):  # a thread cannot be stopped: its late result is the outcome
-        result = await running
-    else:
-        result = await asyncio.wait_for(running, spec.policy.timeout_s)
-    return await result if inspect.isawaitable(result) else result
+def _limit(begun: Begun | None) -> Limit:
+    limit = begun.limit if begun is not None else None
+    return limit or Limit(_clock)
+
+
+async def _called(spec: Spec, call: Callable[[], Any], limit: Limit, sender: Sender | None = None) -> Any:
+    """The call, until its time is up. A thread cannot be stopped: it is left behind, and whoever settles the doubt
+    about an effect has to wait for it."""
+    is_unending = spec.effect is Effect.COMPOSITE and not spec.is_async  # its steps have times of their own
+    times = (None, None) if is_unending else (spec.policy.timeout_s, spec.policy.heartbeat_s)
+    async with limit.bounded(*times) as pulse:
+        with beating(pulse):
+            if spec.is_async:
+                return await call()
+            result = await (in_thread(spec.name, call) if sender is None else _watched(spec, call, sender))
+            return await result if inspect.isawaitable(result) else result
 
 
 async def _watched(spec: Spec, call: Callable[[], Any], sender: Sender) -> Any:
@@ -189,7 +195,9 @@ async def _attempts_alone(spec: Spec, calling: Calling) -> Any:
     attempt = 0
     while True:
         attempt += 1
-        tried = await _attempt_alone(spec, calling(key))
+        within_s = spec.policy.within_s
+        limit = Limit(_clock, within_s=within_s, left_s=step_left_s(within_s, started, _clock.monotonic()))
+        tried = await _attempt_alone(spec, calling(key), limit)
         if not isinstance(tried, _Raised):
             return tried
         decision = after_failure(
@@ -201,6 +209,7 @@ async def _attempts_alone(spec: Spec, calling: Calling) -> Any:
             window_s=spec.window_s,
             draw=_clock.draw(),
         )
+        decision = in_time(decision, tried.failure, within_s, step_left_s(within_s, started, _clock.monotonic()))
         if not isinstance(decision, Again):
             return replace(tried, decision=decision)
         await asyncio.sleep(decision.wait_s)
@@ -216,9 +225,9 @@ class _Raised:
     decision: GiveUp | InDoubt = _UNDECIDED
 
 
-async def _attempt_alone(spec: Spec, call: Callable[[], Any]) -> Any:
+async def _attempt_alone(spec: Spec, call: Callable[[], Any], limit: Limit) -> Any:
     try:
-        result = await _called(spec, call)
+        result = await _called(spec, call, limit)
     except Exception as error:  # the user's step
         return _Raised(error, failure_of(spec, error))
     failure = await unfit_alone(spec, result)

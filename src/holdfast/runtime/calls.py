@@ -28,6 +28,7 @@ from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Lease
 from holdfast.runtime import senders
+from holdfast.runtime.deadline import RunTime
 from holdfast.runtime.notices import Notices
 from holdfast.runtime.record import Record
 from holdfast.runtime.rest import Silence
@@ -55,6 +56,7 @@ class Calls(ABC):
         self.machine = Machine(state, on_drift=agent.on_drift)
         self.record.asked = lambda scope: self.machine.asked_in(scope)
         self.loop = asyncio.get_running_loop()
+        self.time = RunTime(self)
         self.silence = Silence(services.clock, lambda: self.record.is_writing, self._on_silence)
         self.latest_at = 0.0
         """Time of the latest event handed to the run: what `run.now` tells."""
@@ -93,6 +95,15 @@ class Calls(ABC):
     @abstractmethod
     def is_stopping(self) -> bool:
         """Whether the run is about to be stopped or cancelled."""
+
+    @property
+    @abstractmethod
+    def is_ending(self) -> bool:
+        """Whether the run is about to be stopped or cancelled."""
+
+    @abstractmethod
+    def leave_behind(self) -> None:
+        """Wait no longer for what was cut short and goes on all the same."""
 
     @abstractmethod
     def stop(self, outcome: Status, why: str, facts: dict[str, Any] | None = None) -> None:

@@ -151,6 +151,7 @@ class Driver(Calls):
     def _leave(self) -> None:
         self._set_active(False)
         self.silence.stop()
+        self.time.stop()
         self.is_closing = True
         for task in (*self._tasks, *self._writes, *self._callers):
             task.cancel()
@@ -205,6 +206,16 @@ class Driver(Calls):
         return self._stop is not None or self._is_pausing
 
     @property
+    def is_ending(self) -> bool:
+        """Whether the run is about to be stopped or cancelled."""
+        return self._stop is not None
+
+    def leave_behind(self) -> None:
+        """Wait no longer for what was cut short and goes on all the same."""
+        if self._stop is not None and not self.is_gone:
+            self.hurry()
+
+    @property
     def is_cancelled(self) -> bool:
         """Whether a cancel was read; nothing that arrives after it counts."""
         return self._stop is not None and self._stop[0] is Status.CANCELLED
@@ -255,6 +266,7 @@ class Driver(Calls):
         if self._is_hurried:
             await self._cut_off()
         if self._stop is not None:
+            self._note_living("it was cut short and has not ended")
             await self._write_end(self._stopped(*self._stop), None)
 
     async def _cut_off(self) -> None:
@@ -276,14 +288,15 @@ class Driver(Calls):
         while True:
             self.record.mail_read = self.record.mail_seen
             self.record.note(Kind.RUN_ENDED, with_blemishes(facts, self.state), body=body)
-            self.record.is_last = True
+            self.record.is_last = not self.living  # otherwise the lease stays here until they have ended
             if await self.record.write() or not self.record.take_back_end():
                 break
             self.record.is_last = False
             await mailroom.open_mail(self)
             if self._stop is not None:
                 facts, body = self._stopped(*self._stop), None
-        self._release(None)
+        if not self.is_kept:
+            self._release(None)
 
     async def _block(self, block: Block) -> None:
         """Suspend: the code and the record do not match; both sides are kept for a person."""
@@ -416,17 +429,16 @@ class Driver(Calls):
             )
             call_off()
             self._is_leaving = True
-            self._note_living()
+            self._note_living(f"it did not end within {self.services.settings.drain_s:g} s of a shutdown")
             if self.state.status is Status.RUNNING and self._stop is None:
                 self.record.note(Kind.RUN_SUSPENDED, meta(why=Why.SHUTDOWN, until=self.record.now()))
                 await self.record.write()
             await self.close()
         await self.finished()
 
-    def _note_living(self) -> None:
+    def _note_living(self, because: str) -> None:
         for sender in self.living:
-            because = f"it did not end within {self.services.settings.drain_s:g} s of a shutdown: {KEPT}"
-            facts = meta(what="sender", choice="keep", because=because)
+            facts = meta(what="sender", choice="keep", because=f"{because}: {KEPT}")
             self.record.note(Kind.DECIDED, facts, address=sender.place.address)
 
     def _release(self, wake_at: float | None) -> None:

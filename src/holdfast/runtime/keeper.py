@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from holdfast.core.events import Event, Kind, StepKind, meta
 from holdfast.core.state import State, fold
-from holdfast.errors import JournalError, LeaseLost, UsageError
+from holdfast.errors import JournalError, LeaseLost, MailWaiting, UsageError
 from holdfast.protocols import Lease, Worker
 from holdfast.runtime.record import Record
 from holdfast.runtime.senders import Sender
@@ -57,7 +57,9 @@ def give_back(services: Services, kept: Kept) -> None:
         services.journal.release(kept.lease, record.now())
         return
     [error] = services.journal.append([append])
-    if error is not None and not isinstance(error, LeaseLost):
+    if isinstance(error, MailWaiting):  # it has ended, and somebody has resumed it: whoever goes on settles the doubt
+        services.journal.release(kept.lease, record.now())
+    elif error is not None and not isinstance(error, LeaseLost):
         raise error
 
 

@@ -46,6 +46,7 @@ async def open_mail(driver: Driver) -> None:
             driver.wake(mail.message.facts["question"])
         elif mail.message.kind is MessageKind.SIGNAL:
             driver.tell(about_signal(mail.message.facts["name"]))
+    driver.time.look()
 
 
 async def expire(driver: Driver, question: str) -> None:

@@ -140,6 +140,8 @@ class Run:
         check: Callable[[Any], Any] | None = None,
         classify: Classify | None = None,
         fallback: Sequence[Ask | Literal["stop"]] = (),
+        within: Duration | None = None,
+        heartbeat: Duration | None = None,
         **kwargs: Any,
     ) -> Any:
         """Run `fn(*args, **kwargs)` as a step called `name`, and keep its outcome.
@@ -151,7 +153,20 @@ class Run:
         if isinstance(fn, Tool):
             raise UsageError(f"{name}: {fn!r} is a tool already; call it, `await {fn.name}(…)`. It was not begun.")
         spec, keyed = self._spec(
-            fn, name, effect, retry, timeout, verify, raises, definite, window, check, classify, fallback
+            fn,
+            name,
+            effect,
+            retry,
+            timeout,
+            verify,
+            raises,
+            definite,
+            window,
+            check,
+            within,
+            heartbeat,
+            classify,
+            fallback,
         )
         given = input if input is not None else [args, kwargs] if kwargs else list(args)
         return await take_step(
@@ -165,7 +180,8 @@ class Run:
 
     def _spec(self, fn: Callable[..., Any], name: str, *declared: Any) -> tuple[Spec, tuple[str, ...]]:
         """What was declared, and where the key goes: worked out once for a function that is stepped again."""
-        effect, retry, timeout, verify, raises, definite, window, check, classify, fallback = declared
+        effect, retry, timeout, verify, raises, definite, window, check, within, heartbeat, *rest = declared
+        classify, fallback = rest
         declared = (*declared[:-2], _hashable(classify), tuple(fallback))
         found = self._specs.get((fn, name, *declared))
         if found is None:
@@ -182,6 +198,8 @@ class Run:
                 check=check,
                 classify=classify,
                 fallback=fallback,
+                within=within,
+                heartbeat=heartbeat,
             )
             spec = replace(spec, is_tool=False)
             check_cached(spec, spec.policy.fallback)

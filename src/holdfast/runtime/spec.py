@@ -92,6 +92,8 @@ def make_spec(
     check: Callable[[Any], Any] | None = None,
     classify: Classify | None = None,
     fallback: Sequence[Any] = (),
+    within: Duration | None = None,
+    heartbeat: Duration | None = None,
 ) -> Spec:
     """Check what was declared."""
     kind = _EFFECTS.get(effect)
@@ -120,7 +122,9 @@ def make_spec(
         effect=kind,
         policy=Policy(
             retry=policy,
-            timeout_s=None if timeout is None else seconds(timeout, "timeout"),
+            timeout_s=_span("timeout", timeout),
+            within_s=_span("within", within),
+            heartbeat_s=_span("heartbeat", heartbeat),
             fallback=_rungs(shown, fallback),
             classify=checked_table(classify) if isinstance(classify, Mapping) else {},
         ),
@@ -130,7 +134,7 @@ def make_spec(
         window_s=seconds(window, "window"),
         is_async=inspect.iscoroutinefunction(fn),
         returns=returns(fn, shown),
-        settle_s=None if settle is None else seconds(settle, "settle"),
+        settle_s=_span("settle", settle),
         undo=undo,
         check=check,
         classify=classify if callable(classify) else None,
@@ -167,6 +171,10 @@ def _rung(item: Any) -> Any:
         return Stop()
     declared = getattr(item, "spec", None)
     return Other(declared.name, item) if isinstance(declared, Spec) else item
+
+
+def _span(name: str, duration: Duration | None) -> float | None:
+    return None if duration is None else seconds(duration, name)
 
 
 def _plain(verify: Callable[..., Any] | None) -> Callable[..., Any] | None:

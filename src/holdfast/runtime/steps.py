@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.core.budget import overshoot
 from holdfast.core.command import Call, Execute
+from holdfast.core.deadline import in_time, step_left_s
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Address, Effect, Event, Kind, StepKind, meta
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.heads import Status, Why
@@ -30,6 +31,7 @@ from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost
 from holdfast.runtime import guards
 from holdfast.runtime.climb import Climbing, place_in
+from holdfast.runtime.deadline import RUN, Limit
 from holdfast.runtime.settle import Settling
 from holdfast.runtime.way import Attempted, Begun, Terms, Verdict, Way
 
@@ -110,6 +112,8 @@ class _Attempting(Settling, Climbing):
         self.logical = slot.logical if slot else 1
         self.number = slot.attempt if slot else plan.tried
         self.began_at = slot.begun_at if slot else None
+        self.is_cut_off = False
+        """The run's time was up before the attempt was over."""
         self.recovered = slot
         self.place, self.base = place_in(slot, [way.name for way in plan.ways])
 
@@ -141,6 +145,9 @@ class _Attempting(Settling, Climbing):
 
     async def _came(self, attempted: Attempted) -> bool:
         """Write what an attempt came to, and what follows. True: make the next one."""
+        if attempted.failure is not None and self.is_cut_off:
+            self.is_cut_off = False
+            return await self._cut_off(attempted, attempted.failure)
         if attempted.failure is not None:
             return await self._failed(attempted, attempted.failure)
         await self._succeeded(attempted)
@@ -184,27 +191,47 @@ class _Attempting(Settling, Climbing):
     # --- one attempt -----------------------------------------------------------------------------------------
 
     async def _attempt(self) -> Attempted:
-        turn = self.way.turn
-        if turn is None:
-            attempted = await self._begin()
-        else:
-            async with AsyncExitStack() as held:
-                with self.driver.silence.moves():
-                    await held.enter_async_context(turn())
-                attempted = await self._begin()
+        within_s = self.plan.policy().within_s
+        with self.driver.time.limit(within_s, self._left_s(within_s)) as limit:
+            attempted = await self._in_turn(limit)
         if attempted is None:  # others have their turn meanwhile
             await self.driver.never()
+        self.is_cut_off = limit.cut_by == RUN and not attempted.is_told
         return attempted
 
-    async def _begin(self) -> Attempted | None:
+    async def _in_turn(self, limit: Limit) -> Attempted | None:
+        if self.way.turn is None:
+            return await self._begin(limit)
+        async with AsyncExitStack() as held:
+            try:
+                async with limit.bounded():
+                    with self.driver.silence.moves():
+                        await held.enter_async_context(self.way.turn())
+            except TimeoutError:
+                return None if limit.cut_by == RUN else self._out_of_time(limit.because)
+            return await self._begin(limit)
+
+    def _left_s(self, within_s: float | None) -> float | None:
+        return step_left_s(within_s, self.began_at, self.driver.record.now())
+
+    def _out_of_time(self, because: str) -> Attempted:
+        text = f"{because}; it was not begun"
+        return Attempted(None, NOTHING, Failure(FailureKind.TRANSIENT, "TimeoutError", text, text, because=because))
+
+    async def _begin(self, limit: Limit) -> Attempted | None:
         """None when it may not begin: the run stops."""
         driver, plan, way = self.driver, self.plan, self.way
+        if driver.state.limits.is_timed:
+            driver.time.look()
         if way.refusal:
             driver.stop(Status.STOPPED, way.refusal)
         if driver.is_stopping:
             return None
         if (refusal := guards.refused(driver, plan, way, self.address)) is not None:
             return Attempted(None, NOTHING, refusal)
+        within_s = plan.policy().within_s
+        if self._left_s(within_s) == 0:
+            return self._out_of_time(f"the step's time is up, within={within_s:g} s")
         if not driver.fits(way.reservation):
             return None
         self.number += 1
@@ -212,7 +239,7 @@ class _Attempting(Settling, Climbing):
             self.began_at = driver.record.now()
         slot = driver.state.slots.get(self.address)
         is_again = slot is not None and slot.is_in_flight  # the intent also settles what was reserved before a crash
-        has_intent = plan.needs_intent or driver.reads_open > 0 or is_again
+        has_intent = plan.needs_intent or driver.reads_open > 0 or is_again or within_s is not None
         if has_intent:
             self._intend(way)
             await driver.write()
@@ -224,7 +251,7 @@ class _Attempting(Settling, Climbing):
         sender = driver.sends(self.address, self.logical, self.number) if is_write else None
         try:
             key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
-            attempted = await way.attempt(Begun(self.address, key, self.number, sender))
+            attempted = await way.attempt(Begun(self.address, key, self.number, sender, limit))
             guards.observed(driver, plan, way, attempted)
             return attempted
         except asyncio.CancelledError:
@@ -253,11 +280,24 @@ class _Attempting(Settling, Climbing):
         facts = meta(**failure.facts())
         self.driver.record.add(self._event(Kind.ATTEMPT_FAILED, charge=self.way.reservation, meta=facts))
 
+    async def _cut_off(self, attempted: Attempted, failure: Failure) -> bool:
+        """The run's time was up: that is no outcome of the step, which goes on when the run is resumed. It comes back
+        only with the outcome of a body that goes on all the same."""
+        facts = (attempted.facts or {}) | failure.facts() | self._standing() | {"because": failure.text}
+        event = self._event(Kind.ATTEMPT_FAILED, charge=attempted.charge, meta=meta(**facts), body=attempted.body)
+        self.driver.record.add(event)
+        await self.driver.write()
+        if (late := await self._late()) is not None:
+            return await self._came(late)
+        await self.driver.never()
+
     async def _failed(self, attempted: Attempted, failure: Failure) -> bool:
         """Decide and write what follows a failed attempt. True: make the next one."""
         driver = self.driver
         clock = driver.services.clock
         slot = driver.state.slots.get(self.address)
+        if slot is not None and attempted.charge is NOTHING:  # not begun: the one before keeps what it had reserved
+            attempted = attempted._replace(charge=slot.reservation)
         is_late = (attempted.facts or {}).get("late", False)  # then it is about an attempt that was unknown so far
         was_unknown = slot is not None and (slot.was_unknown if is_late else slot.is_unknown and not slot.verdicts)
         if was_unknown and self.effect.is_write:
@@ -275,6 +315,8 @@ class _Attempting(Settling, Climbing):
                 window_s=self.terms.window_s,
                 draw=clock.draw(),
             )
+            within_s = self.plan.policy().within_s
+            decision = in_time(decision, failure, within_s, self._left_s(within_s))
         return await self._follow(attempted, failure, decision)
 
     async def _follow(self, attempted: Attempted, failure: Failure, decision: Again | GiveUp | InDoubt) -> bool:

@@ -184,6 +184,8 @@ def tool(
     check: Callable[[Any], Any] | None = None,
     classify: Classify | None = None,
     fallback: Sequence[Tool[..., Any] | Cached | Ask | Literal["stop"]] = (),
+    within: Duration | None = None,
+    heartbeat: Duration | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     """Declare a tool.
@@ -199,7 +201,9 @@ def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     result whether it is good (True or nothing; False, a text or an exception make it a failure). classify: what kind
     of failure something is, by a table of statuses, error classes and codes, or by a function of the exception or
     result. fallback: what is tried in order when it has failed for good: another tool, `Cached(max_age=…)`,
-    `Ask(who)`, `"stop"`.
+    `Ask(who)`, `"stop"`. within: the time of the step, all attempts and waits together; nothing
+    starts it anew, and no attempt goes on past it. heartbeat: an attempt that has not called `heartbeat()` for so long
+    is stopped.
     """
     if fn is not None:
         return Tool(make_spec(fn))

@@ -13,6 +13,7 @@ from holdfast.core.policy import Policy
 from holdfast.core.rung import Model, Other
 
 if TYPE_CHECKING:
+    from holdfast.runtime.deadline import Limit
     from holdfast.runtime.senders import Sender
 
 
@@ -39,6 +40,8 @@ class Begun(NamedTuple):
     number: int
     sender: Sender | None = None
     """Of an effect: who is to know as long as its body lives."""
+    limit: Limit | None = None
+    """How long it may take, beyond its own timeout."""
 
 
 class Verdict(NamedTuple):

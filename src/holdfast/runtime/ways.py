@@ -81,8 +81,8 @@ def way_of(spec: Spec, where: current.Place, reach: Reach, of: Spec) -> Way:
     async def attempt(begun: Begun) -> Attempted:
         now = services.policies.in_force(spec)
         if home is None or home.is_closed():  # when its caller is gone, the next attempt is made on ours
-            return await attempted(now, reach.calling(begun.key), inside, begun.sender)
-        return await attempted_on(home, now, reach.calling(begun.key), inside, begun.sender)
+            return await attempted(now, reach.calling(begun.key), inside, begun)
+        return await attempted_on(home, now, reach.calling(begun.key), inside, begun)
 
     async def verify(key: str) -> Verdict:
         ask = reach.asked
