@@ -56,9 +56,12 @@ class Message(NamedTuple):
         return json.loads(self.meta) if self.meta else {}
 
 
-def start(*, agent: str, key: str, input_digest: str, limits: list[int | None] | None, body: bytes) -> Message:
-    """Begin the run, or go on with it."""
-    return Message(MessageKind.START, meta(agent=agent, key=key, input_digest=input_digest, limits=limits), body)
+def start(
+    *, agent: str, key: str, input_digest: str, limits: list[int | None] | None, body: bytes, **shared: Any
+) -> Message:
+    """Begin the run, or go on with it. shared: of a run that is part of another, what `charges.shared` says there."""
+    facts = meta(agent=agent, key=key, input_digest=input_digest, limits=limits, **shared)
+    return Message(MessageKind.START, facts, body)
 
 
 def answer(question: str, *, choice: str | None, by: str, body: bytes | None) -> Message:

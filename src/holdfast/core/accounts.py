@@ -41,7 +41,7 @@ class AccountCharge:
     cap: str = ""
     """The account whose caps hold; empty: its own."""
     limits: Limits | None = None
-    """Caps to be set, before anything is judged."""
+    """Caps to be set, before anything is judged; those on time are left out."""
 
 
 def charged(find: Callable[[str], Account | None], charges: Sequence[AccountCharge]) -> dict[str, Account]:
@@ -53,7 +53,7 @@ def charged(find: Callable[[str], Account | None], charges: Sequence[AccountChar
 
     for charge in charges:
         if charge.limits is not None:
-            changed[charge.key] = now(charge.key)._replace(limits=charge.limits)
+            changed[charge.key] = now(charge.key)._replace(limits=countable(charge.limits))
     for charge in charges:
         account = changed[charge.key] = _added(now(charge.key), charge)
         cap = charge.cap or charge.key
@@ -78,7 +78,29 @@ def _excess(limits: Limits, account: Account, asks: Charge) -> Excess | None:
     return None
 
 
+def countable(limits: Limits) -> Limits:
+    """The caps that an account can keep: it has no time."""
+    return Limits(*limits[: len(Charge._fields)])
+
+
 def excess_of(refused: BudgetRefused) -> Excess:
     """What did not fit."""
     assert isinstance(refused.excess, Excess)
     return refused.excess
+
+
+def no_room(cap: str, run_id: str, excess: Excess) -> str:
+    """Why a run is stopped for which this account has no room, and how it can go on."""
+    resume = f"holdfast resume {run_id}"
+    parent = cap.removeprefix("run/")
+    if parent == run_id:
+        whose, how = "this run and the runs that are part of it", f"Go on with `{resume} --raise {excess.raise_flag}`."
+    elif parent != cap:
+        raised = f"holdfast resume {parent} --raise {excess.raise_flag}"
+        whose, how = f"run {parent} and the runs that are part of it", f"Go on with `{raised}`, then `{resume}`."
+    elif cap == "day":
+        whose = "the day (UTC), of all runs"
+        how = f"Wait for the next day or raise [budget.day] in holdfast.toml, then go on with `{resume}`."
+    else:
+        whose, how = "all runs", f"Raise [budget.{cap}] in holdfast.toml, then go on with `{resume}`."
+    return f"budget of {whose}: {excess}. Nothing was sent. {how}"

@@ -8,7 +8,7 @@ in the codec's bytes, which the core never opens.
 kind              meta                                                  body
 ================  ====================================================  =====================================
 RunStarted        run, agent, key, input_digest, limits, seed, code,    the input
-                  config, created_at
+                  config, created_at; accounts, is_priced (of a child)
 RunResumed        why (takeover, resume, unblocked, unpaused), by,
                   because, reopened, alive_until (of the last
                   owner)

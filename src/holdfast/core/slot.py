@@ -36,6 +36,7 @@ class Slot:
         "outcome_no",
         "repeats",
         "reservation",
+        "reserved_at",
         "retry_at",
         "ruling",
         "served",
@@ -62,6 +63,7 @@ class Slot:
         self.is_in_flight = False
         """An attempt was begun and the log does not say how it ended."""
         self.reservation = NOTHING
+        self.reserved_at = 0.0
         self.outcome: Event | None = None
         self.order = -1
         """Place of the outcome among all outcomes: of its first part, where a part of it was recorded before."""

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from holdfast.core import scope as scopes
+from holdfast.core.books import Books
 from holdfast.core.budget import DEFAULT_LIMITS, Limits
 from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind
 from holdfast.core.heads import MISMATCHED, PAUSING, Head, OpenQuestion, Status
@@ -50,6 +51,8 @@ class State:
         self.limits: Limits = DEFAULT_LIMITS
         self.spent: Charge = NOTHING
         self.reserved: Charge = NOTHING
+        self.books = Books()
+        """The same, by the accounts that count it."""
         self.slots: dict[Address, Slot] = {}
         self.order: list[Slot] = []
         """Steps in the order in which their outcomes were recorded."""
@@ -144,11 +147,15 @@ class State:
         return slot
 
     def _settle(self, slot: Slot, used: Charge) -> None:
+        at = self.updated_at
         if slot.reservation is not NOTHING:
+            at = slot.reserved_at
             self.reserved = self.reserved.minus(slot.reservation)
+            self.books.settle(slot.reservation, at)
             slot.reservation = NOTHING
         if used is not NOTHING:
             self.spent = self.spent.plus(used)
+            self.books.spend(used, at)
 
     def _intended(self, event: Event) -> None:
         slot = self._slot(event)
@@ -166,8 +173,11 @@ class State:
         slot.streamed = ()
         slot.retry_at = None
         slot.verdicts = ()
-        slot.reservation = event.charge
+        slot.reservation, slot.reserved_at = event.charge, event.at
         self.reserved = self.reserved.plus(event.charge)
+        self.books.reserve(event.charge, event.at)
+        if '"shares":true' in event.meta:  # of a child that is part of this run
+            self.books.is_shared = True
 
     def _marked(self, slot: Slot, facts: dict[str, Any]) -> None:
         """Its tool declares what undoes it, or it undoes another step."""
@@ -179,6 +189,7 @@ class State:
         if event.step is StepKind.VERIFY:
             slot.verdicts += (event,)
             self.spent = self.spent.plus(event.charge)
+            self.books.spend(event.charge, event.at)
             return
         self._settle(slot, event.charge)
         if slot.outcome is not None:
@@ -300,6 +311,7 @@ class State:
         self.created_at = facts.get("created_at", event.at)
         if facts.get("limits") is not None:
             self.limits = Limits(*facts["limits"])
+        self.books.above, self.books.is_priced = tuple(facts.get("accounts", ())), facts.get("is_priced", False)
         self._go_on(event)
 
     def _decided(self, event: Event) -> None:
@@ -325,6 +337,7 @@ class State:
     def _resumed(self, event: Event) -> None:
         self.spent = self.spent.plus(event.charge)
         self.deaths += 1
+        self.books.spend(event.charge, event.at)
         if event.facts.get("why") != "takeover":
             self.paused, self.deaths = None, 0
         self.end = None

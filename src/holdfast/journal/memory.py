@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdfast.core.accept import Message, Posted, accept
-from holdfast.core.accounts import Account, charged
+from holdfast.core.accounts import Account, charged, countable
 from holdfast.core.budget import Limits
 from holdfast.core.events import Event
 from holdfast.core.heads import Head
@@ -195,7 +195,7 @@ class MemoryJournal(Journal):
 
     def cap(self, key: str, limits: Limits) -> None:
         with self._lock:
-            self._accounts[key] = self._accounts.get(key, Account())._replace(limits=limits)
+            self._accounts[key] = self._accounts.get(key, Account())._replace(limits=countable(limits))
 
     def cell(self, name: str) -> Cell | None:
         with self._lock:

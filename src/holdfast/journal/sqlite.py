@@ -23,7 +23,7 @@ from typing import Any
 import apsw
 
 from holdfast.core.accept import Message, Posted
-from holdfast.core.accounts import Account
+from holdfast.core.accounts import Account, countable
 from holdfast.core.budget import Limits
 from holdfast.core.events import Event
 from holdfast.core.heads import Head
@@ -165,7 +165,7 @@ class SqliteJournal:
 
         def stands(db: apsw.Connection, _: None) -> bool:
             account = shared.account(db, self.tenant, key)
-            return account is not None and account.limits == limits
+            return account is not None and account.limits == countable(limits)
 
         self._database.write(lambda db: shared.cap(db, self.tenant, key, limits), stands)
 

@@ -132,13 +132,13 @@ class Plan:
 
     def _worst(self, model: str, price: ModelPrice | None, messages: int) -> tuple[Charge, str]:
         """The most that one attempt can cost, and why it may not be sent."""
-        asked, limits = self.turn.asked, self.driver.state.limits
+        asked, must_know = self.turn.asked, self.driver.is_priced
         window = window_of(model, self.driver.services.prices)
         input, output = input_max(asked, messages, window), output_max(asked, window)
         charge = Charge(model_calls=1, tokens=input + output)
         if price is None:
-            return charge, NO_PRICE.format(safe(model, 200)) if limits.usd_nano is not None else ""
-        if asked.searches_max is None and limits.usd_nano is not None:
+            return charge, NO_PRICE.format(safe(model, 200)) if must_know else ""
+        if asked.searches_max is None and must_know:
             return charge, (
                 f"{safe(model, 200)} may make any number of web searches in this call, so a budget in USD cannot be "
                 "kept. Nothing was sent. Set the tool's max_uses, or a budget without usd, then resume."

@@ -109,6 +109,7 @@ class App:
         )
         self._services.switches.look(journal)
         self._set_caps(config)
+        self._services.caps.look(journal)
         self._worker = Worker(self._services, self._agents, serves=self._serves)
         self._loop = asyncio.get_running_loop()
         current.app_opened(self)
@@ -173,7 +174,7 @@ class App:
         name = services.clock.fresh_id() if key is None else checked_key(key)
         body = encode(input, agent.takes)
         limits = budget.limits() if budget is not None else agent.limits
-        check_prices(agent.name, agent.models, limits, services.prices)
+        check_prices(agent.name, agent.models, limits, services.prices, is_priced=services.caps.is_priced)
         message = accept.start(
             agent=agent.name,
             key=name,

@@ -293,6 +293,12 @@ class Calls(ABC):
 
     # --- for steps -------------------------------------------------------------------------------------------
 
+    @property
+    def is_priced(self) -> bool:
+        """Whether some budget that this run pays from has a cap in dollars, so that what a call costs must be known."""
+        state = self.state
+        return state.limits.usd_nano is not None or state.books.is_priced or self.services.caps.is_priced
+
     def fits(self, charge: Charge) -> bool:
         """Whether `charge` fits; otherwise the run is stopped."""
         used = self.state.used

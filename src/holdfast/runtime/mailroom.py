@@ -123,6 +123,8 @@ def _started(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
                 code=driver.agent.code,
                 config=driver.services.stated.digest or None,
                 created_at=mail.at,
+                accounts=facts.get("accounts"),
+                is_priced=facts.get("is_priced"),
             ),
             body=mail.message.body,
         )

@@ -64,9 +64,12 @@ class Prices:
         return listed(provider, model, host, day, SEARCH.get(provider, _DEAREST_SEARCH))
 
 
-def check_prices(agent: str, models: Sequence[str], limits: Limits | None, stated: Mapping[str, Price]) -> None:
-    """A cap in dollars cannot be kept for a model without a price: said before anything is spent."""
-    if limits is None or limits.usd_nano is None:
+def check_prices(
+    agent: str, models: Sequence[str], limits: Limits | None, stated: Mapping[str, Price], *, is_priced: bool = False
+) -> None:
+    """A cap in dollars cannot be kept for a model without a price: said before anything is spent. is_priced: the cap is
+    that of all runs together."""
+    if (limits is None or limits.usd_nano is None) and not is_priced:
         return
     prices = Prices(stated)
     unknown = [model for model in models if not prices.knows(model)]

@@ -4,6 +4,8 @@ Invariants
 1. `state` holds every event that was added; nothing of it may leave before `write` came back.
 2. Before any other event that may follow from it stands what the agent has had of its open streams.
 3. After a refusal (a lost lease, a store that does not answer) nothing more is written.
+4. Each append charges to the accounts exactly what its events change in the run's books. What an account has no room
+   for was not begun: the record says so before anything else is written, and `unpaid` tells the step.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from holdfast.core.events import Address, Effect, Event, Kind, StepKind
+from holdfast.core.accounts import excess_of
+from holdfast.core.charges import charged, charges, is_asking
+from holdfast.core.events import NOTHING, Address, Effect, Event, Kind, StepKind, meta
+from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.state import State
-from holdfast.errors import InternalError, JournalError, MailWaiting
-from holdfast.protocols import BODY_IN_ROW_MAX, Append, Lease
+from holdfast.errors import BudgetRefused, InternalError, JournalError, MailWaiting
+from holdfast.protocols import BODY_IN_ROW_MAX, AccountCharge, Append, Lease
 from holdfast.runtime.settings import Services
 
 OUTCOMES = frozenset(
@@ -64,10 +69,14 @@ class Record:
         """Those that are open: whatever is recorded next may follow from what was read of them."""
         self.large: dict[int, bytes] = {}
         """See `scribe.Writer`: by place among the unwritten."""
+        self.unpaid: dict[Address, BudgetRefused] = {}
+        """Steps whose reservation an account refused, until they are told."""
         self._blobs: dict[int, str] = {}
         self._cells: dict[str, str] = {}
         self._unwritten: list[Event] = []
         self._written = state.count
+        self._charged = self._charging = charged(state)
+        """What is in the accounts, and what is with the append that was taken."""
         self._mail_written = 0
         self._writing = 0
 
@@ -149,14 +158,31 @@ class Record:
             self.mail_read,
             releases=self.is_last,
             blobs=blobs,
+            charges=self._charges(events),
             cells=dict(self._cells),
         )
+
+    def _charges(self, events: tuple[Event, ...]) -> tuple[AccountCharge, ...]:
+        found = charges(self._charged, self.state, events)
+        self._charging = charged(self.state) if found else self._charged
+        return found
+
+    def retake(self, refused: BudgetRefused) -> bool:
+        """For the scribe: what some account has no room for was not begun. False when nothing asked for it."""
+        name = excess_of(refused).name
+        for event in reversed(self._unwritten):
+            if event.address is not None and is_asking(self.state, event) and getattr(event.charge, name):
+                self.unpaid[event.address] = refused
+                self.add(_not_begun(event, refused, self.now()))
+                return True
+        return False
 
     def written(self, error: JournalError | None) -> None:
         """For the scribe: what became of it."""
         if error is None:
             self._written += len(self._unwritten)
             self._mail_written = self.mail_read
+            self._charged = self._charging
             self._forget_unwritten()
             self.is_given_back = self.is_last
         else:
@@ -178,3 +204,13 @@ class Record:
         for event in self.services.journal.events(self.lease.run_id):
             self.state.apply(event)
         return True
+
+
+def _not_begun(intent: Event, refused: BudgetRefused, now: float) -> Event:
+    """What is written after an intent that an account refused: its number is free again, and it may go on at once."""
+    text = f"not begun: the budget {refused.cap} has no room"
+    failure = Failure(FailureKind.REFUSED, "BudgetRefused", str(refused), text, because=text)
+    facts = meta(**failure.facts(), account=refused.account, retry_at=now)
+    return intent._replace(
+        kind=Kind.ATTEMPT_FAILED, at=now, attempt=intent.attempt - 1, charge=NOTHING, meta=facts, body=None
+    )

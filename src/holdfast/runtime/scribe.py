@@ -3,7 +3,7 @@
 A lone step commits at once, on the loop's thread; otherwise the batch is written when the tick ends. Nobody is
 answered before the commit that holds what they are told.
 Messages that are posted in one tick share a commit too. Each run's events keep their order, and a run whose
-append is refused fails alone.
+append is refused fails alone. Where an account has no room for what an append asks for, it goes again without that.
 A large body is put on a thread before the append or post that names it: meanwhile its run waits, and no other run does.
 """
 
@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from holdfast.core.accept import Posted
-from holdfast.errors import InternalError, JournalError, StoreUnreachable
+from holdfast.errors import BudgetRefused, InternalError, JournalError, StoreUnreachable
 from holdfast.protocols import BODY_IN_ROW_MAX, Append, Clock, Journal, Post
 from holdfast.runtime.collector import uncollected
 from holdfast.runtime.thread import in_thread
@@ -38,6 +38,9 @@ class Writer(Protocol):
 
     def take(self) -> Append | None:
         """What is to be written now."""
+
+    def retake(self, refused: BudgetRefused) -> bool:
+        """Take back one thing that it asked for and did not get; then it is to be written again."""
 
     def written(self, error: JournalError | None) -> None:
         """What became of it."""
@@ -151,16 +154,26 @@ class Scribe:
             future.set_result(posted)
 
     def _commit(self, writers: list[Writer]) -> None:
+        while writers:
+            writers = self._commit_once(writers)
+
+    def _commit_once(self, writers: list[Writer]) -> list[Writer]:
+        """Write; those that have to write again, since an account refused what they asked for."""
         taken = [(writer, append) for writer in writers if (append := writer.take()) is not None]
         if not taken:
-            return
+            return []
         results: list[JournalError | None]
         try:
             results = self._journal.append([append for _, append in taken])
         except JournalError as error:
             results = [error] * len(taken)
+        again = []
         for (writer, _), result in zip(taken, results, strict=True):
-            writer.written(result)
+            if isinstance(result, BudgetRefused) and writer.retake(result):
+                again.append(writer)
+            else:
+                writer.written(result)
+        return again
 
 
 def _tell(futures: list[asyncio.Future[None]]) -> None:

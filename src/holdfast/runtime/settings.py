@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.core.budget import Price
 from holdfast.protocols import Clock, Journal
+from holdfast.runtime.caps import Caps
 from holdfast.runtime.config import Stated
 from holdfast.runtime.policies import Policies
 from holdfast.runtime.switches import Switchboard
@@ -59,6 +60,8 @@ class Services:
     settings: Settings
     watchers: Watchers
     prices: Mapping[str, Price] = field(default_factory=dict)
+    caps: Caps = field(default_factory=Caps)
+    """What all runs of the tenant may use together."""
     policies: Policies = field(default_factory=Policies)
     """Asked anew for each attempt."""
     stated: Stated = field(default_factory=Stated)

@@ -29,7 +29,7 @@ from holdfast.core.policy import Again, GiveUp, InDoubt, Policy, after_crash, af
 from holdfast.core.rung import Ask, Cached, Escalation, Other, Stop
 from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost
-from holdfast.runtime import guards
+from holdfast.runtime import guards, unpaid
 from holdfast.runtime.climb import Climbing, place_in
 from holdfast.runtime.deadline import RUN, Limit
 from holdfast.runtime.settle import Settling
@@ -239,10 +239,13 @@ class _Attempting(Settling, Climbing):
             self.began_at = driver.record.now()
         slot = driver.state.slots.get(self.address)
         is_again = slot is not None and slot.is_in_flight  # the intent also settles what was reserved before a crash
-        has_intent = plan.needs_intent or driver.reads_open > 0 or is_again or within_s is not None
+        is_asked_for = within_s is not None or driver.state.books.are_joint
+        has_intent = plan.needs_intent or driver.reads_open > 0 or is_again or is_asked_for
         if has_intent:
             self._intend(way)
             await driver.write()
+            if unpaid.is_refused(driver, self.address):
+                return None
         if driver.services.is_fenced():
             await driver.lost(LeaseLost("This worker's lease has run out. Nothing was begun; another worker goes on."))
         driver.reads_open += not has_intent

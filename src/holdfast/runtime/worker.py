@@ -48,6 +48,7 @@ class Worker:
         self._identity = this_worker("worker_" + services.clock.fresh_id()[:16])
         self._ended = threading.Event()
         self._ticked_at = self._renewed_at = services.clock.monotonic()
+        self._caps_due_at = self._ticked_at
         self._kick = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
@@ -133,6 +134,7 @@ class Worker:
             try:
                 self._give_back()
                 self._services.switches.look(self._services.journal)
+                self._look_at_caps()
                 if self._serves and self._agents:
                     self.claim(None)
                 for run_id in self._services.journal.unread(self.id) if self.drivers else ():
@@ -141,6 +143,11 @@ class Worker:
             except JournalError as error:
                 _log.warning("The store failed; nothing is lost, and it is asked again in a moment. %s", error)
             await self._pause(self._services.settings.poll_s)
+
+    def _look_at_caps(self) -> None:
+        if self._ticked_at >= self._caps_due_at:
+            self._caps_due_at = self._ticked_at + self._services.settings.poll_s
+            self._services.caps.look(self._services.journal)
 
     async def _pause(self, limit_s: float) -> None:
         self._kick.clear()
