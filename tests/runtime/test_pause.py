@@ -89,6 +89,36 @@ def test_a_pause_lets_the_effect_in_flight_finish_begins_nothing_and_stays_until
     assert world.state().spent.tool_calls == 2, "a pause costs nothing"
 
 
+def test_a_branch_beside_the_effect_in_flight_begins_nothing_either(world: Any, shop: Any) -> None:
+    """An agent that works in parallel would go on paying while its operator waits for the pause."""
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        async def beside() -> None:
+            await read.wait()
+            await shop.pay("beside")
+
+        await asyncio.gather(slow.tool(1), beside())
+
+    async def scenario(app: hf.App) -> None:
+        running = asyncio.ensure_future(app.run(agent, None, key="k", wait=5))
+        await slow.begun.wait()
+        await app.pause(world.id(), by="ann")
+        read.set()
+        await turns()
+        assert not shop.paid()
+        slow.release.set()
+        with pytest.raises(RunWaiting, match="paused"):
+            await running
+
+    slow, read = Slow(shop.done), asyncio.Event()
+    world.play(scenario)
+    assert not shop.paid()
+    world.resume()
+    world.run(agent)
+    assert shop.paid() == ["beside"] and shop.done.count(("slow", 1)) == 1
+
+
 def test_a_worker_that_serves_leaves_a_paused_run_alone(world: Any, shop: Any) -> None:
     """A pause that the next worker's look for work ended would be none."""
 
