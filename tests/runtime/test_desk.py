@@ -60,6 +60,24 @@ def test_a_tool_that_is_off_is_refused_for_certain_with_who_and_why(world: Any, 
     assert [line[:2] for line in told(world)] == [("disable", "pay: off"), ("enable", "pay: on")]
 
 
+def test_a_tool_that_is_off_is_not_called_inside_another_one_either(world: Any, shop: Any) -> None:
+    """A tool that wraps the one that does harm would be a way round the switch."""
+
+    @hf.tool(effect="once", definite=(ToolFailed,))
+    async def wraps(what: str) -> str:
+        return str(await shop.look(what))
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        try:
+            return await wraps("x")
+        except ToolFailed as failed:
+            return str(failed)
+
+    world.play(lambda app: app.disable("look", by="ann", why="it lies"))
+    assert "look failed: SwitchedOff: look is switched off" in world.run(agent) and not shop.done
+
+
 def test_a_live_run_in_another_process_obeys_at_its_next_step(world: Any, shop: Any) -> None:
     """A switch that only new runs see would not stop the one that does harm."""
 

@@ -19,18 +19,21 @@ TOML = """
 [tools.flaky]
 timeout = "5s"
 retry = { attempts = 2, wait = "1ms", wait_max = "1ms" }
+classify = { ValueError = "rate_limited" }
 """
 FLAGS = (
     "flaky.timeout=5s",
     "flaky.retry.attempts=2",
     "flaky.retry.wait=1ms",
     "flaky.retry.wait_max=1ms",
+    "flaky.classify.ValueError=rate_limited",
 )
 SETTINGS = {
     "timeout": "5s",
     "retry.attempts": 2,
     "retry.wait": "1ms",
     "retry.wait_max": "1ms",
+    "classify.ValueError": "rate_limited",
 }
 
 
@@ -39,7 +42,7 @@ def agent_with(**declared: Any) -> hf.Agent[Any, Any]:
 
     @hf.tool(effect="read", **declared)
     async def flaky(x: int) -> None:
-        raise OSError("gone")
+        raise ValueError("gone")  # permanent, were it not for the table
 
     @hf.agent(name="shop", budget=hf.Budget(tool_calls=50))
     async def shop(run: hf.Run, given: Any) -> None:
@@ -78,10 +81,11 @@ def test_the_same_policy_decides_the_same_whichever_way_it_was_said(
     declared: dict[str, Any] = {}
     if way == "python":
         declared = {"timeout": "5s", "retry": hf.Retry(attempts=2, wait="1ms", wait_max="1ms")}
+        declared |= {"classify": {"ValueError": "rate_limited"}}
     policies = {"flags": policies_of(FLAGS), "app": {"flaky": SETTINGS}}.get(way)
     play(world, agent_with(**declared), policies=policies, order=SETTINGS if way == "desk" else None)
     first, last = story(world)
-    assert first[0] is Kind.ATTEMPT_FAILED and "attempt 1 of 2" in first[1] and first[2] == "transient"
+    assert first[0] is Kind.ATTEMPT_FAILED and "attempt 1 of 2" in first[1] and first[2] == "rate_limited"
     assert last[0] is Kind.STEP_FAILED and "attempt 2 of 2 failed" in last[1]
 
 
@@ -90,7 +94,8 @@ def test_the_desk_is_over_the_command_line_over_the_file_over_the_code(
 ) -> None:
     """Lost: which of four numbers holds."""
     monkeypatch.chdir(tmp_path)
-    agent = agent_with(retry=hf.Retry(attempts=9, wait="1ms", wait_max="1ms"))
+    retry = hf.Retry(attempts=9, wait="1ms", wait_max="1ms")
+    agent = agent_with(retry=retry, classify={"ValueError": "transient"})
     for number, how in enumerate(({}, {"toml": 7}, {"flag": 5}, {"desk": 3}), 1):
         if "toml" in how:
             (tmp_path / "holdfast.toml").write_text("[tools.flaky]\nretry = { attempts = 7 }\n")

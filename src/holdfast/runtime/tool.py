@@ -17,7 +17,7 @@ from holdfast.core.events import Effect, Kind, StepKind
 from holdfast.core.notice import notices
 from holdfast.core.policy import Duration, Retry
 from holdfast.core.rung import Ask, Cached, Other
-from holdfast.errors import Unencodable, UsageError
+from holdfast.errors import ToolFailed, Unencodable, UsageError
 from holdfast.journal.codec import decode, digest, encode
 from holdfast.runtime import current
 from holdfast.runtime.attempt import alone, attempted, attempted_on
@@ -118,6 +118,7 @@ class Tool(Generic[P, R]):
             return called if spec.is_async else run_blocking(called)
         if where.inside is not None:
             _check_inner(spec, where)
+            _check_switch(spec, where)
             return self._signature.call(arguments, "")()
         if spec.is_async:
             return self._step(arguments, where)
@@ -235,6 +236,13 @@ def _check_inner(spec: Spec, where: current.Place) -> None:
             f"step. {spec.name} was not begun. Call it from the agent, or declare {where.step_name} "
             "effect='composite'."
         )
+
+
+def _check_switch(spec: Spec, where: current.Place) -> None:
+    """A tool that operators have switched off is not called inside another one's body either."""
+    refused = where.driver.services.switches.refused(spec.name)
+    if refused is not None:
+        raise ToolFailed(f"{spec.name} failed: {refused.error}: {refused.text}")
 
 
 async def take_step(
