@@ -102,6 +102,27 @@ SHOWN_BY = {
         "e2e/test_requirements_wire.py::test_a_deadline_ends_what_never_answers_hangs_or_drips",
         "runtime/test_steps.py::test_the_total_time_of_retries_is_bounded",
     ),
+    "R31 one event per decision": (
+        "e2e/test_requirements_levers.py::test_from_the_record_alone_every_call_and_the_reason_of_every_branch_can_be_told",
+        "views/test_decisions.py::test_each_decision_says_what_was_chosen_and_because_of_what",
+        "cli/test_readers.py::test_show_tells_of_a_failed_run_what_was_decided_and_why",
+    ),
+    "R45 operator levers": (
+        "e2e/test_requirements_levers.py::test_levers_on_live_runs_without_a_deploy",
+        "cli/test_operator.py::test_a_live_run_obeys_a_switched_off_tool_within_a_second",
+        "cli/test_operator.py::test_a_live_run_obeys_a_changed_policy_within_a_second",
+        "cli/test_operator.py::test_pause_holds_a_live_run_and_resume_lets_it_go_on",
+        "cli/test_operator.py::test_cancel_now_ends_a_live_run_at_once_and_names_what_is_in_doubt",
+        "cli/test_operator.py::test_a_live_run_stops_at_a_lowered_cap_and_goes_on_with_a_higher_one",
+        "cli/test_operator.py::test_a_lever_on_a_run_that_nobody_drives_counts_for_the_next_process",
+        "runtime/test_desk.py::test_an_order_is_done_or_still_lies_there_at_every_write",
+        "runtime/test_desk.py::test_operators_at_the_same_time_are_all_recorded",
+    ),
+    "S36 an agent cannot widen its own terms": (
+        "runtime/test_desk.py::test_an_agent_cannot_order_anything_for_itself",
+        "runtime/test_policies_three_ways.py::test_what_file_and_flags_state_is_in_the_record_and_a_change_of_it_is_decided",
+    ),
+    "S37 what is privileged is audited": ("cli/test_operator.py::test_the_desk_records_who_did_what_and_why",),
 }
 
 

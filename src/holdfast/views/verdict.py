@@ -18,7 +18,9 @@ HELD = (
     "Take what changes out of the prompt (for a time use run.now), then `holdfast resume`; or declare "
     "on_drift='fresh', which asks again what was answered."
 )
-STALLED = frozenset({Status.FAILED, Status.STOPPED, Status.CANCELLED}) | BLOCKED | {Why.PAUSED, Why.COMMAND}
+STALLED = (
+    frozenset({Status.FAILED, Status.STOPPED, Status.CANCELLED}) | BLOCKED | {Why.PAUSED, Why.COMMAND, Why.CRASH_LOOP}
+)
 """Statuses, and reasons to wait, after which people ask why."""
 _UNHEARD = ("signal", "waiting")
 _HANGING = ("running", "retrying", "in_doubt", "waiting")
