@@ -6,6 +6,7 @@ If these fail, an answer counts twice or after its time, or a key starts two dif
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from holdfast.core.accept import (
     resume,
     signal,
     start,
+    unwind,
 )
 from holdfast.core.heads import Head, OpenQuestion, Status
 
@@ -205,6 +207,7 @@ def test_every_kind_has_a_maker_and_its_facts_are_read_back() -> None:
         answer("q1", choice="yes", by="ann", body=b"v"),
         cancel(by="op", why="late"),
         resume(by="op", raised=[1, 2, 3, 4]),
+        unwind(by="op", why="late"),
         pause(by="op", why="late"),
         cap({"tokens": 5, "usd_nano": None}, by="op"),
         signal("go", by="op", body=b"v"),
@@ -215,6 +218,18 @@ def test_every_kind_has_a_maker_and_its_facts_are_read_back() -> None:
     assert made[3].facts["raised"] == [1, 2, 3, 4]
     assert all(json.loads(message.meta) == message.facts for message in made)
     assert Message(MessageKind.CANCEL, "").facts == {}
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_only_what_ended_badly_is_unwound_and_then_never_resumed(status: Status) -> None:
+    """Lost: steps are undone beneath a live run, or a run goes on from what is undone."""
+    ended_badly = status in (Status.FAILED, Status.STOPPED, Status.CANCELLED)
+    posted = offer(head(status), unwind(by="op"))
+    assert posted.is_stored is ended_badly and ("Nothing was undone" in posted.refused) is not ended_badly
+    unwound = replace(head(status), is_unwound=True)
+    if ended_badly:
+        assert offer(unwound, resume(by="op")).refused
+        assert offer(unwound, unwind(by="op")).is_stored, "what failed to be undone is tried again"
 
 
 @pytest.mark.parametrize("status", list(Status))

@@ -28,6 +28,7 @@ VERBS = {
     "cancel": Verb("holdfast.cli.cancel:cancel", "Cancel a run; an effect in flight finishes first."),
     "tools": Verb("holdfast.cli.tools:tools", "What is switched for all runs; switch tools off and on, set policies."),
     "budget": Verb("holdfast.cli.budget:budget", "What is used and capped; set the caps of a day, of all, of a run."),
+    "unwind": Verb("holdfast.cli.unwind:unwind", "Undo what an ended run did, the last step first."),
     "doctor": Verb("holdfast.cli.doctor:doctor", "Versions, the store's health, and what is wrong."),
     "model-server": Verb("holdfast.cli.model_server:model_server", "A local stand-in for model providers, for tests."),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from math import inf
@@ -67,6 +67,8 @@ class Order:
     is_json: bool
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What `--policy` says, by tool."""
+    tell: Callable[[dict[str, Any]], int] | None = None
+    """Says what became of a run that has ended, and gives the exit code; None: as `holdfast run` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ def drive(order: Order) -> int:
             raise InternalError("The command was cancelled, but not by a signal.") from None
         say(f"Run {order.key!r} is resumable: {order.again}")
         return interrupt.exit_code
+    if order.tell is not None and Status(driven.picture["run"]["status"]).is_end:
+        return order.tell(driven.picture)
     return _succeeded(order, driven) if driven.error is None else _ended(order, driven, driven.error)
 
 

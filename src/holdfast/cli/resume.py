@@ -55,10 +55,10 @@ def resume(
 
     raised, stay, url = _sum(raises), option.wait_of(wait), address(store, config)
     policies = option.policies_of(policy)
-    agent = _loaded(target)
+    agent = loaded(target)
     with opened(url) as journal:
         head = find(journal, run)
-        given = None if agent is None else _recorded(journal, head, agent)
+        given = None if agent is None else recorded(journal, head, agent)
         is_unpause = accept.is_to_pause(mail.message for mail in journal.mail(head.run_id))
         if agent is None or raised is not None or is_unpause or _is_shut(head):
             _check_question(head, raised, is_driven=agent is not None, is_unpause=is_unpause)
@@ -92,7 +92,7 @@ def resume(
     return drive(order)
 
 
-def _loaded(target: str | None) -> Agent[Any, Any] | None:
+def loaded(target: str | None) -> Agent[Any, Any] | None:
     """The agent, when the run is to be driven here."""
     if target is None:
         return None
@@ -124,7 +124,7 @@ def _check_question(head: Head, raised: list[int] | None, *, is_driven: bool, is
         )
 
 
-def _recorded(journal: Journal, head: Head, agent: Agent[Any, Any]) -> Any:
+def recorded(journal: Journal, head: Head, agent: Agent[Any, Any]) -> Any:
     """The input that the run was started with, as this agent takes it."""
     from holdfast.core.accept import MessageKind
     from holdfast.core.state import fold

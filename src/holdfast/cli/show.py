@@ -126,6 +126,7 @@ def _step(number: int, step: dict[str, Any], width: int) -> list[RenderableType]
     told += [] if step["status"] == "succeeded" else [_status(step)]
     told += [f"{step['attempts']} attempts"] if step["attempts"] > 1 else []
     told += [f"by {step['served'].removeprefix('person ')}"] if step["served"] not in (None, "step") else []
+    told += ["undone"] if step["is_undone"] else []
     line = text(f"{number:>4} ")
     line.append(mark, style=colour)
     line.append_text(text(f" {step['name']:<{width}}  {sort:<10}  {' · '.join(told)}"))

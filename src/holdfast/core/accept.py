@@ -27,6 +27,7 @@ class MessageKind(StrEnum):
     ANSWER = "answer"
     CANCEL = "cancel"
     RESUME = "resume"
+    UNWIND = "unwind"
     PAUSE = "pause"
     CAP = "cap"
     SIGNAL = "signal"
@@ -80,6 +81,11 @@ def resume(*, by: str, raised: list[int] | None = None, why: str = "", is_unpaus
     is_unpause: it is to go on after a pause that it may not have read yet.
     """
     return Message(MessageKind.RESUME, meta(by=by, raised=raised, why=why or None, unpause=is_unpause or None))
+
+
+def unwind(*, by: str, why: str = "") -> Message:
+    """Undo what an ended run did, in reverse; its own code does not run, and it ends as it had ended."""
+    return Message(MessageKind.UNWIND, meta(by=by, why=why))
 
 
 def pause(*, by: str, why: str = "") -> Message:
@@ -145,6 +151,8 @@ def accept(head: Head | None, run_id: str, message: Message, now: float) -> Post
             return Posted(True)
         case MessageKind.RESUME:
             return _accept_resume(head, facts)
+        case MessageKind.UNWIND:
+            return _accept_unwind(head)
         case MessageKind.PAUSE:
             return _accept_pause(head)
         case MessageKind.CAP:
@@ -207,10 +215,23 @@ def _accept_resume(head: Head, facts: dict[str, Any]) -> Posted:
         return Posted(False, f"A raise of {raised!r} is not understood: caps only go up. Nothing was changed.")
     if head.status in (Status.SUCCEEDED, Status.CANCELLED):
         return Posted(False, f"Run {head.run_id} has {head.status}; there is nothing to resume.")
+    if head.is_unwound and head.status.is_end:
+        return Posted(
+            False,
+            f"Run {head.run_id} was unwound: what it did is undone, so it cannot go on as if it stood. Nothing was "
+            "changed. Start another run, under another key.",
+        )
     is_pausing = head.why == PAUSING or facts.get("unpause", False)
     if head.status in (Status.READY, Status.RUNNING) and facts.get("raised") is None and not is_pausing:
         return Posted(False, f"Run {head.run_id} is {head.status} already; there is nothing to resume.")
     return Posted(True)
+
+
+def _accept_unwind(head: Head) -> Posted:
+    if head.status in (Status.FAILED, Status.STOPPED, Status.CANCELLED):
+        return Posted(True)
+    how = "cancel it first" if not head.status.is_end else "what it did is its result"
+    return Posted(False, f"Run {head.run_id} is {head.status}; {how}. Nothing was undone.")
 
 
 def _accept_pause(head: Head) -> Posted:

@@ -9,8 +9,8 @@ kind              meta                                                  body
 ================  ====================================================  =====================================
 RunStarted        run, agent, key, input_digest, limits, seed, code,    the input
                   config, created_at; accounts, is_priced (of a child)
-RunResumed        why (takeover, resume, unblocked, unpaused), by,
-                  because, reopened, alive_until (of the last
+RunResumed        why (takeover, resume, unblocked, unpaused, unwind),
+                  by, because, reopened, alive_until (of the last
                   owner)
 StepIntended      until (sleep, signal); tail, history (of a model      the arguments
                   call); undo (what undoes it), undoes (which step)

@@ -104,6 +104,8 @@ class Head:
     spent: Charge = NOTHING
     reserved: Charge = NOTHING
     questions: tuple[OpenQuestion, ...] = field(default=())
+    is_unwound: bool = False
+    """What it did is undone, so it cannot be resumed."""
 
     def facts(self) -> dict[str, Any]:
         """As plain data."""

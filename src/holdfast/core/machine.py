@@ -131,6 +131,11 @@ class Machine:
         """The driver has begun, or has stopped, to perform this step."""
         self._lives[address].is_performed = is_performed
 
+    def is_performed(self, address: Address) -> bool:
+        """Whether the driver performs this step at this moment."""
+        live = self._lives.get(address)
+        return live is not None and live.is_performed
+
     def opened(self, address: Address) -> None:
         """The caller has the beginning of this step's answer: what follows it in the log need not wait for its end."""
         ask = self._lives[address].ask

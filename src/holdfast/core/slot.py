@@ -30,6 +30,7 @@ class Slot:
         "is_undone",
         "is_unknown",
         "logical",
+        "made_by",
         "marks",
         "order",
         "outcome",
@@ -103,6 +104,8 @@ class Slot:
         """Who gave the outcome: the step itself, `verify` or `person`."""
         self.undo = ""
         """What undoes it, when it succeeds: the name that its tool declares. Empty: nothing does."""
+        self.made_by = ""
+        """The tool that stood in for its own, when one did."""
         self.is_undone = False
         self.undoes: Address | None = None
         """The step that this one undoes."""

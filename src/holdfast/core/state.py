@@ -21,6 +21,8 @@ from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, 
 from holdfast.core.heads import MISMATCHED, PAUSING, Head, OpenQuestion, Status
 from holdfast.core.slot import Slot
 
+UNWIND = "unwind"
+"""Why a run is resumed that is only to be unwound."""
 PAUSE = "pause"
 """What is decided by `Decided` when an operator pauses a run."""
 CONFIG = "config"
@@ -76,6 +78,12 @@ class State:
         self.paused: Event | None = None
         """Who paused it and why, until it is resumed."""
         self.end: Event | None = None
+        self.unwinding: Event | None = None
+        """The operator's command by which the run is reopened only to undo what it did."""
+        self.ended_as: Event | None = None
+        """The end that the run had when it was first unwound by command: nothing but that end follows any more."""
+        self.undone_no = 0
+        """Number of the latest event by which a step was undone."""
         self.resumes: list[Event] = []
 
     def apply(self, event: Event) -> None:
@@ -166,7 +174,7 @@ class State:
         if slot.begun_at is None:
             slot.begun_at = event.at
         slot.intent, slot.intent_no, slot.marks = event, self.count, event.meta
-        if '"undo' in event.meta:
+        if slot.undo or '"undo' in event.meta:
             self._marked(slot, event.facts)
         slot.is_in_flight = True
         slot.appeal = slot.ruling = None
@@ -181,7 +189,7 @@ class State:
 
     def _marked(self, slot: Slot, facts: dict[str, Any]) -> None:
         """Its tool declares what undoes it, or it undoes another step."""
-        slot.undo = facts.get("undo", "")
+        slot.undo, slot.made_by = facts.get("undo", ""), facts.get("by", "")
         slot.undoes = Address(*facts["undoes"]) if "undoes" in facts else None
 
     def _outcome(self, event: Event) -> None:
@@ -202,8 +210,11 @@ class State:
             slot.served = event.facts.get("served", "")
         elif '"by"' in event.meta:
             slot.served = event.facts.get("by", "")
+        if slot.undo and '"degraded"' in event.meta and event.facts["degraded"]["rung"] != "other":
+            slot.undo = ""  # its tool has failed, and what is given instead did nothing
         if slot.undoes is not None and event.kind is Kind.STEP_SUCCEEDED:
             self.slots[slot.undoes].is_undone = True
+            self.undone_no = self.count
 
     def _conclude(self, slot: Slot, event: Event) -> None:
         slot.outcome = event
@@ -340,6 +351,8 @@ class State:
         self.books.spend(event.charge, event.at)
         if event.facts.get("why") != "takeover":
             self.paused, self.deaths = None, 0
+        if event.facts.get("why") == UNWIND:
+            self.unwinding, self.ended_as = event, self.ended_as or self.end
         self.end = None
         self.resumes.append(event)
         reopened = self._causes(event.facts.get("reopened", ()))
@@ -424,13 +437,21 @@ class State:
             if slot is not None and slot.step is StepKind.QUESTION:
                 slot.intent = None
         self.questions.clear()
-        self.paused = None
+        self.paused = self.unwinding = None
         self.end = event
 
     @property
     def used(self) -> Charge:
         """Spent and reserved together: what a new reservation is checked against."""
         return self.spent.plus(self.reserved)
+
+    @property
+    def is_unwound(self) -> bool:
+        """Whether it cannot go on: to try again what failed, it would have to take for done what is undone."""
+        if self.ended_as is not None or self.end is None:
+            return self.ended_as is not None
+        causes = self._causes(self.end.facts.get("cause", ()))
+        return any(slot.outcome_no < self.undone_no for slot in causes)
 
     @property
     def due_at(self) -> float | None:
@@ -456,6 +477,7 @@ class State:
             spent=self.spent,
             reserved=self.reserved,
             questions=tuple(self.questions.values()),
+            is_unwound=self.is_unwound,
         )
 
     def __eq__(self, other: Any) -> bool:

@@ -152,7 +152,8 @@ def head_text(head: Head) -> str:
         f'"input_digest":{_quoted(head.input_digest)},"status":"{head.status.value}","created_at":{head.created_at!r},'
         f'"updated_at":{head.updated_at!r},"why":{_quoted(head.why)},'
         f'"wake_at":{"null" if head.wake_at is None else repr(head.wake_at)},'
-        f'"spent":[{_CHARGE % head.spent}],"reserved":[{_CHARGE % head.reserved}],"questions":{questions}}}'
+        f'"spent":[{_CHARGE % head.spent}],"reserved":[{_CHARGE % head.reserved}],"questions":{questions},'
+        f'"is_unwound":{"true" if head.is_unwound else "false"}}}'
     )
 
 

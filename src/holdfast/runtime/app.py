@@ -308,6 +308,11 @@ class App:
         await self._post(run, accept.cancel(by=by, why=why, is_now=now))
         await self._deliver(run)
 
+    async def unwind(self, run: str, *, by: str = "", why: str = "") -> None:
+        """Undo what a failed, stopped or cancelled run did, in reverse; it ends as it had ended."""
+        await self._post(run, accept.unwind(by=by, why=why))
+        await self._deliver(run)
+
     async def pause(self, run: str, *, by: str = "", why: str = "") -> None:
         """Let a run begin nothing more until `resume`; what is under way finishes, and the run is suspended."""
         await self._post(run, accept.pause(by=by, why=why))

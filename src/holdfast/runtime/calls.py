@@ -38,6 +38,7 @@ from holdfast.runtime.thread import Bridge, is_running_here, loop_elsewhere
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
     from holdfast.runtime.steps import Performance
+    from holdfast.runtime.undo import Undo
 
 _Answer = asyncio.Future[Use | Execute]
 
@@ -67,6 +68,10 @@ class Calls(ABC):
         self.live_errors: dict[Address, BaseException] = {}
         """What tools raised in this process, for `__cause__`."""
         self.notices = Notices()
+        self.undos: dict[str, Undo] = {}
+        """What undoes the steps of the tools that were called here, by their name."""
+        self.unwinding = asyncio.Lock()
+        """Held while steps are undone: they are undone one after the other."""
         self.senders: set[senders.Sender] = set()
         """Of effects that were begun, or are waited for, here."""
         self._waiting: dict[Ask, _Answer] = {}
@@ -203,7 +208,7 @@ class Calls(ABC):
             self._set_active(True)
             self.machine.performing(command.address, is_performed=True)
             if performance.is_write:
-                self._apart(performance.perform(self, command))
+                _ = self._apart(performance.perform(self, command))
             else:
                 await self._here(performance, command)
             command = await future
@@ -226,11 +231,16 @@ class Calls(ABC):
             self._callers.discard(caller)
             self.machine.performing(command.address, is_performed=False)
 
-    def _apart(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def performed(self, performance: Performance, command: Execute) -> None:
+        """Carry out a step that no code of the agent asks for; it is not cancelled with whoever waits here."""
+        await asyncio.wait({self._apart(performance.perform(self, command))})
+
+    def _apart(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Perform in a task of ours: an effect is not cancelled with its caller."""
         task = self.loop.create_task(coroutine, name=f"effect of {self.lease.run_id}")
         self._writes.add(task)
         task.add_done_callback(self._apart_done)
+        return task
 
     def _apart_done(self, task: asyncio.Task[Any]) -> None:
         self._writes.discard(task)

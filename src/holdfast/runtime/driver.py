@@ -23,7 +23,7 @@ from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, LeaseLost
 from holdfast.protocols import Claim
-from holdfast.runtime import crashloop, current, mailroom, unseen
+from holdfast.runtime import crashloop, current, mailroom, unseen, unwind
 from holdfast.runtime.calls import Calls
 from holdfast.runtime.senders import Sender
 from holdfast.runtime.settings import Services
@@ -122,7 +122,7 @@ class Driver(Calls):
         self.latest_at = self.state.created_at
         unseen.guard()
         self._root = self.loop.create_task(
-            self.agent.begin(self),
+            self.agent.begin(self) if self.state.unwinding is None else unwind.unwound(self),
             name=f"agent {self.lease.run_id}",
             context=current.copied(current.Place(self)),
         )
@@ -247,6 +247,9 @@ class Driver(Calls):
 
     async def _end(self, root: asyncio.Task[Any]) -> None:
         error = asyncio.CancelledError("the agent was cancelled") if root.cancelled() else root.exception()
+        if self.state.unwinding is not None:
+            await self._write_end(unwind.facts_of_end(self, error), None)
+            return
         how = "nothing more: it returned" if error is None else f"nothing more: it raised {error!r}"
         block = self.machine.unexplained(how)
         if block is not None:

@@ -13,7 +13,8 @@ from holdfast.core.address import run_id
 from holdfast.core.budget import Limits
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Event, Kind, meta
 from holdfast.core.heads import MISMATCHED, Status, Why
-from holdfast.core.state import CONFIG, PAUSE
+from holdfast.core.state import CONFIG, PAUSE, UNWIND
+from holdfast.core.undo import to_reopen
 from holdfast.protocols import Mail
 from holdfast.runtime import crashloop
 from holdfast.runtime.pauses import about_signal
@@ -94,6 +95,8 @@ def _read(driver: Driver, mail: Mail) -> None:
                 driver.hurry()
         case MessageKind.RESUME:
             _resumed(driver, facts)
+        case MessageKind.UNWIND:
+            _unwound(driver, facts)
         case MessageKind.PAUSE:
             _paused(driver, facts)
         case MessageKind.CAP:
@@ -129,6 +132,14 @@ def _started(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
             body=mail.message.body,
         )
     )
+
+
+def _unwound(driver: Driver, facts: dict[str, Any]) -> None:
+    """Reopen the run, only to undo what it did."""
+    if driver.state.status.is_end:
+        reopened = [list(address) for address in to_reopen(driver.state)]
+        because = facts.get("why") or None
+        driver.record.note(Kind.RUN_RESUMED, meta(why=UNWIND, by=facts.get("by"), because=because, reopened=reopened))
 
 
 def _answered(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from holdfast.runtime.pauses import Signal as SignalWait
 from holdfast.runtime.signature import INJECTED, injected
 from holdfast.runtime.spec import Classify, Definite, EffectName, Spec, check_cached, make_spec
 from holdfast.runtime.tool import Tool, as_tool, take_step
+from holdfast.runtime.unwind import unwind
 
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
@@ -270,6 +271,14 @@ class Run:
         outcome = await self._driver.step(Decision(call, body, shown, safe(because)))
         decided: T = decode(outcome.body) if outcome.body is not None else None  # type: ignore[assignment]
         return decided
+
+    async def unwind(self, *, because: str) -> list[str]:
+        """Undo what succeeded and was not undone yet, the last step first, by what its tools declare as `undo=`.
+
+        Each undo is a step of its own. Gives the names of what was undone. When an undo fails, its failure is raised,
+        and those after it are not begun; a step in doubt is settled first. In a composite: only what was made in it.
+        """
+        return await unwind(self._where("unwind"), safe(because))
 
     def as_tool(self, agent: Agent[Any, Any], *, name: str | None = None) -> Tool[..., Any]:
         """The agent as a composite tool of this run, with one parameter, `input`: its steps are steps of this run."""

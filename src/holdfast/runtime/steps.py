@@ -73,7 +73,7 @@ class Attempts:
     settle_s: float | None = None
     """Time between two answers "not done" of `verify`; None: the app's."""
     marks: dict[str, Any] = field(default_factory=dict)
-    """Facts of every intent: what undoes it, or which step it undoes."""
+    """Facts of every intent: which step it undoes."""
     unfit: Callable[[bytes | None], Awaitable[str]] = _fits
     """Why a result that somebody else gave, or gave not, cannot be this step's; empty when it can."""
     last_good: str = ""
@@ -95,9 +95,27 @@ class Attempts:
         """Whether an intent is written even when no other read is under way."""
         return self.call.effect.is_write or self.call.step is StepKind.MODEL
 
+    @property
+    def is_undo(self) -> bool:
+        """Whether it undoes another step."""
+        return "undoes" in self.marks
+
     async def perform(self, driver: Calls, command: Execute) -> None:
         """See `Performance`."""
         await _Attempting(driver, self, command).run()
+
+
+@dataclass(slots=True, kw_only=True)
+class Settlement:
+    """A step in flight or in doubt that is only to be settled: what did not happen is not begun again."""
+
+    call: Call
+    plan: Attempts
+    is_write = True
+
+    async def perform(self, driver: Calls, command: Execute) -> None:
+        """See `Performance`."""
+        await _Attempting(driver, self.plan, command).only_settle()
 
 
 class _Attempting(Settling, Climbing):
@@ -142,6 +160,17 @@ class _Attempting(Settling, Climbing):
                 return
             if not await self._came(await self._attempt()):
                 return
+
+    async def only_settle(self) -> None:
+        """Find out whether it happened."""
+        late = await self._late()
+        if late is not None and late.failure is None:
+            await self._came(late)
+        elif await self._settle():
+            text = "it did not happen, and was not begun again"
+            failure = Failure(FailureKind.INTERRUPTED, "NotDone", text, text, because="its run is unwound")
+            slot = self.driver.state.slots[self.address]
+            await self._conclude(Kind.STEP_FAILED, Attempted(None, slot.reservation, failure), failure.facts())
 
     async def _came(self, attempted: Attempted) -> bool:
         """Write what an attempt came to, and what follows. True: make the next one."""
@@ -273,6 +302,8 @@ class _Attempting(Settling, Climbing):
         facts = facts | plan.call.intended() | plan.marks
         if standing := self._standing():
             facts |= standing | {"by": way.name}
+        if way.terms is not None and way.terms.undo:
+            facts |= {"undo": way.terms.undo}
         written = meta(**facts) if facts else ""
         driver.record.add(self._event(Kind.STEP_INTENDED, charge=way.reservation, body=body, meta=written))
 

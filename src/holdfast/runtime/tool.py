@@ -6,6 +6,7 @@ call of that attempt; without an open `App` its policy applies and nothing is wr
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import update_wrapper
@@ -42,6 +43,7 @@ R = TypeVar("R")
 
 
 _alive: WeakSet[Tool[..., Any]] = WeakSet()
+_numbers = itertools.count()
 
 
 def declared_specs() -> list[Spec]:
@@ -59,6 +61,14 @@ def declared() -> list[Tool[..., Any]]:
     return list(_alive)
 
 
+def declared_undos(name: str) -> list[Undo]:
+    """What undoes steps of this name, as the tools say that this process holds at this moment: of one that was declared
+    again, as in a notebook, the latest."""
+    tools = sorted((tool for tool in list(_alive) if tool.name == name), key=lambda tool: tool.number)
+    latest = {(tool.spec.fn.__module__, tool.spec.fn.__qualname__): tool.undo for tool in tools}
+    return [undo for undo in latest.values() if undo is not None]
+
+
 class Tool(Generic[P, R]):
     """A function with its declaration; call it as before."""
 
@@ -67,11 +77,13 @@ class Tool(Generic[P, R]):
         self.name = spec.name
         self._hidden = hidden
         self._signature = Signature(spec.fn, hidden=hidden, name=spec.name)
-        self._undo = None if spec.undo is None else Undo(spec, self._signature)
+        self.undo = None if spec.undo is None else Undo(spec, self._signature)
         update_wrapper(self, spec.fn)
         self.__signature__ = self._signature.public
         vars(self).update(self._signature.looks)
         check_ladder(self.spec, self._signature)
+        self.number = next(_numbers)
+        """Tools in the order in which they were declared."""
         _alive.add(self)
 
     def __repr__(self) -> str:
@@ -154,6 +166,8 @@ class Tool(Generic[P, R]):
         copied = Arguments(self._signature.decoded(decode(args)), arguments.hidden)
         verify = self.spec.verify
         asked = None if verify is None else lambda key: verify(key, **copied.visible)
+        if self.undo is not None:
+            where.driver.undos[self.name] = self.undo
         return await take_step(
             self.spec,
             where,
@@ -162,7 +176,6 @@ class Tool(Generic[P, R]):
             asked,
             needs_key=self._needs_key,
             arguments=copied,
-            marks={} if self._undo is None else {"undo": self._undo.name},
         )
 
 
@@ -255,16 +268,20 @@ async def take_step(
     needs_key: bool = True,
     arguments: Arguments | None = None,
     marks: dict[str, Any] | None = None,
+    found_by: str = "",
 ) -> Any:
-    """Ask the run for the step: its result, typed by the return annotation, or the recorded failure raised."""
+    """Ask the run for the step: its result, typed by the return annotation, or the recorded failure raised.
+
+    found_by: digest by which it is found, where its arguments do not tell.
+    """
     driver, heard = where.driver, listener()
-    call = Call(where.scope, spec.name, digest(args), StepKind.TOOL, spec.effect, args)
+    call = Call(where.scope, spec.name, found_by or digest(args), StepKind.TOOL, spec.effect, args)
     outcome = driver.replayed(call)
     if outcome is None and spec.effect is Effect.COMPOSITE:
         outcome = await driver.step(_composite(spec, where, call, calling("")))
     elif outcome is None:
         own = Reach(calling, asked)
-        outcome = await driver.step(_plan(spec, where, call, own, arguments, needs_key=needs_key, marks=marks or {}))
+        outcome = await driver.step(planned(spec, where, call, own, arguments, needs_key=needs_key, marks=marks or {}))
     told = notices(driver.state, outcome.address) if outcome.address is not None else ()
     if outcome.kind is Kind.STEP_SUCCEEDED:
         try:
@@ -291,7 +308,7 @@ def _composite(spec: Spec, where: current.Place, call: Call, made: Callable[[], 
     return Composite(call=call, body=body, is_write=not spec.is_async)
 
 
-def _plan(
+def planned(
     spec: Spec, where: current.Place, call: Call, own: Reach, arguments: Arguments | None, **more: Any
 ) -> Attempts:
     """How the step is performed when the record does not answer it."""

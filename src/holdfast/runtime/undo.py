@@ -8,59 +8,83 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.core.events import Effect
-from holdfast.errors import PolicyInvalid
+from holdfast.errors import PolicyInvalid, Unencodable
+from holdfast.journal.codec import decode, encode
 from holdfast.runtime.signature import Arguments, Signature
-from holdfast.runtime.spec import Spec, make_spec
+from holdfast.runtime.spec import Calling, Spec, make_spec
 
 PREFIX = "undo "
 """Of the name of a step that undoes another: `undo book`."""
 
 
+class Prepared(NamedTuple):
+    """A call, ready to be made as a step."""
+
+    args: bytes
+    calling: Calling
+    asked: Callable[[str], Any] | None
+    """Asks the tool's `verify`."""
+    needs_key: bool
+
+
 class Undo:
     """How the steps of one tool are undone."""
 
-    name: str
-    """Of the declared function or tool."""
-
     def __init__(self, of: Spec, signature: Signature) -> None:
+        self.of = of
+        self.name = undo_name(of)
+        """Of the declared function or tool."""
         self.spec = _spec(of)
-        self.name = _shown(of.undo)
+        """Of the steps that undo."""
+        self._undone = signature
         self._signature = Signature(self.spec.fn, hidden=getattr(of.undo, "hidden", ()), name=self.spec.name)
-        self._check(of, signature)
+        self._check()
 
-    def _check(self, of: Spec, signature: Signature) -> None:
-        shown = signature.public.parameters
-        named = [shown[name] for name in signature.visible]
+    def _check(self) -> None:
+        of, shown = self.of, self._undone.public.parameters
+        named = [shown[name] for name in self._undone.visible]
         if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in named):
             raise PolicyInvalid(f"{of.name} takes *args or **kwargs, so undo= cannot be called with named arguments.")
         try:
-            self.arguments(None, {p.name: None for p in named})
+            self._signature.bind((None,), {p.name: None for p in named})
         except TypeError as unfit:
             names = ", ".join(p.name for p in named)
             raise PolicyInvalid(
-                f"undo={_shown(of.undo)} of {of.name} cannot be called with (result{', ' * bool(names)}{names}): "
-                f"{unfit}. Let it take the result first, and then every argument of {of.name} by its name."
+                f"undo={self.name} of {of.name} cannot be called with (result{', ' * bool(names)}{names}): {unfit}. "
+                f"Let it take the result first, and then every argument of {of.name} by its name."
             ) from unfit
 
-    def arguments(self, result: Any, arguments: dict[str, Any]) -> Arguments:
-        """What it is called with."""
-        return self._signature.bind((result,), arguments)
+    def prepared(self, result: bytes | None, args: bytes | None) -> Prepared:
+        """The call that undoes a step with this recorded result and these recorded arguments."""
+        given = self._undone.decoded(decode(args)) if args is not None else {}
+        bound = self._signature.bind((_decoded(result, self.of.returns),), given)
+        recorded = encode(bound.visible)
+        copied = Arguments(self._signature.decoded(decode(recorded)), bound.hidden)
+        asked = _asking(self.spec, copied.visible)
+        return Prepared(recorded, lambda key: self._signature.call(copied, key), asked, bool(self._signature.injected))
 
-    def decoded(self, visible: dict[str, Any]) -> dict[str, Any]:
-        """Its recorded arguments, typed again."""
-        return self._signature.decoded(visible)
+    def undone(self, args: bytes | None) -> Prepared:
+        """The step itself again, only to find out whether it happened."""
+        visible = self._undone.decoded(decode(args)) if args is not None else {}
+        calling = lambda key: self._undone.call(Arguments(visible, {}), key)  # noqa: E731 - never called
+        return Prepared(args or b"", calling, _asking(self.of, visible), bool(self._undone.injected))
 
-    def call(self, arguments: Arguments, key: str) -> Callable[[], Any]:
-        """The call, ready to be made."""
-        return self._signature.call(arguments, key)
 
-    @property
-    def needs_key(self) -> bool:
-        """Whether it declares an `idempotency_key`."""
-        return bool(self._signature.injected)
+def _asking(spec: Spec, visible: dict[str, Any]) -> Callable[[str], Any] | None:
+    verify = spec.verify
+    return None if verify is None else lambda key: verify(key, **visible)
+
+
+def _decoded(result: bytes | None, returns: Any) -> Any:
+    if result is None:
+        return None
+    try:
+        return decode(result, returns)
+    except (Unencodable, ValueError):  # ValueError: pydantic's word for "not of the declared type"
+        return decode(result)
 
 
 def _spec(of: Spec) -> Spec:
@@ -76,5 +100,8 @@ def _spec(of: Spec) -> Spec:
     return make_spec(of.undo, name=PREFIX + of.name, effect=Effect.IDEMPOTENT)
 
 
-def _shown(undo: Any) -> str:
-    return str(getattr(undo, "__name__", None) or getattr(undo, "name", undo))
+def undo_name(of: Spec) -> str:
+    """What undoes the steps of this tool, by the name of its function or tool; empty: nothing does."""
+    if of.undo is None:
+        return ""
+    return str(getattr(of.undo, "name", None) or getattr(of.undo, "__name__", of.undo))

@@ -62,6 +62,8 @@ class Terms:
     verify: Callable[[str], Awaitable[Verdict]] | None = None
     settle_s: float | None = None
     """Time between two answers "not done" of `verify`; None: the app's."""
+    undo: str = ""
+    """What undoes it; empty: nothing does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

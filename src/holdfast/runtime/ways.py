@@ -21,6 +21,7 @@ from holdfast.runtime.facts import is_stronger
 from holdfast.runtime.signature import Arguments, Signature
 from holdfast.runtime.spec import Calling, Spec, check_cached
 from holdfast.runtime.thread import loop_elsewhere
+from holdfast.runtime.undo import undo_name
 from holdfast.runtime.way import Attempted, Begun, Terms, Verdict, Way
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def way_of(spec: Spec, where: current.Place, reach: Reach, of: Spec) -> Way:
         window_s=spec.window_s,
         verify=verify if reach.asked is not None else None,
         settle_s=spec.settle_s,
+        undo=undo_name(spec),
     )
     return Way(attempt=attempt, name=spec.name, terms=terms)
 

@@ -58,7 +58,14 @@ def _run(head: Head, state: State) -> dict[str, Any]:
         "limits": amounts(state.limits),
         "created_at": head.created_at,
         "updated_at": head.updated_at,
+        "undone": [shown(slot.undoes) for slot in state.order if _has_undone(slot)],
+        "not_undone": [shown(Address(*parts)) for parts in facts.get("not_undone", ())],
+        "unwind_failed": facts.get("unwind_failed"),
     }
+
+
+def _has_undone(slot: Slot) -> bool:
+    return slot.undoes is not None and slot.outcome is not None and slot.outcome.kind is Kind.STEP_SUCCEEDED
 
 
 def result(state: State) -> Any:
@@ -129,6 +136,9 @@ def _step(slot: Slot, state: State, spent: Charge, failures: list[dict[str, Any]
         "tokens": spent.tokens,
         "usd": spent.usd_nano / USD_NANO,
         "model": model_call(slot),
+        "undo": slot.undo or None,
+        "is_undone": slot.is_undone,
+        "undoes": shown(slot.undoes),
     }
 
 
