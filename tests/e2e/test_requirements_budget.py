@@ -1,0 +1,175 @@
+"""R24 and R25 among runs: what all of them may use together, counted by the provider that was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anthropic import AsyncAnthropic
+
+import holdfast as hf
+from holdfast.core.accounts import Account
+from holdfast.core.charges import rebuilt
+from holdfast.core.events import Kind
+from holdfast.core.heads import Status
+from holdfast.journal.open import open_journal
+from holdfast.testing.model_server import ModelServer, Reply, Request, text
+
+PRICE = '[prices."claude-test"]\ninput = 0\noutput = 1000\n'
+"""A call of 1,000 tokens costs a dollar, and no call can cost more than what it may answer."""
+DAY = "[budget.day]\nusd = 1.0\n"
+ASKED: dict[str, Any] = {
+    "model": "claude-test",
+    "max_tokens": 1000,
+    "messages": [{"role": "user", "content": "Hello"}],
+}
+QUICK = hf.Settings(quiet_s=0.02, park_s=0.06, poll_s=0.02)
+
+
+def a_dollar(request: Request) -> Reply:
+    """An answer as long as it may be."""
+    return text("hi", usage={"input_tokens": 10, "output_tokens": 1000})
+
+
+@hf.agent
+async def asker(run: hf.Run, number: int) -> str:
+    """Asks a model once."""
+    client = AsyncAnthropic(api_key="none", base_url=URL[0], http_client=hf.http_client(), max_retries=0)
+    said = await client.messages.create(**ASKED)
+    return str(said.content)
+
+
+URL = [""]
+
+
+def app(path: Path, config: str) -> hf.App:
+    """One process on the store in this directory."""
+    (path / "holdfast.toml").write_text(config, "utf-8")
+    return hf.App(f"sqlite:///{path}/h.db", config=path / "holdfast.toml", settings=QUICK)
+
+
+async def at_once(app: hf.App, count: int) -> list[Any]:
+    """What became of so many runs that were started together."""
+    runs = (app.run(asker, number, key=f"k{number}") for number in range(count))
+    return await asyncio.gather(*runs, return_exceptions=True)
+
+
+def check_books(journal: Any) -> None:
+    """The accounts are what the records say."""
+    for key, sums in rebuilt(journal.events(head.run_id) for head in journal.heads(limit=1_000)).items():
+        account = journal.account(key) or Account()
+        assert (account.spent, account.reserved) == sums
+
+
+async def test_a_day_of_one_dollar_pays_for_one_call_of_a_dollar(tmp_path: Path) -> None:
+    """R24. Lost: twenty runs that each see the room of all, and twenty dollars for a budget of one."""
+    with ModelServer(a_dollar) as server:
+        URL[0] = server.url
+        async with app(tmp_path, PRICE + DAY) as first:
+            ends = await at_once(first, 20)
+            assert server.count == 1
+            stopped = [end for end in ends if isinstance(end, hf.errors.RunStopped)]
+            assert len(stopped) == 19 and all("budget of the day" in str(end) for end in stopped)
+            heads = first.journal.heads(status=Status.STOPPED)
+            end = first.journal.events(heads[0].run_id)[-1].facts
+            assert end["limit"] == "usd_nano" and end["account"].startswith("day/")
+            assert "[budget.day]" in end["why"] and "Nothing was sent" in end["why"]
+            check_books(first.journal)
+        async with app(tmp_path, PRICE + DAY.replace("1.0", "3.0")) as second:  # an operator has raised it
+            for head in heads:
+                await second.resume(head.run_id)
+            ends = await at_once(second, 20)
+            assert server.count == 3 and sum(isinstance(end, str) for end in ends) == 3
+            check_books(second.journal)
+
+
+def test_also_among_processes(tmp_path: Path) -> None:
+    """R24. Lost: the same, as soon as a second process works on the store."""
+    (tmp_path / "holdfast.toml").write_text(PRICE + DAY.replace("1.0", "3.0"), "utf-8")
+    (tmp_path / "many.py").write_text(MANY, "utf-8")
+    with ModelServer(a_dollar) as server:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "many.py", server.url, str(place)], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+            )
+            for place in range(4)
+        ]
+        said = [process.communicate() for process in processes]
+        assert server.count == 3
+    answered = sum(json.loads(out)["answered"] for out, _ in said)
+    stopped = sum(json.loads(out)["stopped"] for out, _ in said)
+    assert (answered, stopped) == (3, 17)
+    journal = open_journal(f"sqlite:///{tmp_path}/h.db", clock=lambda: 0.0)
+    check_books(journal)
+    account = journal.account("total")
+    assert account is not None and account.spent.usd_nano == 3 * 10**9 and account.reserved.usd_nano == 0
+    journal.close()
+
+
+MANY = """
+import asyncio, json, sys
+import holdfast as hf
+from anthropic import AsyncAnthropic
+
+url, place = sys.argv[1], int(sys.argv[2])
+
+@hf.agent
+async def asker(run: hf.Run, number: int) -> str:
+    client = AsyncAnthropic(api_key="none", base_url=url, http_client=hf.http_client(), max_retries=0)
+    said = await client.messages.create(model="claude-test", max_tokens=1000,
+                                        messages=[{"role": "user", "content": "Hello"}])
+    return str(said.content)
+
+async def main():
+    async with hf.App("sqlite:///h.db", serves=False) as app:
+        runs = (app.run(asker, number, key=f"k{place}-{number}") for number in range(5))
+        ends = await asyncio.gather(*runs, return_exceptions=True)
+    others = [end for end in ends if not isinstance(end, (str, hf.errors.RunStopped))]
+    assert not others, others
+    answered = sum(isinstance(end, str) for end in ends)
+    print(json.dumps({"answered": answered, "stopped": len(ends) - answered}))
+
+asyncio.run(main())
+"""
+
+
+async def test_a_model_without_a_price_is_not_asked_under_a_cap_in_dollars(tmp_path: Path) -> None:
+    """R24. Lost: a cap in dollars that a model of unknown price walks around."""
+    with ModelServer(a_dollar) as server:
+        URL[0] = server.url
+        async with app(tmp_path, DAY) as opened:
+            (end,) = await at_once(opened, 1)
+            assert server.count == 0 and isinstance(end, hf.errors.RunStopped) and "price" in str(end)
+
+
+async def test_a_call_that_an_account_refused_goes_on_where_it_was(tmp_path: Path) -> None:
+    """R25. Lost: a run that must be begun anew because its budget was that of all."""
+    with ModelServer(a_dollar) as server:
+        URL[0] = server.url
+        async with app(tmp_path, PRICE + "[budget.total]\nusd = 0.5\n") as opened:
+            await at_once(opened, 1)
+            (head,) = opened.journal.heads()
+            assert server.count == 0 and (head.spent.usd_nano, head.reserved.usd_nano) == (0, 0)
+            told = [e for e in opened.journal.events(head.run_id) if e.kind is Kind.ATTEMPT_FAILED]
+            assert [e.facts["account"] for e in told] == ["total"]
+        async with app(tmp_path, PRICE + "[budget.total]\nusd = 1.5\n") as opened:
+            await opened.resume(head.run_id)
+            (end,) = await at_once(opened, 1)
+            assert isinstance(end, str) and server.count == 1
+            intents = [e for e in opened.journal.events(head.run_id) if e.kind is Kind.STEP_INTENDED]
+            assert len({e.address for e in intents}) == 1 and [e.attempt for e in intents] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "table", ["usd = -1", "usd = nan", "tokens = 1.5", "tool_calls = 3", "dollars = 3", "usd = true"]
+)
+async def test_a_budget_that_makes_no_sense_is_refused_at_the_start(tmp_path: Path, table: str) -> None:
+    """R24. Lost: a typing error that caps nothing."""
+    with pytest.raises(hf.errors.PolicyInvalid):
+        async with app(tmp_path, f"[budget.day]\n{table}\n"):
+            pass
