@@ -194,6 +194,7 @@ def test_doctor_reports_facts_and_problems(shell: Any) -> None:
     assert well.code == 0 and well.document["problems"] == []
     assert well.document["versions"].keys() == {"holdfast", "python", "sqlite", "apsw", "platform"}
     assert well.document["store"]["runs"] == {"succeeded": 1}
+    assert [account["account"] for account in well.document["accounts"]] == ["day", "total"]
     assert "All is well." in shell.call("doctor").out
     Path("holdfast.db").chmod(0o644)
     unwell = shell.call("doctor")

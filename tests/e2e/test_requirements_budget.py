@@ -78,7 +78,7 @@ async def test_a_day_of_one_dollar_pays_for_one_call_of_a_dollar(tmp_path: Path)
             heads = first.journal.heads(status=Status.STOPPED)
             end = first.journal.events(heads[0].run_id)[-1].facts
             assert end["limit"] == "usd_nano" and end["account"].startswith("day/")
-            assert "[budget.day]" in end["why"] and "Nothing was sent" in end["why"]
+            assert "`holdfast budget day usd=…`" in end["why"] and "Nothing was sent" in end["why"]
             check_books(first.journal)
         async with app(tmp_path, PRICE + DAY.replace("1.0", "3.0")) as second:  # an operator has raised it
             for head in heads:

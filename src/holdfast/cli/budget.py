@@ -72,7 +72,8 @@ def _cap_run(journal: Journal, run: str, caps: dict[str, int | None], by: str, w
     return 0
 
 
-def _list(journal: Journal, *, is_json: bool) -> int:
+def accounts(journal: Journal) -> list[dict[str, Any]]:
+    """What all runs have used today (UTC) and in all, and the caps."""
     from holdfast.views.show import amounts  # loads the codec
 
     day = datetime.fromtimestamp(journal.now(), UTC).strftime("%Y-%m-%d")
@@ -87,16 +88,22 @@ def _list(journal: Journal, *, is_json: bool) -> int:
                 "limits": None if capped is None else amounts(capped.limits),
             }
         )
+    return rows
+
+
+def _list(journal: Journal, *, is_json: bool) -> int:
+    rows = accounts(journal)
     if is_json:
         document({"schema": SCHEMA, "accounts": rows})
         return 0
-    paint(*(text(_line(row)) for row in rows))
+    paint(*(text(line(row)) for row in rows))
     if not any(row["usage"] or row["limits"] for row in rows):
         say("Nothing is capped for all runs together, and nothing was counted.")
     return 0
 
 
-def _line(row: dict[str, Any]) -> str:
+def line(row: dict[str, Any]) -> str:
+    """One of the `accounts`, for people."""
     usage, limits = row["usage"] or {}, row["limits"] or {}
     told = []
     for name in ("model_calls", "tokens", "usd"):

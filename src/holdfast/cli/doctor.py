@@ -11,6 +11,7 @@ import click
 
 from holdfast import __version__
 from holdfast.cli import option
+from holdfast.cli.budget import accounts, line
 from holdfast.cli.exit import Exit
 from holdfast.cli.output import SCHEMA, document, paint, text
 from holdfast.cli.store import address, opened
@@ -22,13 +23,14 @@ from holdfast.errors import JournalError, NotFound
 @option.json
 def doctor(store: str | None, is_json: bool) -> int:
     """Versions, the store's health, and what is wrong with it."""
-    facts, problems = _store(store)
+    facts, budgets, problems = _store(store)
     engine = str(facts["sqlite"]) if facts else _probe(problems)
     found: dict[str, Any] = {
         "schema": SCHEMA,
         "versions": _versions(engine),
         "url": address(store),
         "store": facts,
+        "accounts": budgets,
         "problems": problems,
     }
     if is_json:
@@ -48,18 +50,18 @@ def _versions(engine: str) -> dict[str, str]:
     }
 
 
-def _store(given: str | None) -> tuple[dict[str, Any] | None, list[str]]:
-    """The store's facts, None where there is no store yet or it cannot be read, and its problems."""
+def _store(given: str | None) -> tuple[dict[str, Any] | None, list[dict[str, Any]], list[str]]:
+    """The store's facts, None where there is no store yet or it cannot be read, what runs share, and its problems."""
     try:
         with opened(given) as journal:
-            facts = journal.facts()
+            facts, budgets = journal.facts(), accounts(journal)
     except NotFound:
-        return None, []
+        return None, [], []
     except JournalError as error:
-        return None, [f"{type(error).__name__}: {error}"]
+        return None, [], [f"{type(error).__name__}: {error}"]
     problems = list(facts.pop("problems", ()))
     integrity = facts.get("integrity", "ok")
-    return facts, problems if integrity == "ok" else [f"damaged: {integrity}", *problems]
+    return facts, budgets, problems if integrity == "ok" else [f"damaged: {integrity}", *problems]
 
 
 def _probe(problems: list[str]) -> str:
@@ -87,5 +89,6 @@ def _print(found: dict[str, Any]) -> None:
         if isinstance(value, dict):
             value = ", ".join(f"{count} {status}" for status, count in value.items()) or "none"
         lines.append(text(f"{name:<10} {value}"))
+    lines += [text(line(row)) for row in found["accounts"]]
     lines += [text(f"problem    {problem}", "red") for problem in found["problems"]]
     paint(*lines, text("Unwell: see above." if found["problems"] else "All is well.", "bold"))

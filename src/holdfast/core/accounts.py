@@ -92,7 +92,8 @@ def excess_of(refused: BudgetRefused) -> Excess:
 def no_room(cap: str, run_id: str, excess: Excess) -> str:
     """Why a run is stopped for which this account has no room, and how it can go on."""
     resume = f"holdfast resume {run_id}"
-    parent = cap.removeprefix("run/")
+    parent, part = cap.removeprefix("run/"), excess.name.removesuffix("_nano")
+    more = f"holdfast budget {cap} {part}=…"
     if parent == run_id:
         whose, how = "this run and the runs that are part of it", f"Go on with `{resume} --raise {excess.raise_flag}`."
     elif parent != cap:
@@ -100,7 +101,7 @@ def no_room(cap: str, run_id: str, excess: Excess) -> str:
         whose, how = f"run {parent} and the runs that are part of it", f"Go on with `{raised}`, then `{resume}`."
     elif cap == "day":
         whose = "the day (UTC), of all runs"
-        how = f"Wait for the next day or raise [budget.day] in holdfast.toml, then go on with `{resume}`."
+        how = f"Wait for the next day, or give it more room with `{more}`; then go on with `{resume}`."
     else:
-        whose, how = "all runs", f"Raise [budget.{cap}] in holdfast.toml, then go on with `{resume}`."
+        whose, how = "all runs", f"Give it more room with `{more}`, then go on with `{resume}`."
     return f"budget of {whose}: {excess}. Nothing was sent. {how}"
