@@ -11,6 +11,8 @@ import holdfast as hf
 from holdfast.core.events import Kind
 from holdfast.core.heads import Status
 from holdfast.errors import PolicyInvalid, RunFailed, RunStopped, RunWaiting, ToolFailed
+from holdfast.views.show import show
+from holdfast.views.verdict import verdict
 
 ONCE = hf.Retry(attempts=1)
 
@@ -21,6 +23,11 @@ class Answered(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
+
+
+def picture(world: Any) -> dict[str, Any]:
+    """The run as `holdfast show --json` has it."""
+    return show(world.head(), world.events())
 
 
 class Rates:
@@ -88,8 +95,9 @@ def test_an_old_result_is_served_with_its_age_and_nobody_can_miss_it(world: Any,
     assert degraded["rung"] == "cached" and 600 <= degraded["age_s"] < 605 and degraded["run"] == world.id("warm")
     (end,) = world.events(Kind.RUN_ENDED)
     assert end.facts["degraded"] == ["get_rates"]
-    (slot,) = world.state().order
-    assert slot.served == "cached"
+    (step,) = picture(world)["steps"]
+    assert step["served"] == "cached" and step["degraded"] == degraded
+    assert verdict(picture(world), 0.0) == "Done: 1 step, 1 of them an old result (10 min)."
 
 
 def test_a_result_that_is_too_old_is_not_served_and_the_next_rung_is_taken(world: Any, rates: Rates) -> None:
@@ -229,6 +237,8 @@ def test_a_wrong_request_is_told_at_once(world: Any, rates: Rates) -> None:
     (decided,) = world.events(Kind.DECIDED)
     assert decided.facts["choice"] == "tell the agent"
     assert [name for name, why in decided.facts["passed"]] == ["always_rates", "ask oncall", "stop"]
+    (step,) = picture(world)["steps"]
+    assert len(step["failures"]) == 1
 
 
 @hf.tool(effect="read")
@@ -331,6 +341,8 @@ def test_a_person_tells_the_agent_or_stops_the_run(world: Any, rates: Rates) -> 
         world.run(agent)
     world.answer("tell_the_agent", agent)
     assert world.run(agent).startswith("get_rates failed: ConnectionError")
+    (step,) = picture(world)["steps"]
+    assert [failure["attempt"] for failure in step["failures"]] == [1] and step["served"] == "person ann"
     with pytest.raises(RunWaiting):
         world.run(agent, key="b")
     world.answer("abort", agent, key="b")
@@ -392,6 +404,8 @@ def test_failures_that_the_agent_swallowed_stand_at_the_end_of_its_run(world: An
     world.run(asking(reading(rates)))
     (end,) = world.events(Kind.RUN_ENDED)
     assert end.facts["outcome"] == "succeeded" and end.facts["failed_steps"] == ["get_rates"]
+    assert picture(world)["run"]["failed_steps"] == ["get_rates"]
+    assert verdict(picture(world), 0.0) == "Done: 1 step, 1 of them failed."
 
 
 # --- crashes -----------------------------------------------------------------------------------------------------

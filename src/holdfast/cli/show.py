@@ -125,12 +125,22 @@ def _step(number: int, step: dict[str, Any], width: int) -> list[RenderableType]
     told = _model(step) if step["model"] is not None else []
     told += [] if step["status"] == "succeeded" else [_status(step)]
     told += [f"{step['attempts']} attempts"] if step["attempts"] > 1 else []
-    told += [f"by {step['served'].removeprefix('person ')}"] if step["served"] not in (None, "step") else []
+    told += [_given(step)] if step["served"] not in (None, "step") else []
     told += ["undone"] if step["is_undone"] else []
     line = text(f"{number:>4} ")
     line.append(mark, style=colour)
     line.append_text(text(f" {step['name']:<{width}}  {sort:<10}  {' · '.join(told)}"))
     return [line, *(text(f"         {_failure(failure)}", "dim", limit=600) for failure in step["failures"])]
+
+
+def _given(step: dict[str, Any]) -> str:
+    """Who gave the outcome, if it was not the step itself."""
+    degraded = step["degraded"] or {}
+    if "age_s" in degraded:
+        from holdfast.core.duration import span
+
+        return f"an old result, {span(degraded['age_s'])}"
+    return f"by {step['served'].removeprefix('person ')}"
 
 
 def _status(step: dict[str, Any]) -> str:

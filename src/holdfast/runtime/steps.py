@@ -390,7 +390,7 @@ class _Attempting(Settling, Climbing):
         facts = attempted.facts or {}
         if self.place and isinstance(self.way.rung, Other):
             degraded = {"rung": "other", "by": self.way.name, "because": self._because()}
-            facts = facts | {"degraded": degraded, "served": self.way.name}
+            facts = facts | {"degraded": degraded, "served": f"tool {self.way.name}"}
         await self._conclude(Kind.STEP_SUCCEEDED, attempted, facts)
 
     async def _conclude(self, kind: Kind, attempted: Attempted, facts: dict[str, Any]) -> None:

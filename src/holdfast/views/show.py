@@ -61,6 +61,8 @@ def _run(head: Head, state: State) -> dict[str, Any]:
         "undone": [shown(slot.undoes) for slot in state.order if _has_undone(slot)],
         "not_undone": [shown(Address(*parts)) for parts in facts.get("not_undone", ())],
         "unwind_failed": facts.get("unwind_failed"),
+        "degraded": facts.get("degraded", []),
+        "failed_steps": facts.get("failed_steps", []),
     }
 
 
@@ -139,7 +141,14 @@ def _step(slot: Slot, state: State, spent: Charge, failures: list[dict[str, Any]
         "undo": slot.undo or None,
         "is_undone": slot.is_undone,
         "undoes": shown(slot.undoes),
+        "degraded": _degraded(slot),
     }
+
+
+def _degraded(slot: Slot) -> dict[str, Any] | None:
+    """Which rung of its ladder gave the result, and why; None when the step itself did."""
+    outcome = slot.outcome
+    return outcome.facts["degraded"] if outcome is not None and '"degraded"' in outcome.meta else None
 
 
 def _status(slot: Slot, state: State) -> str:
@@ -165,9 +174,11 @@ def _is_unknown(slot: Slot) -> bool:
 
 
 def _served(slot: Slot) -> str | None:
-    """Who gave the outcome: "step", "verify", "default", or "person" with the name."""
+    """Who gave the outcome: "step", "verify", "default", "cached", or "tool" or "person" with the name."""
     if slot.outcome is None:
         return None
+    if '"degraded"' in slot.outcome.meta:
+        return slot.served
     if slot.outcome.kind is not Kind.QUESTION_CLOSED:
         return {"": "step", "verify": "verify"}.get(slot.served) or f"person {slot.served}"
     facts = slot.outcome.facts
@@ -192,8 +203,17 @@ def _read(events: Sequence[Event]) -> tuple[State, dict[Address, Charge], dict[A
         if state.spent is not before:
             spent[address] = spent.get(address, NOTHING).plus(state.spent.minus(before))
         if event.kind in (Kind.ATTEMPT_FAILED, Kind.STEP_FAILED):
-            failures.setdefault(address, []).append(_went_wrong(event))
+            wrong = failures.setdefault(address, [])
+            went = _went_wrong(event)
+            if event.kind is Kind.STEP_FAILED and wrong and _is_told(went, wrong[-1]):
+                wrong.pop()
+            wrong.append(went)
     return state, spent, failures
+
+
+def _is_told(outcome: dict[str, Any], attempt: dict[str, Any]) -> bool:
+    """Whether this outcome is the failure of that attempt, told after the rungs of the ladder could not help."""
+    return all(outcome[name] == attempt[name] for name in ("attempt", "error", "text"))
 
 
 def _cuts_short(event: Event, slot: Slot) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from holdfast.core.duration import span
 from holdfast.core.heads import BLOCKED, PAUSING, Status, Why
 from holdfast.core.state import PAUSE
 from holdfast.errors import HistoryGrew
@@ -57,9 +58,16 @@ def named(picture: dict[str, Any], number: int) -> str:
 
 
 def steps_of(picture: dict[str, Any]) -> str:
-    """How many steps there are, and that another model than the one asked for has answered: never silent."""
-    fallen = sum(1 for step in picture["steps"] if (step["model"] or {}).get("fallback"))
-    return counted(len(picture["steps"]), "step") + (f", {fallen} of them by a fallback model" if fallen else "")
+    """How many steps there are, and those of them that failed or were given by something else: never silent."""
+    steps = picture["steps"]
+    old = [step["degraded"]["age_s"] for step in steps if "age_s" in (step["degraded"] or {})]
+    told = (
+        (sum(1 for step in steps if step["status"] == "failed"), "failed"),
+        (len(old), f"an old result ({span(max(old, default=0.0))})"),
+        (sum(1 for step in steps if step["degraded"]) - len(old), "by another tool or a person"),
+        (sum(1 for step in steps if (step["model"] or {}).get("fallback")), "by a fallback model"),
+    )
+    return ", ".join([counted(len(steps), "step"), *(f"{count} of them {what}" for count, what in told if count)])
 
 
 def what_failed(picture: dict[str, Any]) -> list[str]:
