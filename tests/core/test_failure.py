@@ -165,3 +165,65 @@ def test_classify_keeps_what_was_read() -> None:
     """Lost: Retry-After, the status or the declared class on the way to the journal."""
     found = classify(facts(status=429, retry_after_s=7.0, raised=0), READ)
     assert found == Failure(K.RATE_LIMITED, "E", "t", "E('t')", True, 429, 7.0, 0, "HTTP 429")
+
+
+# --- answers that say no, and what a tool says of its own failures ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known", "kind", "is_retryable"),
+    [
+        ({"is_answer": True}, K.REFUSED, False),
+        ({"is_answer": True, "code": "ratelimited"}, K.RATE_LIMITED, True),
+        ({"is_answer": True, "code": "insufficient_quota"}, K.UNAUTHORISED, False),
+        ({"code": "too_many_requests"}, K.RATE_LIMITED, True),
+    ],
+)
+def test_an_answer_that_says_no(known: dict[str, Any], kind: FailureKind, is_retryable: bool) -> None:
+    """Lost: R3; `{"ok": false}` in an HTTP 200 is taken for a result, or asked for again and again."""
+    found, because = kind_of(facts(**known))
+    assert (found, found.is_retryable) == (kind, is_retryable) and because
+
+
+@pytest.mark.parametrize("is_one_request", [False, True])
+def test_an_answer_that_says_no_is_believed_of_the_one_request(is_one_request: bool) -> None:
+    """Lost: a refused payment is in doubt; or one that was made before something else was refused is not."""
+    assert is_definite(facts(is_answer=True), is_one_request=is_one_request) is is_one_request
+
+
+@pytest.mark.parametrize(
+    ("known", "entry"),
+    [
+        ({"status": 503}, "503"),
+        ({}, "E"),
+        ({"ancestors": ("E", "OddError", "Exception")}, "OddError"),
+        ({"code": "no_such_user"}, "no_such_user"),
+    ],
+)
+@pytest.mark.parametrize("kind", list(FailureKind))
+def test_the_tools_own_table_overrides(known: dict[str, Any], entry: str, kind: FailureKind) -> None:
+    """Lost: what the author of a tool knows about its errors."""
+    found, because = kind_of(facts(**known), {entry: str(kind)})
+    assert found is kind and entry in because
+
+
+def test_a_table_is_read_from_the_particular_to_the_general() -> None:
+    """Lost: one code of a status that means something else."""
+    table = {"503": "permanent", "E": "invalid", "busy": "rate_limited"}
+    assert kind_of(facts(status=503, code="busy"), table)[0] is K.RATE_LIMITED
+    assert kind_of(facts(status=503), table)[0] is K.INVALID
+    assert kind_of(facts(status=503, error="X", ancestors=("X",)), table)[0] is K.PERMANENT
+    assert kind_of(facts(status=500, error="X", ancestors=("X",)), table)[0] is K.TRANSIENT
+
+
+def test_an_operators_table_stands_above_the_tools_predicate() -> None:
+    """Lost: the way to mend a predicate without a deploy."""
+    said = facts(status=503, kind="permanent")
+    assert kind_of(said)[0] is K.PERMANENT
+    assert kind_of(said, {"503": "transient"})[0] is K.TRANSIENT
+
+
+def test_a_predicate_that_failed_is_named_and_decides_nothing() -> None:
+    """Lost: a bug in a predicate that nobody sees, as everything is retried."""
+    kind, because = kind_of(facts(status=400, remark="classify= raised KeyError: 'x'"))
+    assert kind is K.INVALID and "KeyError" in because

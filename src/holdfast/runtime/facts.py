@@ -11,6 +11,8 @@ from holdfast.core.retry_after import retry_after_s
 from holdfast.errors import NotDone, ToolFailed, Unverified
 from holdfast.journal.codec import decode
 
+CODE_MAX = 64
+"""Longer texts are no codes."""
 ADDRESS = "holdfast_address"
 """Attribute of an exception, or key of a response's extensions: which step it came from."""
 
@@ -42,6 +44,7 @@ def facts_of(
         repr=_described(repr, error),
         ancestors=tuple(cls.__name__ for cls in type(error).__mro__),
         status=status,
+        code=_code(error),
         retry_after_s=wait_s,
         is_unsent=any(isinstance(cause, ConnectionRefusedError) for cause in _chain(error)),
         is_not_done=isinstance(error, NotDone),
@@ -59,6 +62,15 @@ def _read(error: BaseException) -> tuple[int | None, float | None]:
         return status, retry_after_s(headers) if headers is not None else None
     except Exception:  # the user's own attributes: properties that raise, headers that are no mapping
         return None, None
+
+
+def _code(error: BaseException) -> str:
+    """The provider's own code, where the exception has one as text."""
+    try:
+        code = getattr(error, "code", None)
+    except Exception:  # the user's own property
+        return ""
+    return code if isinstance(code, str) and len(code) <= CODE_MAX and code.isprintable() else ""
 
 
 def _status(error: BaseException, response: Any) -> int | None:
