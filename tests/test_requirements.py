@@ -32,6 +32,10 @@ SHOWN_BY = {
         "models/test_errors.py::test_the_same_error_within_a_stream_calls_for_the_same",
         "models/test_errors.py::test_the_same_error_with_status_200_is_no_success",
         "core/test_failure.py::test_no_money_is_not_retried_whatever_the_status",
+        "core/test_failure.py::test_the_tools_own_table_overrides",
+        "runtime/test_judge.py::test_an_answer_that_says_no_is_a_failure",
+        "e2e/test_requirements_ladder.py::test_an_answer_that_says_no_is_told_as_a_failure",
+        "runtime/test_ladder.py::test_keys_and_money_go_to_whoever_the_agent_names",
     ),
     "R4 exponential backoff with full jitter, always bounded": (
         "runtime/test_steps.py::test_waits_have_full_jitter_within_doubling_bounds",
@@ -45,10 +49,23 @@ SHOWN_BY = {
         "e2e/test_requirements_wire.py::test_the_requests_of_one_logical_call_are_the_attempts_of_one_policy",
         "models/test_retry_owner.py::test_the_wire_sees_our_attempts_whatever_the_sdk_would_do",
         "models/test_retry_owner.py::test_a_retry_loop_around_the_call_adds_no_request",
+        "e2e/test_requirements_ladder.py::test_the_requests_of_a_ladder_are_the_attempts_of_its_policies",
     ),
     "R7 fallback, never silent (models)": (
         "e2e/test_requirements_wire.py::test_another_model_answers_by_a_recorded_decision_and_never_silently",
         "views/test_model.py::test_a_fallback_is_never_silent",
+    ),
+    "R7 fallback to cached data, never silent": (
+        "e2e/test_requirements_ladder.py::test_an_old_result_is_served_within_its_age_and_the_model_is_told",
+        "runtime/test_ladder.py::test_an_old_result_never_grows_young",
+        "runtime/test_ladder.py::test_an_answer_is_no_outage",
+        "core/test_ladder.py::test_law_what_is_served_is_never_older_than_declared",
+        "crash/test_ladder_sweep.py::test_every_point_of_a_ladder_with_a_second_kill_in_recovery",
+    ),
+    "R8 tell the model": (
+        "e2e/test_requirements_ladder.py::test_an_answer_that_says_no_is_told_as_a_failure",
+        "e2e/test_requirements_ladder.py::test_a_run_does_not_succeed_without_what_must_not_be_missing",
+        "runtime/test_ladder.py::test_failures_that_the_agent_swallowed_stand_at_the_end_of_its_run",
     ),
     "R9 kill -9 anywhere": (
         "crash/test_support_sweep.py::test_two_tickets_killed_in_every_kind_of_window",
@@ -85,6 +102,11 @@ SHOWN_BY = {
         "cli/test_interrupt.py::test_an_effect_in_flight_finishes_and_the_restart_finishes_the_run",
         "cli/test_interrupt.py::test_a_parked_run_is_left_with_its_question_open",
         "runtime/test_worker.py::test_an_effect_that_outlasts_the_drain_is_in_doubt_and_not_repeated",
+    ),
+    "R17 stage output validation": (
+        "e2e/test_requirements_ladder.py::test_a_result_that_does_not_pass_never_reaches_the_prompt",
+        "runtime/test_judge.py::test_a_result_of_another_type_never_reaches_the_model",
+        "runtime/test_judge.py::test_an_effect_whose_result_does_not_pass_is_in_doubt_and_never_made_again",
     ),
     "R24 hard caps before the call": (
         "e2e/test_requirements_models.py::test_the_fourth_call_of_thirty_cents_is_never_sent",
