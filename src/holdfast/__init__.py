@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast import errors as errors
 
 if TYPE_CHECKING:
+    from holdfast.core.breaker import Breaker as Breaker
     from holdfast.core.budget import Budget as Budget
     from holdfast.core.failure import ONE_REQUEST as ONE_REQUEST
     from holdfast.core.policy import Retry as Retry
@@ -55,6 +56,7 @@ _HOMES = {
     "Answer": "runtime.run",
     "App": "runtime.app",
     "Ask": "core.rung",
+    "Breaker": "core.breaker",
     "Budget": "core.budget",
     "Cached": "core.rung",
     "Done": "runtime.spec",

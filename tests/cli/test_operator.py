@@ -87,7 +87,7 @@ LOOPS = """
 import asyncio
 import holdfast as hf
 
-@hf.tool(effect="read", retry=hf.Retry(attempts=100, wait=0.02, wait_max=0.02, total="10m"))
+@hf.tool(effect="read", breaker=None, retry=hf.Retry(attempts=100, wait=0.02, wait_max=0.02, total="10m", shared=100))
 async def flaky(n: int) -> str:
     raise ConnectionError("down")
 

@@ -14,7 +14,12 @@ import pytest
 
 import holdfast as hf
 from holdfast.cli.store import address
+from holdfast.core.breaker import BREAKER
+from holdfast.core.health import Said
 from holdfast.errors import RunFailed, UsageError
+from holdfast.journal.open import open_journal
+from holdfast.runtime.breakers import Breakers
+from holdfast.runtime.clock import SystemClock
 
 STEP_FIELDS = {"name", "kind", "effect", "status", "attempts", "served", "address"}
 
@@ -185,6 +190,20 @@ def test_stray_bytes_on_the_command_line_are_no_bug(shell: Any) -> None:
         assert said.code in (2, 3) and "bug" not in said.err, said
     assert shell.call("cancel", "k", "--why", stray, "--by", stray).code == 0
     assert "unread messages: cancel" in shell.call("show", "k").out
+
+
+def test_doctor_lists_what_is_not_called(shell: Any) -> None:
+    """Lost: an operator who asks why every run degrades is told that all is well."""
+    clock = SystemClock()
+    journal = open_journal("holdfast.db", clock=clock.now)
+    shut = Breakers(journal, clock)
+    for n in range(5):
+        shut.observed("lookup", BREAKER, n, Said.LATE, "TimeoutError")
+    shut.observed("other", BREAKER, 1, Said.LATE, "TimeoutError")
+    journal.close()
+    (listed,) = shell.call("doctor", "--json").document["breakers"]
+    assert listed["tool"] == "lookup" and round(listed["until"] - listed["since"]) == 30
+    assert "lookup is not called until" in shell.call("doctor").out
 
 
 def test_doctor_reports_facts_and_problems(shell: Any) -> None:

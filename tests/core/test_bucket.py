@@ -85,3 +85,14 @@ def test_it_comes_back_from_its_text() -> None:
 def test_what_is_no_bucket_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         from_text(text)
+
+
+def test_a_busy_tool_with_a_few_failures_keeps_its_retries() -> None:
+    """What time alone refills is used up by any busy tool; then one failure of a hundred is for good."""
+    bucket: Bucket | None = None
+    refused = 0
+    for second in range(600):  # 100 calls a second, of which two fail
+        for _ in range(2):
+            taken = take(bucket, 20, START + second, 49)
+            bucket, refused = taken.bucket, refused + (not taken.is_granted)
+    assert refused == 0

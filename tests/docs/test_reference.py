@@ -109,8 +109,11 @@ def test_the_defaults_in_the_text() -> None:
     tools, models, tokens, *others = DEFAULT_LIMITS
     assert f"{tools:,} tool calls, {models:,} model calls and {tokens:,} tokens" in TEXT and not any(others)
     retry = hf.Retry()
-    stated = f"Retry(attempts={retry.attempts}, wait={retry.wait}, wait_max={retry.wait_max:g}, total={retry.total:g})"
-    assert stated in TEXT
+    stated = f"Retry(attempts={retry.attempts}, wait={retry.wait}, wait_max={retry.wait_max:g}, total={retry.total:g}"
+    assert f"{stated}, shared={retry.shared})" in TEXT
+    shut = hf.Breaker()
+    assert (shut.of, shut.wait) == (60.0, 30.0)
+    assert f'Breaker(errors={shut.errors}, of="60s", calls={shut.calls}, timeouts={shut.timeouts}, wait="30s")' in TEXT
 
 
 def test_every_verb_is_documented() -> None:

@@ -109,7 +109,7 @@ def test_a_policy_is_changed_on_a_live_run(world: Any) -> None:
     """An operator could not stop a run that tries again and again without killing it."""
     tried = []
 
-    @hf.tool(effect="read", retry=hf.Retry(attempts=100, wait=0.01, wait_max=0.01))
+    @hf.tool(effect="read", breaker=None, retry=hf.Retry(attempts=100, wait=0.01, wait_max=0.01, shared=100))
     async def flaky(x: int) -> None:
         tried.append(x)
         raise ConnectionError("gone")

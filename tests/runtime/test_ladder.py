@@ -459,7 +459,7 @@ def test_a_crash_after_the_answer_does_what_the_answer_says(world: Any, rates: R
         for number in range(1, 7):
             key = f"{choice}{number}"
             rates.error = ConnectionError("gone")
-            agent = asking(reading(rates, hf.Ask("oncall")))
+            agent = asking(reading(rates, hf.Ask("oncall"), breaker=None))
             with pytest.raises(RunWaiting):
                 world.run(agent, key=key)
             rates.error = None

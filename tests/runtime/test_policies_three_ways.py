@@ -94,8 +94,8 @@ def test_the_desk_is_over_the_command_line_over_the_file_over_the_code(
 ) -> None:
     """Lost: which of four numbers holds."""
     monkeypatch.chdir(tmp_path)
-    retry = hf.Retry(attempts=9, wait="1ms", wait_max="1ms")
-    agent = agent_with(retry=retry, classify={"ValueError": "transient"})
+    retry = hf.Retry(attempts=9, wait="1ms", wait_max="1ms", shared=100)
+    agent = agent_with(retry=retry, breaker=None, classify={"ValueError": "transient"})
     for number, how in enumerate(({}, {"toml": 7}, {"flag": 5}, {"desk": 3}), 1):
         if "toml" in how:
             (tmp_path / "holdfast.toml").write_text("[tools.flaky]\nretry = { attempts = 7 }\n")

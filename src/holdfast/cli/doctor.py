@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from datetime import UTC, datetime
 from importlib.metadata import version
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,14 +24,14 @@ from holdfast.errors import JournalError, NotFound
 @option.json
 def doctor(store: str | None, is_json: bool) -> int:
     """Versions, the store's health, and what is wrong with it."""
-    facts, budgets, problems = _store(store)
+    facts, shared, problems = _store(store)
     engine = str(facts["sqlite"]) if facts else _probe(problems)
     found: dict[str, Any] = {
         "schema": SCHEMA,
         "versions": _versions(engine),
         "url": address(store),
         "store": facts,
-        "accounts": budgets,
+        **shared,
         "problems": problems,
     }
     if is_json:
@@ -50,18 +51,24 @@ def _versions(engine: str) -> dict[str, str]:
     }
 
 
-def _store(given: str | None) -> tuple[dict[str, Any] | None, list[dict[str, Any]], list[str]]:
+_NOTHING: dict[str, list[Any]] = {"accounts": [], "breakers": []}
+
+
+def _store(given: str | None) -> tuple[dict[str, Any] | None, dict[str, list[Any]], list[str]]:
     """The store's facts, None where there is no store yet or it cannot be read, what runs share, and its problems."""
+    from holdfast.runtime.breakers import open_breakers  # loads the core's policies
+
     try:
         with opened(given) as journal:
-            facts, budgets = journal.facts(), accounts(journal)
+            facts = journal.facts()
+            shared = {"accounts": accounts(journal), "breakers": open_breakers(journal)}
     except NotFound:
-        return None, [], []
+        return None, _NOTHING, []
     except JournalError as error:
-        return None, [], [f"{type(error).__name__}: {error}"]
+        return None, _NOTHING, [f"{type(error).__name__}: {error}"]
     problems = list(facts.pop("problems", ()))
     integrity = facts.get("integrity", "ok")
-    return facts, budgets, problems if integrity == "ok" else [f"damaged: {integrity}", *problems]
+    return facts, shared, problems if integrity == "ok" else [f"damaged: {integrity}", *problems]
 
 
 def _probe(problems: list[str]) -> str:
@@ -90,5 +97,8 @@ def _print(found: dict[str, Any]) -> None:
             value = ", ".join(f"{count} {status}" for status, count in value.items()) or "none"
         lines.append(text(f"{name:<10} {value}"))
     lines += [text(line(row)) for row in found["accounts"]]
+    for shut in found["breakers"]:
+        until = datetime.fromtimestamp(shut["until"], UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        lines.append(text(f"breaker    {shut['tool']} is not called until {until}: {shut['because']}", "yellow"))
     lines += [text(f"problem    {problem}", "red") for problem in found["problems"]]
     paint(*lines, text("Unwell: see above." if found["problems"] else "All is well.", "bold"))

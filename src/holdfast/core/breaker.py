@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from holdfast.core.duration import Duration, seconds
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.health import Count, Said, Seen, merged, slice_of
-from holdfast.core.policy import Duration, seconds
 from holdfast.errors import PolicyInvalid
 
 WINDOW_S_MAX = 3_600.0
@@ -101,6 +101,8 @@ class Circuit(NamedTuple):
 
 
 CLOSED = Circuit()
+BREAKER = Breaker()
+"""In force unless another one is declared, or none."""
 
 
 class Entry(NamedTuple):

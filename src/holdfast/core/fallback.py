@@ -35,6 +35,8 @@ def next_way(
         return Following(1, f"{failure.because}: the next model is asked at once")
     if isinstance(decision, Again):
         return None
+    if failure.kind is FailureKind.REFUSED:
+        return Following(1, f"{failure.because}; the next model is asked")
     if failure.kind is FailureKind.UNAUTHORISED and failure.code not in NOT_THERE:
         further = next((place for place, other in enumerate(others, 1) if other != account), 0)
         return Following(further, f"{failure.because}; a model of another account is asked") if further else None

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
 
+from holdfast.core.breaker import Breaker
 from holdfast.core.duration import seconds
 from holdfast.core.ladder import checked_rungs, checked_table
 from holdfast.core.policy import Policy, Retry
@@ -30,7 +31,7 @@ Overrides = Mapping[str, Settings]
 """From a tool's name to its settings."""
 
 _DURATIONS: Final = ("timeout", "within", "heartbeat")
-_PARTS: Final[dict[str, Any]] = {"retry": Retry}
+_PARTS: Final[dict[str, Any]] = {"retry": Retry, "breaker": Breaker}
 """Settings that are a policy of their own, and the class that checks them."""
 _FLAG = re.compile(
     rf"(?P<tool>.+?)\.(?P<name>(?:{'|'.join(_PARTS)}|classify)\.[^=]+|{'|'.join((*_DURATIONS, *_PARTS, 'fallback'))})"

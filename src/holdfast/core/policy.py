@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.core.breaker import BREAKER, Breaker
 from holdfast.core.duration import Duration as Duration
 from holdfast.core.duration import seconds as seconds
 from holdfast.core.events import Effect
@@ -18,6 +19,7 @@ from holdfast.core.failure import Failure
 from holdfast.core.rung import Rung
 from holdfast.errors import PolicyInvalid
 
+SHARED_MAX = 10_000
 RECOVERIES_MIN = 3
 """A step interrupted by crashes is begun again until its attempts, and at least this many, are used up."""
 
@@ -34,6 +36,9 @@ class Retry:
     """No wait is drawn from above this; Retry-After may still ask for more."""
     total: Duration = 120.0
     """From the first attempt on: a retry that would begin later is not made."""
+    shared: int = 20
+    """Retries of this tool that all runs and processes of a tenant have together, 1 to 10,000; in two minutes they
+    come back, and a tenth of the calls that go well adds to them."""
 
     def __post_init__(self) -> None:
         attempts: Any = self.attempts
@@ -42,6 +47,9 @@ class Retry:
                 f"Retry(attempts={attempts!r}) has no usable bound. holdfast never retries without one: "
                 "give a whole number from 1 (no retry) to 100."
             )
+        shared: Any = self.shared
+        if not isinstance(shared, int) or isinstance(shared, bool) or not 1 <= shared <= SHARED_MAX:
+            raise PolicyInvalid(f"Retry(shared={shared!r}) must be a whole number from 1 to {SHARED_MAX}.")
         for name in ("wait", "wait_max", "total"):
             seconds(getattr(self, name), f"Retry({name}=…)")
 
@@ -61,8 +69,8 @@ class Policy:
     """The step: all its attempts and waits."""
     heartbeat_s: float | None = None
     """An attempt that has not called `heartbeat` for so long is stopped."""
-    breaker: Any = None
-    """When the tool is not called at all, as others have seen it fail; see `core.breaker`."""
+    breaker: Breaker | None = BREAKER
+    """When the tool is not called at all, as others have seen it fail; None: it always is."""
     fallback: tuple[Rung, ...] = ()
     """What is tried when it has failed for good, in order."""
     classify: Mapping[str, str] = field(default_factory=dict)

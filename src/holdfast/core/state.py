@@ -85,6 +85,8 @@ class State:
         self.undone_no = 0
         """Number of the latest event by which a step was undone."""
         self.resumes: list[Event] = []
+        self.retries = 0
+        """Attempts that were decided on because one before had failed, in all steps."""
 
     def apply(self, event: Event) -> None:
         """Take one more event in."""
@@ -276,6 +278,8 @@ class State:
         slot.is_in_flight = slot.is_unknown
         slot.retry_at = facts.get("retry_at")
         slot.appeal = slot.ruling = None
+        is_begun = event.attempt > (slot.failures[-1].attempt if slot.failures else 0)
+        self.retries += is_begun and slot.retry_at is not None and "next" not in facts
         slot.failures += (event,)
 
     def _asked(self, event: Event) -> None:

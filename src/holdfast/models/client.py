@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
+from holdfast.core.breaker import Breaker
 from holdfast.core.policy import Duration, Retry
 from holdfast.models.options import Fallback, options_of
 
@@ -18,6 +19,8 @@ class ClientOptions(TypedDict, total=False):
 
     retry: Retry | None
     """The one policy; the SDK's own retries are neutralised. Four attempts in at most five minutes, unless given."""
+    breaker: Breaker | None
+    """When a model is not asked at all, of one host by one account; None: it always is."""
     stream: Literal["events", "whole"]
     """`events` passes a stream on as it comes in, and its last event when the answer is recorded; `whole` reads it to
     its end first, and may try it again."""

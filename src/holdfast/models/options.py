@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.core.breaker import BREAKER, Breaker
 from holdfast.core.events import Effect
 from holdfast.core.policy import Duration, Policy, Retry, seconds
 from holdfast.errors import PolicyInvalid
@@ -35,6 +36,7 @@ class Options:
     """The policy of one client."""
 
     retry: Retry = RETRY
+    breaker: Breaker | None = BREAKER
     is_whole: bool = False
     """A stream is read to its end, recorded, and only then handed over; so it may be tried again."""
     fallback: tuple[Fallback, ...] = ()
@@ -47,12 +49,13 @@ class Options:
 
     def policy(self) -> Policy:
         """As an attempt asks for it."""
-        return Policy(retry=self.retry, within_s=self.within_s)
+        return Policy(retry=self.retry, breaker=self.breaker, within_s=self.within_s)
 
 
 def options_of(
     *,
     retry: Retry | None = None,
+    breaker: Breaker | None = BREAKER,
     stream: str = "events",
     fallback: Sequence[str | Fallback] | str | Fallback = (),
     timeout: Duration = TIMEOUT_S,
@@ -63,6 +66,8 @@ def options_of(
     """The options as they were given; `PolicyInvalid` for what cannot be kept."""
     if retry is not None and not isinstance(retry, Retry):
         raise PolicyInvalid(f"retry={retry!r} is no Retry. Write retry=holdfast.Retry(attempts=4).")
+    if breaker is not None and not isinstance(breaker, Breaker):
+        raise PolicyInvalid(f"breaker={breaker!r} is no Breaker. Write breaker=holdfast.Breaker(timeouts=3), or None.")
     _check("stream", stream, ("events", "whole"))
     _check("effect", effect, (None, "read", "once"))
     if capture in ("none", "meta"):
@@ -79,6 +84,7 @@ def options_of(
         raise PolicyInvalid(f"timeout={timeout!r} leaves no time for an answer. Give more than 0 seconds.")
     return Options(
         retry=retry or RETRY,
+        breaker=breaker,
         is_whole=stream == "whole",
         fallback=tuple(_fallback(each) for each in ([fallback] if isinstance(fallback, (str, Fallback)) else fallback)),
         timeout_s=timeout_s,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.core.events import Address, StepKind
 from holdfast.core.failure import Failure
+from holdfast.runtime import sharing
 
 if TYPE_CHECKING:
     from holdfast.runtime.calls import Calls
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
 
 def refused(driver: Calls, plan: Attempts, way: Way, address: Address) -> Failure | None:
     """Why this attempt must not begin; None when it may."""
-    if plan.call.step is not StepKind.TOOL:
-        return None
-    return driver.services.switches.refused(way.name or plan.call.name)
+    if plan.call.step is StepKind.TOOL:
+        switched_off = driver.services.switches.refused(way.name or plan.call.name)
+        if switched_off is not None:
+            return switched_off
+    return sharing.refused(driver, plan, way, address)
 
 
-def observed(driver: Calls, plan: Attempts, way: Way, attempted: Attempted) -> None:
+def observed(driver: Calls, plan: Attempts, way: Way, address: Address, attempted: Attempted) -> None:
     """An attempt is over."""
+    sharing.observed(driver, plan, way, address, attempted)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from holdfast.core import deadline
 from holdfast.core.accept import is_signal_name
+from holdfast.core.breaker import BREAKER, Breaker
 from holdfast.core.budget import USD_NANO, Limits
 from holdfast.core.command import Call
 from holdfast.core.events import Charge, Effect, Event, StepKind
@@ -133,6 +134,7 @@ class Run:
         effect: EffectName = "once",
         input: Any = None,
         retry: Retry | None = None,
+        breaker: Breaker | None = BREAKER,
         timeout: Duration | None = None,
         verify: Callable[..., Any] | None = None,
         raises: tuple[type[BaseException], ...] = (),
@@ -158,6 +160,7 @@ class Run:
             name,
             effect,
             retry,
+            breaker,
             timeout,
             verify,
             raises,
@@ -181,8 +184,8 @@ class Run:
 
     def _spec(self, fn: Callable[..., Any], name: str, *declared: Any) -> tuple[Spec, tuple[str, ...]]:
         """What was declared, and where the key goes: worked out once for a function that is stepped again."""
-        effect, retry, timeout, verify, raises, definite, window, check, within, heartbeat, *rest = declared
-        classify, fallback = rest
+        effect, retry, breaker, timeout, verify, raises, definite, window, check, within, *rest = declared
+        heartbeat, classify, fallback = rest
         declared = (*declared[:-2], _hashable(classify), tuple(fallback))
         found = self._specs.get((fn, name, *declared))
         if found is None:
@@ -191,6 +194,8 @@ class Run:
                 name=name,
                 effect=effect,
                 retry=retry,
+                breaker=breaker,
+                shared=f"{self._driver.agent.name}.{name}",
                 timeout=timeout,
                 verify=verify,
                 raises=raises,

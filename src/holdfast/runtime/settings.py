@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.core.budget import Price
 from holdfast.protocols import Clock, Journal
+from holdfast.runtime.breakers import Breakers
 from holdfast.runtime.caps import Caps
 from holdfast.runtime.config import Stated
 from holdfast.runtime.policies import Policies
@@ -44,6 +45,8 @@ class Settings:
     """Of these, runs of agents that are a plain `def`: each holds a thread."""
     verify_s: float = 30.0
     """Time box of one `verify`."""
+    retries_max: int = 200
+    """Retries that one run may make in all its steps, also over crashes and resumes; first attempts are none."""
     model_calls_max: int = 64
     """Model calls that one app has under way at once; the others wait for their turn."""
 
@@ -68,6 +71,7 @@ class Services:
     """What file and command line state; recorded with each run."""
     switches: Switchboard = field(init=False)
     """What operators have switched, looked at anew before each attempt."""
+    breakers: Breakers = field(init=False)
     is_fenced: Callable[[], bool] = bool
     """Whether this worker's lease may have run out; nothing begins then. `bool` says no."""
     on_change: Callable[[Driver], None] = field(default=lambda driver: None)
@@ -75,3 +79,4 @@ class Services:
 
     def __post_init__(self) -> None:
         self.switches = Switchboard(self.policies)
+        self.breakers = Breakers(self.journal, self.clock)

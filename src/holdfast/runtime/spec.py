@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from holdfast.core.breaker import BREAKER, Breaker
 from holdfast.core.events import Effect
 from holdfast.core.failure import ONE_REQUEST
 from holdfast.core.ladder import checked_rungs, checked_table
@@ -55,6 +56,8 @@ class Spec:
     effect: Effect
     policy: Policy
     """As declared. What is in force now: `Policies.of`."""
+    shared: str
+    """Under which name its breaker and its retries are shared."""
     verify: Callable[..., Any] | None
     raises: tuple[type[BaseException], ...]
     definite: Definite
@@ -82,6 +85,8 @@ def make_spec(
     name: str | None = None,
     effect: EffectName | Effect = "once",
     retry: Retry | None = None,
+    breaker: Breaker | None = BREAKER,
+    shared: str = "",
     timeout: Duration | None = None,
     verify: Callable[..., Any] | None = None,
     raises: tuple[type[BaseException], ...] = (),
@@ -102,6 +107,8 @@ def make_spec(
     policy = retry or _DEFAULT_RETRY[kind]
     if not isinstance(policy, Retry):
         raise PolicyInvalid(f"retry={policy!r} is no Retry. Write retry=holdfast.Retry(attempts=4).")
+    if breaker is not None and not isinstance(breaker, Breaker):
+        raise PolicyInvalid(f"breaker={breaker!r} is no Breaker. Write breaker=holdfast.Breaker(timeouts=3), or None.")
     if definite != ONE_REQUEST and not isinstance(definite, tuple):
         raise PolicyInvalid("definite= takes a tuple of exception classes, or holdfast.ONE_REQUEST.")
     if classify is not None and not callable(classify) and not isinstance(classify, Mapping):
@@ -122,12 +129,14 @@ def make_spec(
         effect=kind,
         policy=Policy(
             retry=policy,
+            breaker=breaker,
             timeout_s=_span("timeout", timeout),
             within_s=_span("within", within),
             heartbeat_s=_span("heartbeat", heartbeat),
             fallback=_rungs(shown, fallback),
             classify=checked_table(classify) if isinstance(classify, Mapping) else {},
         ),
+        shared=shared or shown,
         verify=_plain(verify),
         raises=raises,
         definite=definite,

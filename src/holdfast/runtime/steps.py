@@ -29,7 +29,7 @@ from holdfast.core.policy import Again, GiveUp, InDoubt, Policy, after_crash, af
 from holdfast.core.rung import Ask, Cached, Escalation, Other, Stop
 from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost
-from holdfast.runtime import guards, unpaid
+from holdfast.runtime import guards, sharing, unpaid
 from holdfast.runtime.climb import Climbing, place_in
 from holdfast.runtime.deadline import RUN, Limit
 from holdfast.runtime.settle import Settling
@@ -130,6 +130,8 @@ class _Attempting(Settling, Climbing):
         self.logical = slot.logical if slot else 1
         self.number = slot.attempt if slot else plan.tried
         self.began_at = slot.begun_at if slot else None
+        self.is_begun = False
+        """Whether the latest attempt was begun, and not refused before."""
         self.is_cut_off = False
         """The run's time was up before the attempt was over."""
         self.recovered = slot
@@ -252,6 +254,7 @@ class _Attempting(Settling, Climbing):
         driver, plan, way = self.driver, self.plan, self.way
         if driver.state.limits.is_timed:
             driver.time.look()
+        self.is_begun = False
         if way.refusal:
             driver.stop(Status.STOPPED, way.refusal)
         if driver.is_stopping:
@@ -264,12 +267,15 @@ class _Attempting(Settling, Climbing):
         if not driver.fits(way.reservation):
             return None
         self.number += 1
+        self.is_begun = True
         if self.began_at is None:
             self.began_at = driver.record.now()
         slot = driver.state.slots.get(self.address)
         is_again = slot is not None and slot.is_in_flight  # the intent also settles what was reserved before a crash
         is_asked_for = within_s is not None or driver.state.books.are_joint
-        has_intent = plan.needs_intent or driver.reads_open > 0 or is_again or is_asked_for
+        # a read that was begun before is written down: else each crash would give its retry once more
+        is_noted = is_again or self.number > 1
+        has_intent = plan.needs_intent or driver.reads_open > 0 or is_noted or is_asked_for
         if has_intent:
             self._intend(way)
             await driver.write()
@@ -284,7 +290,7 @@ class _Attempting(Settling, Climbing):
         try:
             key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
             attempted = await way.attempt(Begun(self.address, key, self.number, sender, limit))
-            guards.observed(driver, plan, way, attempted)
+            guards.observed(driver, plan, way, self.address, attempted)
             return attempted
         except asyncio.CancelledError:
             if not driver.is_closing:
@@ -361,6 +367,10 @@ class _Attempting(Settling, Climbing):
             facts["is_told"] = True
         rungs = self._rungs()
         climb = None if attempted.is_told else next_rung(failure, decision, rungs[0], rungs[1:])
+        if climb is None and isinstance(decision, Again) and self.is_begun:
+            decision = sharing.granted(driver, self.plan, self.way, self.address, failure, decision)
+            climb = next_rung(failure, decision, rungs[0], rungs[1:])
+            facts["because"] = decision.because
         if climb is not None and climb.further:
             facts |= self._move(climb)
         elif isinstance(decision, GiveUp):

@@ -13,6 +13,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 from weakref import WeakSet
 
+from holdfast.core.breaker import BREAKER, Breaker
 from holdfast.core.command import Call
 from holdfast.core.events import Effect, Kind, StepKind
 from holdfast.core.notice import notices
@@ -187,6 +188,7 @@ def tool(
     effect: EffectName = "once",
     name: str | None = None,
     retry: Retry | None = None,
+    breaker: Breaker | None = BREAKER,
     timeout: Duration | None = None,
     verify: Callable[..., Any] | None = None,
     raises: tuple[type[BaseException], ...] = (),
@@ -206,7 +208,8 @@ def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
 
     effect: `read` (may run again), `idempotent` (may run again under the same key), `once` (never silently again;
     the default), `composite` (a body that only makes steps, which are kept by themselves). retry, timeout: one
-    policy, see `Retry`; a duration is seconds or "20s". verify: asked with (key, **arguments) whether an effect in
+    policy, see `Retry`; a duration is seconds or "20s". breaker: when the tool is not called at all, see `Breaker`;
+    None: it always is. verify: asked with (key, **arguments) whether an effect in
     doubt has happened; returns `Done`, `NotDone` or `Unknown`. raises: classes that the caller gets back as they
     are. definite: classes that mean "it did not happen", or `ONE_REQUEST`. hidden: parameters that are neither
     recorded nor shown to a model. window: how long the receiver of an idempotent effect remembers its key. settle:

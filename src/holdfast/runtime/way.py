@@ -58,6 +58,8 @@ class Terms:
 
     policy: Callable[[], Policy]
     """The policy in force, asked anew for each attempt."""
+    shared: str = ""
+    """Under which name its breaker and retries are shared; model calls: by host and model. Empty: with nobody."""
     window_s: float = float("inf")
     verify: Callable[[str], Awaitable[Verdict]] | None = None
     settle_s: float | None = None

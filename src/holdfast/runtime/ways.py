@@ -91,6 +91,7 @@ def way_of(spec: Spec, where: current.Place, reach: Reach, of: Spec) -> Way:
 
     terms = Terms(
         policy=lambda: services.policies.of(spec),
+        shared=spec.shared,
         window_s=spec.window_s,
         verify=verify if reach.asked is not None else None,
         settle_s=spec.settle_s,

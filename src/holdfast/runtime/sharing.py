@@ -1,0 +1,80 @@
+"""What a step's attempts have to do with everybody else's: the breaker of their tool, and the retries that all share.
+
+Which name they share under, and what of it is written into the run's own record; the rest is in `breakers`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+
+from holdfast.core.events import Address, Kind, meta
+from holdfast.core.failure import Failure
+from holdfast.core.health import said_by
+from holdfast.core.policy import Again, GiveUp, InDoubt, Policy
+
+if TYPE_CHECKING:
+    from holdfast.runtime.breakers import Told
+    from holdfast.runtime.calls import Calls
+    from holdfast.runtime.steps import Attempts
+    from holdfast.runtime.way import Attempted, Way
+
+
+def refused(driver: Calls, plan: Attempts, way: Way, address: Address) -> Failure | None:
+    """Why the breaker keeps this attempt from beginning; None when it does not."""
+    policy = _policy(plan, way).breaker
+    if policy is None or not (name := _name(driver, way)):
+        return None
+    told = driver.services.breakers.entered(name, policy, (driver.lease.run_id, address))
+    _record(driver, address, name, told)
+    return told.failure
+
+
+def observed(driver: Calls, plan: Attempts, way: Way, address: Address, attempted: Attempted) -> None:
+    """Tell the breaker how an attempt ended."""
+    if not (name := _name(driver, way)):
+        return
+    failure = attempted.failure
+    text = "" if failure is None else f"{failure.error}: {failure.because}"
+    attempt = (driver.lease.run_id, address)
+    told = driver.services.breakers.observed(name, _policy(plan, way).breaker, attempt, said_by(failure), text)
+    _record(driver, address, name, told)
+
+
+def granted(
+    driver: Calls, plan: Attempts, way: Way, address: Address, failure: Failure, again: Again
+) -> Again | GiveUp | InDoubt:
+    """The retry, when the run and all who share the tool have one left; otherwise the end of this step's attempts."""
+    if not (name := _name(driver, way)):
+        return again
+    most = driver.services.settings.retries_max
+    if driver.state.retries >= most:
+        none_left = f"this run has made all the {most} retries that it may make (retries_max)"
+    else:
+        none_left = driver.services.breakers.take_retry(name, _policy(plan, way).retry.shared)
+    if not none_left:
+        return again
+    because = f"{failure.because}; not tried again: {none_left}"
+    facts = meta(what="retry", choice="give up", because=none_left, tool=name)
+    driver.record.note(Kind.DECIDED, facts, address=address)
+    return GiveUp(because) if failure.is_definite else InDoubt(because)
+
+
+def _record(driver: Calls, address: Address, name: str, told: Told) -> None:
+    if told.choice:
+        facts = meta(what="breaker", choice=told.choice, because=told.because, tool=name)
+        driver.record.note(Kind.DECIDED, facts, address=address)
+
+
+def _policy(plan: Attempts, way: Way) -> Policy:
+    return (way.terms or plan).policy()
+
+
+def _name(driver: Calls, way: Way) -> str:
+    """The name that this way is shared under: a tool's, or a model at a host as one account asks it."""
+    if not way.account:
+        return "" if way.terms is None else way.terms.shared
+    host = way.account.partition(" ")[0]
+    mark = hmac.new(driver.services.journal.hash_key, way.account.encode("utf-8", "replace"), hashlib.sha256)
+    return f"{way.name} at {host} ({mark.hexdigest()[:8]})"
