@@ -59,6 +59,11 @@ ON_THE_LOOP = (
     "A sync model client was used on the event loop's own thread, which it would block for as long as the model takes. "
     "Nothing was sent. Use the async client, or `await asyncio.to_thread(…)`, or a sync agent (`def`, not `async def`)."
 )
+ISOLATED = (
+    "{0} is an isolated tool and asks a model: its process has no run, so the call could be neither recorded nor "
+    "charged. Nothing was sent. Ask the model in the agent, or drop isolate=True, or wrap the call in "
+    "`with holdfast.detached():` if it belongs to no run."
+)
 Served = Reply | Broken | Channel | None
 Straight = Callable[[], Any]
 
@@ -69,6 +74,10 @@ def wanted(request: Any) -> tuple[current.Place, Provider | None] | None:
         return None
     provider = provider_of(request.method, request.url.path, request.headers)
     here = current.place()
+    if here is not None and here.is_isolated:
+        if current.is_detached() or (provider is None and not is_model_host(request.url.host)):
+            return None
+        raise surfaced(UsageError(ISOLATED.format(here.step_name)))
     if provider is None and (here is None or not _is_of_a_model(request, here)):
         return None
     try:

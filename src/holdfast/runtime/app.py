@@ -88,6 +88,7 @@ class App:
     # --- life ------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        current.check_not_loading()
         if self._loop is not None:
             raise UsageError("This App is open already. Use it, or make another one.")
         config = load(self._config)

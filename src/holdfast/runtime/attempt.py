@@ -105,7 +105,7 @@ async def _called(spec: Spec, call: Callable[[], Any], limit: Limit, sender: Sen
     times = (None, None) if is_unending else (spec.policy.timeout_s, spec.policy.heartbeat_s)
     async with limit.bounded(*times) as pulse:
         with beating(pulse):
-            if spec.is_async:
+            if spec.is_async or spec.isolated is not None:
                 return await call()
             result = await (in_thread(spec.name, call) if sender is None else _watched(spec, call, sender))
             return await result if inspect.isawaitable(result) else result

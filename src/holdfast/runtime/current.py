@@ -29,6 +29,11 @@ class Place(NamedTuple):
     """Effect of the step whose body this is; None in the agent's own code and in that of a composite."""
     step_name: str = ""
 
+    @property
+    def is_isolated(self) -> bool:
+        """Whether this is the child process of an isolated tool, where there is no run."""
+        return self.driver is None
+
 
 _place: ContextVar[Place | None] = ContextVar("holdfast_place", default=None)
 _is_detached: ContextVar[bool] = ContextVar("holdfast_detached", default=False)
@@ -63,6 +68,31 @@ def copied(where: Place | None) -> Context:
     return context
 
 
+class StartedInChild(BaseException):
+    """A module that the child process of an isolated tool is loading opened an `App` or called a tool: that is what it
+    does when it is started as a script, so it is loaded no further."""
+
+
+_is_loading = False
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Within the block a module is loaded that must not start what it would start as a script."""
+    global _is_loading
+    _is_loading = True
+    try:
+        yield
+    finally:
+        _is_loading = False
+
+
+def check_not_loading() -> None:
+    """Raise `StartedInChild` while a module is loaded for an isolated tool."""
+    if _is_loading:
+        raise StartedInChild
+
+
 def app_opened(app: object) -> None:
     """An app is open: from now on lost contexts are found."""
     _open_apps.add(id(app))
@@ -90,6 +120,8 @@ def is_detached() -> bool:
 
 def place_for(what: str, effect: Effect) -> Place | None:
     """The place, None when the call may go on without a run; raises when its run was lost."""
+    if _is_loading:
+        raise StartedInChild
     here = _place.get()
     if here is not None:
         return None if _is_detached.get() else here

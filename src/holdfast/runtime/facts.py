@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from holdfast.core.events import Address, Effect, Event
@@ -15,6 +16,7 @@ CODE_MAX = 64
 """Longer texts are no codes."""
 ADDRESS = "holdfast_address"
 """Attribute of an exception, or key of a response's extensions: which step it came from."""
+_ELSEWHERE = "holdfast_facts"
 
 
 def safe(text: str, limit: int = 4_000) -> str:
@@ -37,6 +39,10 @@ def facts_of(
     definite: tuple[type[BaseException], ...] = (),
 ) -> Facts:
     """What can be read off an exception that a step raised."""
+    told = getattr(error, "__dict__", {}).get(_ELSEWHERE)
+    if isinstance(told, Facts):
+        place = next((i for i, cls in enumerate(raises) if isinstance(error, cls)), told.raised)
+        return replace(told, is_declared=told.is_declared or isinstance(error, definite), raised=place)
     status, wait_s = _read(error)
     return Facts(
         error=type(error).__name__,
@@ -51,6 +57,12 @@ def facts_of(
         is_declared=isinstance(error, definite),
         raised=next((i for i, cls in enumerate(raises) if isinstance(error, cls)), None),
     )
+
+
+def told_elsewhere(error: BaseException, facts: Facts) -> BaseException:
+    """The exception, with what was read off it where it was raised."""
+    error.__dict__[_ELSEWHERE] = facts
+    return error
 
 
 def _read(error: BaseException) -> tuple[int | None, float | None]:
@@ -97,7 +109,7 @@ def rebuilt(event: Event, name: str, raises: tuple[type[BaseException], ...]) ->
     failure = Failure.from_facts(event.facts)
     error: BaseException | None = None
     if failure.raised is not None and failure.raised < len(raises) and event.body is not None:
-        error = _instance(raises[failure.raised], decode(event.body), failure)
+        error = instance(raises[failure.raised], decode(event.body), failure)
     if error is None:
         kind = Unverified if failure.error == "Unverified" else ToolFailed
         text = failure.text if kind is Unverified else f"{name} failed: {failure.error}: {failure.text}"
@@ -106,7 +118,7 @@ def rebuilt(event: Event, name: str, raises: tuple[type[BaseException], ...]) ->
     return error
 
 
-def _instance(cls: type[BaseException], args: list[Any], failure: Failure) -> BaseException | None:
+def instance(cls: type[BaseException], args: list[Any], failure: Failure | Facts) -> BaseException | None:
     """An instance that looks as the recorded one did, else None."""
     if cls.__name__ != failure.error:
         return None

@@ -14,6 +14,7 @@ from holdfast.core.ladder import checked_rungs, checked_table
 from holdfast.core.policy import Duration, Policy, Retry, seconds
 from holdfast.core.rung import STOP, Cached, Other, Rung, Stop
 from holdfast.errors import PolicyInvalid
+from holdfast.runtime.location import Location, locate
 from holdfast.runtime.signature import returns
 
 EffectName = Literal["read", "idempotent", "once", "composite"]
@@ -69,6 +70,8 @@ class Spec:
     """Time between two answers "not done" of its `verify`; None: the app's."""
     undo: Any = None
     """A function or tool that undoes it; checked by `undo.Undo`."""
+    isolated: Location | None = None
+    """Where a new process finds its body, when it runs in one."""
     is_tool: bool = True
     """False: a step made of a function and its arguments, which may hold what none of them tells."""
     hidden: tuple[str, ...] = ()
@@ -99,6 +102,7 @@ def make_spec(
     fallback: Sequence[Any] = (),
     within: Duration | None = None,
     heartbeat: Duration | None = None,
+    isolate: bool = False,
 ) -> Spec:
     """Check what was declared."""
     kind = _EFFECTS.get(effect)
@@ -144,6 +148,7 @@ def make_spec(
         is_async=inspect.iscoroutinefunction(fn),
         returns=returns(fn, shown),
         settle_s=_span("settle", settle),
+        isolated=locate(fn, kind, shown) if isolate else None,
         undo=undo,
         check=check,
         classify=classify if callable(classify) else None,

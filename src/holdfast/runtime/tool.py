@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 from weakref import WeakSet
 
@@ -19,12 +19,13 @@ from holdfast.core.events import Effect, Kind, StepKind
 from holdfast.core.notice import notices
 from holdfast.core.policy import Duration, Retry
 from holdfast.core.rung import Ask, Cached, Other
-from holdfast.errors import ToolFailed, Unencodable, UsageError
+from holdfast.errors import PolicyInvalid, ToolFailed, Unencodable, UsageError
 from holdfast.journal.codec import decode, digest, encode
 from holdfast.runtime import current
 from holdfast.runtime.attempt import alone, attempted, attempted_on
 from holdfast.runtime.composite import Composite
 from holdfast.runtime.facts import is_stronger, rebuilt
+from holdfast.runtime.isolate import call as isolated_call
 from holdfast.runtime.judge import unfit_body
 from holdfast.runtime.notices import listener
 from holdfast.runtime.signature import Arguments, Signature
@@ -85,6 +86,8 @@ class Tool(Generic[P, R]):
         check_ladder(self.spec, self._signature)
         self.number = next(_numbers)
         """Tools in the order in which they were declared."""
+        if spec.isolated is not None and hidden:
+            raise PolicyInvalid(f"{spec.name} cannot be isolated: {hidden[0]!r} is hidden, so it cannot be written.")
         _alive.add(self)
 
     def __repr__(self) -> str:
@@ -159,6 +162,8 @@ class Tool(Generic[P, R]):
         return standing_in(self.spec, rung.tool.spec), rung.tool.reach(arguments).calling
 
     def _calling(self, arguments: Arguments) -> Calling:
+        if self.spec.isolated is not None:
+            return lambda key: partial(isolated_call, self.spec, arguments.visible, key)
         return lambda key: self._signature.call(arguments, key)
 
     async def _step(self, arguments: Arguments, where: current.Place) -> Any:
@@ -202,6 +207,7 @@ def tool(
     fallback: Sequence[Tool[..., Any] | Cached | Ask | Literal["stop"]] = (),
     within: Duration | None = None,
     heartbeat: Duration | None = None,
+    isolate: bool = False,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     """Declare a tool.
@@ -220,7 +226,8 @@ def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     result. fallback: what is tried in order when it has failed for good: another tool, `Cached(max_age=…)`,
     `Ask(who)`, `"stop"`. within: the time of the step, all attempts and waits together; nothing
     starts it anew, and no attempt goes on past it. heartbeat: an attempt that has not called `heartbeat()` for so long
-    is stopped.
+    is stopped. isolate: the body of a plain `def` runs in a process of its own, which is killed with all that it
+    started when its time is up.
     """
     if fn is not None:
         return Tool(make_spec(fn))
