@@ -140,13 +140,13 @@ def test_the_last_good_result_is_that_of_the_same_arguments_and_function(world: 
         except hf.ToolFailed as error:
             return str(error)
 
-    assert "ConnectionError" in world.run(other, key="other")
+    assert world.run(other, key="other").startswith("get_rates failed")
 
     @hf.tool(effect="read", name="get_rates", retry=ONCE, fallback=[hf.Cached(max_age="1h")])
     async def something_else(currency: str) -> dict[str, int]:
         return rates.ask()
 
-    assert "ConnectionError" in world.run(asking(something_else), key="same name")
+    assert world.run(asking(something_else), key="same name").startswith("get_rates failed")
 
 
 def test_a_clock_that_was_set_back_serves_nothing(world: Any, rates: Rates) -> None:

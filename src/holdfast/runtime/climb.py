@@ -144,7 +144,7 @@ class Climbing(ABC):
 
     def _note_good(self) -> None:
         """Its result is the last good one from the moment in which it is recorded."""
-        if self.plan.last_good and not self.place:
+        if self.plan.last_good:
             index = {"number": self.driver.state.count, "run": self.driver.lease.run_id}
             self.driver.record.set_cell(self.plan.last_good, json.dumps(index, sort_keys=True))
 

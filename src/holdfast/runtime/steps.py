@@ -410,7 +410,7 @@ class _Attempting(Settling, Climbing):
         driver.record.add(
             self._event(kind, charge=attempted.charge, meta=meta(**facts) if facts else "", body=attempted.body)
         )
-        if kind is Kind.STEP_SUCCEEDED and "degraded" not in facts and "by" not in facts:
+        if kind is Kind.STEP_SUCCEEDED and "degraded" not in facts:
             self._note_good()
         is_measured = attempted.charge is not ONE_TOOL_CALL and attempted.charge is not NOTHING
         excess = overshoot(driver.state.limits, driver.state.spent) if is_measured else None
