@@ -10,7 +10,7 @@ import pytest
 import holdfast as hf
 from holdfast.core.events import Kind
 from holdfast.core.heads import Status
-from holdfast.errors import PolicyInvalid, RunFailed, RunStopped, RunWaiting, ToolFailed
+from holdfast.errors import PolicyInvalid, RunCancelled, RunFailed, RunStopped, RunWaiting, ToolFailed
 from holdfast.views.show import show
 from holdfast.views.verdict import verdict
 
@@ -313,6 +313,70 @@ def test_a_person_lets_it_try_again(world: Any, rates: Rates) -> None:
     world.answer("try_again", agent)
     assert world.run(agent) == '{"eur": 102}'
     assert world.state().spent.tool_calls == 2
+
+
+def test_a_person_gives_it_its_whole_time_again(world: Any, rates: Rates) -> None:
+    """Lost: the attempts that somebody allowed an hour later, used up by the wait for them."""
+    rates.error = ConnectionError("gone")
+    limits = {"retry": hf.Retry(attempts=2, wait=0, total=60), "within": "10m"}
+    agent = asking(reading(rates, hf.Ask("oncall"), **limits))
+    with pytest.raises(RunWaiting):
+        world.run(agent)
+    world.clock.by_s += 3_600
+    world.answer("try_again", agent)
+    with pytest.raises(RunWaiting):
+        world.run(agent)
+    assert rates.calls == 4
+    rates.error = None
+    world.answer("try_again", agent)
+    assert world.run(agent) == '{"eur": 105}'
+
+
+def test_an_effect_that_was_refused_is_made_once_when_a_person_says_so(world: Any, shop: Any) -> None:
+    """Lost: the key, when a person lets a payment be tried again; or a second payment after a crash in the middle."""
+    refusals = [1, 2]
+    keys: list[str] = []
+
+    @hf.tool(effect="once", fallback=[hf.Ask("finance")])
+    async def pay(cents: int, *, idempotency_key: str = hf.INJECTED) -> str:
+        keys.append(idempotency_key)
+        if refusals:
+            refusals.pop()
+            raise hf.NotDone("closed")
+        shop.done.append(("paid", cents))
+        if len(keys) == 3:
+            raise world.Crash
+        return "R-1"
+
+    @hf.agent(name="pays")
+    async def pays(run: hf.Run, given: Any) -> str:
+        return await pay(5)
+
+    for _ in range(2):
+        with pytest.raises(RunWaiting):
+            world.run(pays)
+        world.answer("try_again", pays)
+    with pytest.raises(world.Crash):
+        world.run(pays)
+    with pytest.raises(RunWaiting):
+        world.run(pays)
+    (asked,) = world.head().questions
+    assert asked.about == "in_doubt", "what may have happened is no failure"
+    world.answer("it_happened", pays, result="R-1")
+    assert world.run(pays) == "R-1"
+    assert shop.done == [("paid", 5)] and len(keys) == 3 and len(set(keys)) == 1
+
+
+def test_a_run_is_cancelled_while_a_person_is_asked(world: Any, rates: Rates) -> None:
+    """Lost: the way out of a wait."""
+    rates.error = ConnectionError("gone")
+    agent = asking(reading(rates, hf.Ask("oncall")))
+    with pytest.raises(RunWaiting):
+        world.run(agent)
+    world.play(lambda app: app.cancel(world.id(), by="ann"), agents=[agent])
+    with pytest.raises(RunCancelled):
+        world.run(agent)
+    assert not world.head().questions
 
 
 def test_a_persons_result_is_taken_when_it_fits(world: Any, rates: Rates) -> None:

@@ -126,16 +126,19 @@ def after_failure(
     elapsed_s: float,
     window_s: float,
     draw: float,
+    age_s: float | None = None,
 ) -> Again | GiveUp | InDoubt:
-    """What follows a failed attempt. `elapsed_s` counts from the step's first attempt."""
+    """What follows a failed attempt. `elapsed_s` counts from the step's first attempt, or from a person's "try again";
+    `age_s` always from the first, as the receiver of its key does."""
+    age_s = elapsed_s if age_s is None else age_s
     if failure.is_definite:
         return _retry_or(GiveUp, failure, retry, attempt, elapsed_s, draw)
     if effect is Effect.ONCE:
         return InDoubt(f"{failure.error} after the effect was begun; a `once` effect is never repeated on a guess")
-    if elapsed_s >= window_s:
+    if age_s >= window_s:
         return InDoubt(f"the key is older than its dedup window of {window_s:g} s")
     again = _retry_or(InDoubt, failure, retry, attempt, elapsed_s, draw)
-    if isinstance(again, Again) and elapsed_s + again.wait_s >= window_s:
+    if isinstance(again, Again) and age_s + again.wait_s >= window_s:
         return InDoubt(f"the next attempt would begin when the key's dedup window of {window_s:g} s is over")
     return again
 

@@ -14,6 +14,7 @@ class Slot:
     __slots__ = (
         "abandonments",
         "address",
+        "again_at",
         "appeal",
         "asked",
         "attempt",
@@ -96,6 +97,8 @@ class Slot:
         """What `verify` said since the attempt now in doubt was begun."""
         self.doubt: Event | None = None
         """The question that asks a person, while it is open."""
+        self.again_at: float | None = None
+        """When a person said last that it should be tried again; its time counts from there."""
         self.appeal: Event | None = None
         """The question that asks a person what to do about its failure, until something was done."""
         self.ruling: Event | None = None

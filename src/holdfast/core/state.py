@@ -315,6 +315,7 @@ class State:
             slot.verdicts += (event,)
         elif question.about == "failed":
             slot.ruling = event
+            slot.again_at = event.at if facts.get("choice") == "try_again" else slot.again_at
         else:
             self._conclude(slot, event)
 
@@ -396,7 +397,7 @@ class State:
         slot.repeats = (0, 0)
         if slot.effect is Effect.COMPOSITE:
             self.closed.discard(scopes.inside(slot.address))
-        slot.appeal = slot.ruling = slot.retry_at = None
+        slot.appeal = slot.ruling = slot.retry_at = slot.again_at = None
         slot.is_unknown = slot.is_in_flight = outcome is not None and not outcome.facts.get("is_definite", True)
         if not slot.is_unknown:  # otherwise it may have happened: no new key, it is in doubt again
             slot.logical += 1

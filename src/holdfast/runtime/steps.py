@@ -243,7 +243,12 @@ class _Attempting(Settling, Climbing):
             return await self._begin(limit)
 
     def _left_s(self, within_s: float | None) -> float | None:
-        return step_left_s(within_s, self.began_at, self.driver.record.now())
+        return step_left_s(within_s, self._counted_from(), self.driver.record.now())
+
+    def _counted_from(self) -> float | None:
+        """Its time counts from the first attempt, or from a person's "try again": a wait for people is none of it."""
+        slot = self.driver.state.slots.get(self.address)
+        return slot.again_at if slot is not None and slot.again_at is not None else self.began_at
 
     def _out_of_time(self, because: str) -> Attempted:
         text = f"{because}; it was not begun"
@@ -317,7 +322,7 @@ class _Attempting(Settling, Climbing):
         """Its caller no longer waits, so the attempt was cut short: what was sent was sent, and stays charged."""
         text = "its caller no longer waited"
         failure = Failure(FailureKind.INTERRUPTED, "CancelledError", text, text, because=text)
-        facts = meta(**failure.facts())
+        facts = meta(**failure.facts(), **self._standing())
         self.driver.record.add(self._event(Kind.ATTEMPT_FAILED, charge=self.way.reservation, meta=facts))
 
     async def _cut_off(self, attempted: Attempted, failure: Failure) -> bool:
@@ -351,7 +356,8 @@ class _Attempting(Settling, Climbing):
                 failure,
                 self.terms.policy().retry,
                 attempt=self.number - self.base,
-                elapsed_s=self._age_s(),
+                elapsed_s=self._since_s(self._counted_from()),
+                age_s=self._age_s(),
                 window_s=self.terms.window_s,
                 draw=clock.draw(),
             )
@@ -426,7 +432,10 @@ class _Attempting(Settling, Climbing):
         return Event(kind, now, self.address, call.step, call.effect, logical=self.logical, attempt=self.number, **more)
 
     def _age_s(self) -> float:
-        return self.driver.record.now() - self.began_at if self.began_at is not None else 0.0
+        return self._since_s(self.began_at)
+
+    def _since_s(self, at: float | None) -> float:
+        return self.driver.record.now() - at if at is not None else 0.0
 
     async def _wait(self, why: Why, until: float) -> None:
         with self.driver.silence.waits(self.address, why, until):
