@@ -131,6 +131,7 @@ SHOWN_BY = {
     ),
     "R45 operator levers": (
         "e2e/test_requirements_levers.py::test_levers_on_live_runs_without_a_deploy",
+        "e2e/test_requirements_levers.py::test_a_cap_for_all_runs_holds_on_a_live_one_until_there_is_room",
         "cli/test_operator.py::test_a_live_run_obeys_a_switched_off_tool_within_a_second",
         "cli/test_operator.py::test_a_live_run_obeys_a_changed_policy_within_a_second",
         "cli/test_operator.py::test_pause_holds_a_live_run_and_resume_lets_it_go_on",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import holdfast as hf
 from holdfast.errors import BudgetExceeded, NotDone, RunWaiting
 from holdfast.journal.memory import MemoryJournal
 from holdfast.runtime.clock import SystemClock
+from holdfast.testing.model_server import ModelServer, text
 from holdfast.views.show import show
 
 QUICK = hf.Settings(quiet_s=0.02, park_s=0.05, poll_s=0.02, settle_s=0.01)
@@ -127,3 +129,36 @@ async def test_levers_on_live_runs_without_a_deploy() -> None:
         ("disable", "ann", "it lies"),
         ("enable", "bob", "not said"),
     ]
+
+
+ASKS = """
+from anthropic import AsyncAnthropic
+
+@hf.agent
+async def asks(run: hf.Run, count: int) -> int:
+    client = AsyncAnthropic(http_client=hf.http_client())
+    for number in range(count):
+        asked = [{"role": "user", "content": f"number {number}"}]
+        await client.messages.create(model="claude-test", max_tokens=16, messages=asked)
+    return count
+"""
+
+
+def test_a_cap_for_all_runs_holds_on_a_live_one_until_there_is_room(desk: Any) -> None:
+    """R45. Lost: a day's bill that nobody can stop, but by stopping everything."""
+    desk.write(ASKS)
+    with ModelServer(lambda request: text("hi")) as model:
+        desk.serves(model)
+        model.fault(on=2, delay_s=2)
+        process = desk.start("run", "agents.py:asks", "5", "--key", "k")
+        model.wait_for(2, timeout_s=30)
+        said = desk.run("budget", "day", "model_calls=3", "--by", "ann", "--why", "enough")
+        assert said.code == 0 and "model calls 1 (+1 reserved) of 3" in said.out, said.err
+        told = process.communicate(timeout=40)[1]
+        assert process.returncode == 4 and "holdfast budget day model_calls=" in told
+        assert model.count == 3
+        assert desk.run("run", "agents.py:asks", "1", "--key", "other").code == 4 and model.count == 3
+        assert desk.run("budget", "day", "--off", "--by", "bob").code == 0
+        assert desk.run("resume", "k", "agents.py:asks").code == 0 and model.count == 5
+        shown = json.loads(desk.run("budget", "--json").out)["accounts"]
+        assert [row["usage"]["model_calls"] for row in shown] == [5, 5]

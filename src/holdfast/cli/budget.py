@@ -108,9 +108,8 @@ def line(row: dict[str, Any]) -> str:
     told = []
     for name in ("model_calls", "tokens", "usd"):
         form = "${:.4f}" if name == "usd" else "{}"
-        cap = limits.get(name)
-        told.append(
-            f"{name.replace('_', ' ')} {form.format(usage.get(name) or 0)} "
-            + ("(no cap)" if cap is None else f"of {form.format(cap)}")
-        )
+        cap, reserved = limits.get(name), (usage.get("reserved") or {}).get(name)
+        held = f" (+{form.format(reserved)} reserved)" if reserved else ""
+        of = "no cap" if cap is None else f"of {form.format(cap)}"
+        told.append(f"{name.replace('_', ' ')} {form.format(usage.get(name) or 0)}{held} {of}")
     return f"{row['account']:<6} {row['of'] or '':<11} " + " · ".join(told)
