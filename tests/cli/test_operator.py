@@ -6,6 +6,7 @@ If these fail, whoever looks after agents at night can only end the process.
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
@@ -244,3 +245,37 @@ def test_budget_lists_what_is_used_and_capped(shell: Any) -> None:
     day, total = shell.call("budget", "--json").document["accounts"]
     assert (day["limits"]["usd"], day["limits"]["tokens"], total["limits"]["model_calls"]) == (50.0, 1000, 9)
     assert "tokens 0 of 1000" in shell.call("budget").out
+
+
+def test_operators_in_several_processes_at_once_are_all_heard(shell: Any) -> None:
+    """Lost: one of two orders that were given at the same moment, and who gave it."""
+    assert shell.run("run", "agents.py:asks", "x", "--key", "k", "--wait", "0s").code == 5
+    names = [f"op{number}" for number in range(4)]
+    started = [shell.start("tools", "disable", "look", "--by", name) for name in names]
+    started += [shell.start("pause", "k", "--by", name) for name in names]
+    assert [ended(process)[0] for process in started] == [0] * 8
+    lines = [line for line in shell.call("show", "@desk", "--json").document["decisions"] if line["by"]]
+    assert sorted((line["what"], line["by"]) for line in lines) == sorted(
+        [("disable", name) for name in names] + [("pause", name) for name in names]
+    )
+    assert shell.run("run", "agents.py:asks", "x", "--key", "k").code == 5
+    told = shell.call("show", "k", "--json").document["decisions"]
+    assert sorted(line["by"] for line in told if line["what"] == "pause") == names
+
+
+def test_a_killed_order_is_done_or_still_there_for_the_next_operator(shell: Any) -> None:
+    """Lost: an order whose command line was killed right after it was given, or half of it."""
+    assert shell.run("run", "agents.py:asks", "x", "--key", "k", "--wait", "0s").code == 5
+    for number in range(6):
+        process = shell.start("tools", "disable", f"tool{number}", "--by", "ann")
+        try:
+            process.wait(0.25 + number * 0.05)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+    assert shell.call("tools", "enable", "look", "--by", "bob").code == 0
+    recorded = [
+        line for line in shell.call("show", "@desk", "--json").document["decisions"] if line["what"] == "disable"
+    ]
+    off = shell.call("tools", "ls", "--json").document["off"]
+    assert sorted(line["choice"].partition(":")[0] for line in recorded) == sorted(off)

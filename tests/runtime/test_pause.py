@@ -363,3 +363,30 @@ def test_a_cap_that_is_lowered_below_what_is_used_stops_the_run_at_its_next_step
     assert (changed.facts["by"], changed.facts["because"]) == ("ann", "too dear")
     world.resume(budget=hf.Budget(tool_calls=1))
     assert world.run(agent) == "paid next (1)"
+
+
+# --- other agents ----------------------------------------------------------------------------------------------
+
+
+def test_an_agent_in_a_thread_is_paused_like_any_other(world: Any, shop: Any) -> None:
+    """Its thread would stay behind, or go on with the next effect."""
+
+    @hf.agent(name="shop", budget=BUDGET)
+    def agent(run: hf.Run, given: Any) -> Any:
+        run.wait(slow.tool(1))
+        return run.wait(shop.pay("next"))
+
+    async def scenario(app: hf.App) -> None:
+        running = asyncio.ensure_future(app.run(agent, None, key="k", wait=5))
+        await slow.begun.wait()
+        await app.pause(world.id(), by="ann")
+        await turns()
+        slow.release.set()
+        with pytest.raises(RunWaiting, match="paused"):
+            await running
+
+    slow = Slow(shop.done)
+    world.play(scenario)
+    assert world.head().why == Why.PAUSED and not shop.paid()
+    world.resume()
+    assert world.run(agent) == "paid next (1)" and shop.done.count(("slow", 1)) == 1
