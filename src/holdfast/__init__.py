@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from holdfast.core.breaker import Breaker as Breaker
     from holdfast.core.budget import Budget as Budget
     from holdfast.core.failure import ONE_REQUEST as ONE_REQUEST
+    from holdfast.core.loops import Stuck as Stuck
     from holdfast.core.policy import Retry as Retry
     from holdfast.core.rung import Ask as Ask
     from holdfast.core.rung import Cached as Cached
@@ -73,6 +74,7 @@ _HOMES = {
     "Run": "runtime.run",
     "RunError": "errors",
     "Settings": "runtime.settings",
+    "Stuck": "core.loops",
     "Tool": "runtime.tool",
     "ToolFailed": "errors",
     "Toolset": "models.toolset",

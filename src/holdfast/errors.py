@@ -91,6 +91,11 @@ class RunFailed(RunError):
 class RunStopped(RunError):
     """A limit or an operator stopped the run; its work is kept and ``resume`` goes on."""
 
+    reason = ""
+    """What kind of limit: such as "budget: tokens" or "stuck: cycle"; empty when it was a person or an operator."""
+    handover = ""
+    """What is done, what is not, and how to go on."""
+
 
 class BudgetExceeded(RunStopped):
     """A call whose worst case does not fit the budget was not sent."""

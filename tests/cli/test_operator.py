@@ -168,7 +168,7 @@ def test_a_live_run_stops_at_a_lowered_cap_and_goes_on_with_a_higher_one(shell: 
     code, told = ended(process)
     assert code == 4 and "cap 1" in told
     lines = shell.call("show", "k", "--json").document["decisions"]
-    assert [line["what"] for line in lines] == ["start", "budget", "end"]
+    assert [line["what"] for line in lines] == ["start", "budget", "budget warning", "end"]
     assert lines[2]["at"] - decided(shell, "@desk", "cap")["at"] < SOON_S
     assert (lines[1]["by"], lines[1]["because"]) == ("ann", "too dear")
     assert shell.call("budget", "k", "tool_calls=off").code == 0

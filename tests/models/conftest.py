@@ -48,11 +48,12 @@ class Desk:
         self.budget: hf.Budget | None = None
         self.clock = Eager()
         self.park_s = 0.05
+        self.throttle_s = 0.0
 
     def app(self) -> hf.App:
         """A new App, as a new process would open it."""
         config = self.path / "holdfast.toml"
-        settings = hf.Settings(quiet_s=0.02, park_s=self.park_s, poll_s=0.02)
+        settings = hf.Settings(quiet_s=0.02, park_s=self.park_s, poll_s=0.02, throttle_s=self.throttle_s)
         config_or_none = config if config.exists() else None
         return hf.App(f"sqlite:///{self.path}/x.db", config=config_or_none, settings=settings, clock=self.clock)
 

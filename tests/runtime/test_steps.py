@@ -819,6 +819,7 @@ def test_a_settlement_over_the_cap_is_recorded_with_a_warning(world: Any) -> Non
         "name": "usd_nano",
         "limit": 1_000_000_000,
         "spent": 1_300_000_000,
+        "share": 80,
         "overshoot": 300_000_000,
     }
     assert world.state().spent == Charge(model_calls=1, usd_nano=1_300_000_000)

@@ -201,6 +201,7 @@ def _ended(order: Order, driven: Driven, error: RunError) -> int:
         lines.append(f"raised at {place}")
     if code is Exit.FAILED:
         lines += what_failed(picture)
+    lines += (picture["run"]["handover"] or "").splitlines()[1:]
     for asked in picture["questions"]:
         lines += how_to_answer(asked, picture["run"]["id"], driven.now)
     until = (picture["suspended"] or {}).get("until")

@@ -53,6 +53,7 @@ def show(run: str, is_all: bool, is_told: bool, store: str | None, is_json: bool
         *_mail(mail),
         *_steps(picture, is_all=is_all),
         *_decisions(picture, is_all=is_all, is_asked=is_told),
+        *_handover(picture),
         *_questions(picture, now),
         *_rest(picture),
     )
@@ -199,6 +200,13 @@ def _questions(picture: dict[str, Any], now: float) -> list[RenderableType]:
         return []
     lines = [line for asked in questions for line in how_to_answer(asked, picture["run"]["id"], now)]
     return [text(""), text("questions", "dim"), *(text(f"  {line}") for line in lines)]
+
+
+def _handover(picture: dict[str, Any]) -> list[RenderableType]:
+    lines = (picture["run"]["handover"] or "").splitlines()
+    return (
+        [text(""), text("hand-over", "dim"), *(text(f"  {line}", limit=_VALUE_MAX) for line in lines)] if lines else []
+    )
 
 
 def _rest(picture: dict[str, Any]) -> list[RenderableType]:

@@ -27,15 +27,15 @@ QuestionAsked     id, about, text, options, to, expires_at, default,    what it 
                   way (place on the ladder, attempts before it)
 QuestionClosed    id, outcome (answered, expired), choice, by           the answer
 BudgetChanged     limits, by, because, account
-BudgetWarned      name, limit, spent, overshoot
+BudgetWarned      name, limit, spent, share, overshoot
 Decided           what, choice, because, and what the choice needs        the choice, of `run.decide`
 SignalReceived    name, by                                              the value
 NoteWritten       text
 DriftFound        rule (order, unused, abandoned, tail, fresh),
                   recorded, asked
 RunSuspended      why, until, difference
-RunEnded          outcome, why, failure, cause, limit, by, degraded,    the result
-                  failed_steps
+RunEnded          outcome, why, failure, cause, limit, stuck, gate,     the result
+                  by, handover, landed, degraded, failed_steps
 ================  ====================================================  =====================================
 
 Invariants

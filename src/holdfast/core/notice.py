@@ -19,7 +19,8 @@ def notices(state: State, address: Address) -> tuple[str, ...]:
     if slot is None or slot.outcome is None:
         return ()
     degraded = slot.outcome.facts.get("degraded") if '"degraded"' in slot.outcome.meta else None
-    return (_degraded(address.name, degraded),) if degraded is not None else ()
+    told = (_degraded(address.name, degraded),) if degraded is not None else ()
+    return told + state.conduct.remarks.get(address, ())
 
 
 def _degraded(name: str, facts: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from holdfast.core import scope as scopes
 from holdfast.core.books import Books
 from holdfast.core.budget import DEFAULT_LIMITS, Limits
+from holdfast.core.conduct import Conduct
 from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind
 from holdfast.core.heads import MISMATCHED, PAUSING, Head, OpenQuestion, Status
 from holdfast.core.slot import Slot
@@ -64,6 +65,7 @@ class State:
         self.drifts: list[Event] = []
         self.decisions: list[Event] = []
         """What was decided and why, in order."""
+        self.conduct = Conduct()
         self.signals: list[Event] = []
         """Signals that have come, in order."""
         self.unheard: list[Event] = []
@@ -137,7 +139,7 @@ class State:
                 self.signals.append(event)
                 self.unheard.append(event)
             case Kind.BUDGET_WARNED:
-                pass
+                self.conduct.warned_of(event)
 
     def _worked(self, event: Event) -> None:
         """Until this event; at a takeover until its last owner was last known to be alive (`deadline`, rule 4)."""
@@ -192,6 +194,8 @@ class State:
     def _marked(self, slot: Slot, facts: dict[str, Any]) -> None:
         """Its tool declares what undoes it, or it undoes another step."""
         slot.undo, slot.made_by = facts.get("undo", ""), facts.get("by", "")
+        if slot.undo:
+            self.conduct.undoable.add(slot.address)
         slot.undoes = Address(*facts["undoes"]) if "undoes" in facts else None
 
     def _outcome(self, event: Event) -> None:
@@ -214,9 +218,15 @@ class State:
             slot.served = event.facts.get("by", "")
         if slot.undo and '"degraded"' in event.meta and event.facts["degraded"]["rung"] != "other":
             slot.undo = ""  # its tool has failed, and what is given instead did nothing
+            self.conduct.undoable.discard(slot.address)
         if slot.undoes is not None and event.kind is Kind.STEP_SUCCEEDED:
             self.slots[slot.undoes].is_undone = True
             self.undone_no = self.count
+            self.conduct.undoable.discard(slot.undoes)
+        if event.step is StepKind.MODEL or event.kind is Kind.STEP_FAILED:
+            self.conduct.ended(event, slot, self.count)
+        if self.conduct.pending and event.step is StepKind.TOOL:
+            self.conduct.tell(slot.address)
 
     def _conclude(self, slot: Slot, event: Event) -> None:
         slot.outcome = event
@@ -297,12 +307,12 @@ class State:
         if event.address is None:  # it is about the whole run
             return
         slot = self.question_slots[question.id] = self._slot(event)
-        if question.about == "in_doubt":
-            slot.doubt = event
+        if question.about == "ask":
+            slot.intent = event
         elif question.about == "failed":
             slot.appeal, slot.ruling = event, None
         else:
-            slot.intent = event
+            slot.doubt = event
 
     def _closed(self, event: Event) -> None:
         facts = event.facts
@@ -316,6 +326,9 @@ class State:
         elif question.about == "failed":
             slot.ruling = event
             slot.again_at = event.at if facts.get("choice") == "try_again" else slot.again_at
+        elif question.about == "stuck":
+            slot.doubt = None
+            self.conduct.answered(event, self.count)
         else:
             self._conclude(slot, event)
 
@@ -334,6 +347,8 @@ class State:
         self.decisions.append(event)
         if event.step is StepKind.DECISION:
             self._conclude(self._slot(event), event)
+        else:
+            self.conduct.decided(event, self.count)
         if event.address is None:
             self._ordered(event, event.facts)
 
@@ -349,6 +364,7 @@ class State:
     def _capped(self, facts: dict[str, Any]) -> None:
         if "account" not in facts:  # otherwise caps that several runs share, stated at the operator's desk
             self.limits = Limits(*facts["limits"])
+            self.conduct.raised()
 
     def _resumed(self, event: Event) -> None:
         self.spent = self.spent.plus(event.charge)
@@ -356,6 +372,7 @@ class State:
         self.books.spend(event.charge, event.at)
         if event.facts.get("why") != "takeover":
             self.paused, self.deaths = None, 0
+            self.conduct.let_go(self.count)
         if event.facts.get("why") == UNWIND:
             self.unwinding, self.ended_as = event, self.ended_as or self.end
         self.end = None

@@ -20,6 +20,7 @@ from holdfast.errors import Unencodable
 from holdfast.journal.codec import decode, encode
 from holdfast.journal.tags import SIZE_MAX
 from holdfast.models.call import Answered, Provider
+from holdfast.models.mask import Masks
 from holdfast.runtime.facts import facts_of, safe
 
 KEPT = (
@@ -114,6 +115,13 @@ def _plain(content: bytes) -> str | bytes:
         return content.decode() if b"\x00" not in content else content
     except UnicodeDecodeError:
         return content
+
+
+def said(recorded_body: bytes | None) -> str:
+    """What a recorded response says, without its times and generated ids: equal for equal answers."""
+    reply = decode(recorded_body) if recorded_body is not None else {}
+    body = reply.get("body", "") if isinstance(reply, dict) else ""
+    return Masks().all(body if isinstance(body, str) else body.decode("utf-8", "replace"))
 
 
 def rebuilt(outcome: Event) -> Reply | Broken:

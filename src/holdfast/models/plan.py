@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from holdfast.core.command import Call
 from holdfast.core.events import Address, Charge
-from holdfast.models.answer import broke_off, misfit, recorded_part
+from holdfast.models.answer import broke_off, misfit, recorded_part, said
 from holdfast.models.bounds import input_max, output_max, window_of
 from holdfast.models.call import Provider
 from holdfast.models.channel import Channel
@@ -77,6 +77,8 @@ class Plan:
             intent=self._intent,
             tried=tried,
             cut_off=_cut_off,
+            is_stream=channel is not None,
+            essence=said,
             unfit=partial(misfit, provider=self.asking.provider, is_stream=self.turn.asked.is_stream),
         )
 

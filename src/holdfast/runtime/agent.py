@@ -10,13 +10,14 @@ import hashlib
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cached_property, update_wrapper
+from functools import cached_property, partial, update_wrapper
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 from holdfast.core.budget import Budget, Limits
 from holdfast.core.events import meta
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.heads import Status
+from holdfast.core.loops import DEFAULT_STUCK, Stuck
 from holdfast.errors import PolicyInvalid, Unencodable, UsageError
 from holdfast.journal.codec import decode, encode
 from holdfast.runtime.facts import causes, facts_of
@@ -46,6 +47,7 @@ class Agent(Generic[I, O]):
         escalate: str = "",
         on_drift: OnDrift = "hold",
         models: Sequence[str] = (),
+        stuck: Stuck | None = DEFAULT_STUCK,
     ) -> None:
         if _is_no_function(fn):
             raise UsageError(f"Agent {getattr(fn, '__name__', fn)!r} must be a function: (run, input) -> result.")
@@ -55,10 +57,13 @@ class Agent(Generic[I, O]):
             raise PolicyInvalid(f"budget={budget!r} is no Budget. Write budget=holdfast.Budget(usd=1.50).")
         if on_drift not in typing.get_args(OnDrift):
             raise PolicyInvalid(f"on_drift={on_drift!r} is not understood. Write on_drift='hold' or 'fresh'.")
+        if stuck is not None and not isinstance(stuck, Stuck):
+            raise PolicyInvalid(f"stuck={stuck!r} is no Stuck. Write stuck=holdfast.Stuck(same=5), or stuck=None.")
         self.fn = fn
         self.name = name or fn.__name__
         self.budget = budget
         self.escalate = escalate
+        self.stuck = stuck
         self.on_drift = on_drift
         self.models = (models,) if isinstance(models, str) else tuple(models)
         update_wrapper(self, fn)
@@ -98,8 +103,14 @@ class Agent(Generic[I, O]):
 
     async def begin(self, driver: Driver) -> O:
         """Run the function from its start, with the recorded input."""
-        result: O = await self.fn(Run(driver), self._given(driver))
+        result: O = await self.fn(self._run(driver), self._given(driver))
         return result
+
+    def _run(self, driver: Driver) -> Run:
+        run = Run(driver)
+        if self.stuck is not None and self.stuck.progress is not None:
+            driver.measure = partial(self.stuck.progress, run)
+        return run
 
     def _given(self, driver: Driver) -> Any:
         recorded = driver.state.input
@@ -130,7 +141,7 @@ class SyncAgent(Agent[I, O]):
 
     async def begin(self, driver: Driver) -> O:
         """Run the function from its start, in a thread; a closing run waits for its thread only so long."""
-        run, given = Run(driver), self._given(driver)
+        run, given = self._run(driver), self._given(driver)
         patience_s = driver.services.settings.close_s
         result = await body_in_thread(f"agent {driver.lease.run_id}", lambda: self.fn(run, given), patience_s)
         if inspect.isawaitable(result):
@@ -172,6 +183,7 @@ def agent(
     escalate: str = "",
     on_drift: OnDrift = "hold",
     models: Sequence[str] = (),
+    stuck: Stuck | None = DEFAULT_STUCK,
 ) -> _Declared: ...
 def agent(fn: Callable[[Run, I], Any] | None = None, /, **declared: Any) -> Any:
     """Declare an agent: `async def name(run: Run, input) -> result`, or the same as a plain `def`.
@@ -180,7 +192,8 @@ def agent(fn: Callable[[Run, I], Any] | None = None, /, **declared: Any) -> Any:
     default holds when none is given. escalate: who gets the questions of its runs. on_drift: what becomes of a model
     call that the record does not explain: `hold` waits for a person, `fresh` begins it as new. models: those that it
     calls; with a budget in USD, a run is not started while the price of one is not known. A plain `def` runs in a
-    thread of its own: it calls sync tools as they are, and hands what is async to `run.wait`.
+    thread of its own: it calls sync tools as they are, and hands what is async to `run.wait`. stuck: when a run goes
+    round in circles, and what follows, see `Stuck`; None switches it off.
     """
     if fn is not None:
         return _made(fn)

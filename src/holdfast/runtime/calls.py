@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from holdfast.core.address import idempotency_key
-from holdfast.core.budget import first_excess
+from holdfast.core.budget import Excess, first_excess
 from holdfast.core.command import Ask, Block, Call, Execute, Use
 from holdfast.core.events import Address, Charge, Event, Kind
 from holdfast.core.heads import Status
+from holdfast.core.landing import fence
 from holdfast.core.machine import Machine
 from holdfast.core.scope import is_within
 from holdfast.core.state import State
@@ -29,6 +30,7 @@ from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Lease
 from holdfast.runtime import senders
 from holdfast.runtime.deadline import RunTime
+from holdfast.runtime.ending import Pace
 from holdfast.runtime.notices import Notices
 from holdfast.runtime.record import Record
 from holdfast.runtime.rest import Silence
@@ -65,6 +67,9 @@ class Calls(ABC):
         """Reads under way without an intent; the allowance covers one."""
         self.is_closing = False
         self.bridge = Bridge(self.loop, lambda: self.is_closing)
+        self.pace = Pace(self)
+        self.measure: Callable[[], Any] | None = None
+        """The agent's own measure of its progress."""
         self.live_errors: dict[Address, BaseException] = {}
         """What tools raised in this process, for `__cause__`."""
         self.notices = Notices()
@@ -309,19 +314,20 @@ class Calls(ABC):
         state = self.state
         return state.limits.usd_nano is not None or state.books.is_priced or self.services.caps.is_priced
 
-    def fits(self, charge: Charge) -> bool:
-        """Whether `charge` fits; otherwise the run is stopped."""
-        used = self.state.used
-        if self.reads_open:
-            used = used.plus(Charge(tool_calls=self.reads_open))
-        excess = first_excess(self.state.limits, used, charge)
-        if excess is not None:
-            how = f"holdfast resume {self.lease.run_id} --raise {excess.raise_flag}"
-            is_worst = charge.model_calls > 0 and excess.name in ("tokens", "usd_nano")
-            most = " That is the most that this call of a model can use." if is_worst else ""
-            why = f"budget: {excess}.{most} Nothing was sent. Go on with `{how}`."
-            self.stop(Status.STOPPED, why, {"limit": excess.name})
-        return excess is None
+    @property
+    def used(self) -> Charge:
+        """Spent, reserved, under way as a read without a reservation, or kept apart for steps that undo."""
+        used = self.state.used.plus(self.state.conduct.fenced)
+        return used.plus(Charge(tool_calls=self.reads_open)) if self.reads_open else used
+
+    def excess(self, charge: Charge, marks: Mapping[str, Any], address: Address) -> Excess | None:
+        """Why this charge of a step with these marks does not fit; None when it does."""
+        used, conduct = self.used, self.state.conduct
+        if "undoes" in marks:
+            used = used.minus(conduct.fenced)
+        elif "undo" in marks and address not in conduct.undoable:
+            used = used.plus(fence(1))
+        return first_excess(self.state.limits, used, charge)
 
     def sends(self, address: Address, logical: int, number: int) -> senders.Sender:
         """An effect is about to begin: known as long as its body may act."""

@@ -23,8 +23,9 @@ from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, LeaseLost
 from holdfast.protocols import Claim
-from holdfast.runtime import crashloop, current, mailroom, unseen, unwind
+from holdfast.runtime import crashloop, current, ending, mailroom, unseen, unwind
 from holdfast.runtime.calls import Calls
+from holdfast.runtime.facts import causes
 from holdfast.runtime.senders import Sender
 from holdfast.runtime.settings import Services
 from holdfast.runtime.thread import loop_elsewhere
@@ -262,6 +263,11 @@ class Driver(Calls):
             if error is None:
                 await self._write_end(meta(outcome=Status.SUCCEEDED), encoded)
                 return
+        stop = ending.stop_by(self.state, causes(error))
+        if stop is not None:
+            self.stop(Status.STOPPED, *stop)
+            await self._end_stopped()
+            return
         self.error = error
         await self._write_end(self.agent.failure(error), None)
 
@@ -284,6 +290,8 @@ class Driver(Calls):
         if outcome is Status.CANCELLED:
             left = [str(s.address) for s in self.state.slots.values() if s.is_in_flight and s.effect.is_write]
             why += f". In doubt, and left so: {', '.join(left)}" if left else ""
+        elif outcome is Status.STOPPED:
+            return ending.stopped(self.state, why, facts)
         return meta(outcome=outcome, why=why, **facts)
 
     async def _write_end(self, facts: str, body: bytes | None) -> None:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from holdfast.core.budget import USD_NANO, Limits
 from holdfast.core.events import Event, Kind
+from holdfast.core.handover import reason
 from holdfast.core.heads import BLOCKED, MISMATCHED, Head, Status, Why
 from holdfast.core.policy import seconds
 from holdfast.core.state import State
@@ -93,7 +94,9 @@ def result_of(state: State, agent: Agent[Any, O], error: BaseException | None = 
             hint = "Every finished step is kept; `holdfast resume` tries the failed one again."
             raise RunFailed(f"{why}. {hint}") from error
         case Status.STOPPED:
-            raise (BudgetExceeded if facts.get("limit") else RunStopped)(f"{why}.")
+            stopped = (BudgetExceeded if facts.get("limit") else RunStopped)(f"{why}.")
+            stopped.reason, stopped.handover = reason(facts), str(facts.get("handover", ""))
+            raise stopped
         case _:
             raise RunCancelled(f"{why}.")
 

@@ -5,8 +5,8 @@ Each writes when it began and with what deadline, so that a crash neither shorte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from holdfast.core.address import question_id
 from holdfast.core.command import Call, Execute
@@ -108,11 +108,13 @@ class Decision:
     choice: bytes | None
     shown: str
     because: str
+    more: dict[str, Any] = field(default_factory=dict)
+    """Further facts."""
     is_write = False
 
     async def perform(self, driver: Calls, command: Execute) -> None:
         """See `Performance`."""
-        call, facts = self.call, meta(what=self.call.name, choice=self.shown, because=self.because)
+        call, facts = self.call, meta(what=self.call.name, choice=self.shown, because=self.because, **self.more)
         where = command.address
         driver.record.note_step(Kind.DECIDED, where, call.step, call.effect, meta=facts, body=self.choice)
         await driver.write()

@@ -15,6 +15,7 @@ from holdfast.core.accept import is_signal_name
 from holdfast.core.breaker import BREAKER, Breaker
 from holdfast.core.budget import USD_NANO, Limits
 from holdfast.core.command import Call
+from holdfast.core.confidence import Otherwise
 from holdfast.core.events import Charge, Effect, Event, StepKind
 from holdfast.core.policy import Duration, Retry, seconds
 from holdfast.core.rung import Ask, Other
@@ -23,6 +24,7 @@ from holdfast.journal.codec import decode, digest, encode
 from holdfast.runtime import current
 from holdfast.runtime.clock import Random, derived_random, derived_uuid
 from holdfast.runtime.facts import safe
+from holdfast.runtime.gating import NOTHING, Gated, gate
 from holdfast.runtime.pauses import Decision, Note, Question, Sleep
 from holdfast.runtime.pauses import Signal as SignalWait
 from holdfast.runtime.signature import INJECTED, injected
@@ -284,6 +286,41 @@ class Run:
         and those after it are not begun; a step in doubt is settled first. In a composite: only what was made in it.
         """
         return await unwind(self._where("unwind"), safe(because))
+
+    async def gate(
+        self,
+        name: str,
+        scorer: Callable[..., Any],
+        threshold: float,
+        *,
+        input: Any = NOTHING,
+        claimed: Any = None,
+        otherwise: Otherwise = "ask",
+        to: str = "",
+        within: Duration | None = None,
+        timeout: Duration = "60s",
+    ) -> Gated:
+        """Go on only when a measure of somebody else says so: `scorer(input)` gives a score from 0 to 1.
+
+        The scorer is a function or a tool that reads; what it raises, a time over `timeout`, NaN and whatever is no
+        score do not pass. claimed: what the agent says of itself, which is recorded and never decides. otherwise: a
+        person is asked (`ask`, `to` and `within` as in `ask`), the run is stopped (`stop`), or the agent is told
+        (`tell`): the result is then false.
+        """
+        where = self._where("gate", name)
+        return await gate(
+            self,
+            where.scope,
+            safe(name, 200),
+            scorer,
+            threshold,
+            input=input,
+            claimed=claimed,
+            otherwise=otherwise,
+            to=to,
+            within=within,
+            timeout=timeout,
+        )
 
     def as_tool(self, agent: Agent[Any, Any], *, name: str | None = None) -> Tool[..., Any]:
         """The agent as a composite tool of this run, with one parameter, `input`: its steps are steps of this run."""

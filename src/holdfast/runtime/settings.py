@@ -47,6 +47,8 @@ class Settings:
     """Time box of one `verify`."""
     retries_max: int = 200
     """Retries that one run may make in all its steps, also over crashes and resumes; first attempts are none."""
+    throttle_s: float = 1.0
+    """Time between two model calls of a run whose budget is nearly used up."""
     model_calls_max: int = 64
     """Model calls that one app has under way at once; the others wait for their turn."""
 

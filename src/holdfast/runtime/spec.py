@@ -80,6 +80,8 @@ class Spec:
     """Says whether a result is good; see `runtime.judge`."""
     classify: Callable[[Any], Any] | None = None
     """The tool's own predicate: what kind of failure an exception or a result is."""
+    polls: bool = False
+    """Asking again and again is what it is for."""
 
 
 def make_spec(
@@ -103,6 +105,7 @@ def make_spec(
     within: Duration | None = None,
     heartbeat: Duration | None = None,
     isolate: bool = False,
+    polls: bool = False,
 ) -> Spec:
     """Check what was declared."""
     kind = _EFFECTS.get(effect)
@@ -152,6 +155,7 @@ def make_spec(
         undo=undo,
         check=check,
         classify=classify if callable(classify) else None,
+        polls=polls,
     )
 
 

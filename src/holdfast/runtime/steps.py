@@ -18,7 +18,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from holdfast.core.budget import overshoot
 from holdfast.core.command import Call, Execute
 from holdfast.core.deadline import in_time, step_left_s
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Address, Effect, Event, Kind, StepKind, meta
@@ -29,7 +28,7 @@ from holdfast.core.policy import Again, GiveUp, InDoubt, Policy, after_crash, af
 from holdfast.core.rung import Ask, Cached, Escalation, Other, Stop
 from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost
-from holdfast.runtime import guards, sharing, unpaid
+from holdfast.runtime import ending, guards, sharing, stuck, unpaid
 from holdfast.runtime.climb import Climbing, place_in
 from holdfast.runtime.deadline import RUN, Limit
 from holdfast.runtime.settle import Settling
@@ -84,6 +83,12 @@ class Attempts:
     """Attempts that equal calls before this one have made for it."""
     cut_off: Callable[[Slot], Attempted] | None = None
     """What it came to when the process ended after the caller had had part of it."""
+    is_stream: bool = False
+    """Its answer is read while it comes in."""
+    polls: bool = False
+    """Asking again and again is what it is for."""
+    essence: Callable[[bytes | None], Any] = lambda body: body
+    """What counts of a result when it is compared with another."""
 
     @property
     def is_write(self) -> bool:
@@ -152,6 +157,9 @@ class _Attempting(Settling, Climbing):
     async def run(self) -> None:
         if self.recovered is not None and not await self._recover(self.recovered):
             return
+        if (refusal := await stuck.refused(self.driver, self.plan, self.address)) is not None:
+            await self._conclude(Kind.STEP_FAILED, Attempted(None, NOTHING, refusal), stuck.facts(refusal))
+            return
         while True:
             rung = self.plan.ways[self.place]
             if not isinstance(rung, Way):
@@ -179,9 +187,12 @@ class _Attempting(Settling, Climbing):
         if attempted.failure is not None and self.is_cut_off:
             self.is_cut_off = False
             return await self._cut_off(attempted, attempted.failure)
-        if attempted.failure is not None:
+        if attempted.failure is None:
+            await self._succeeded(attempted)
+        elif ending.is_final(attempted.failure):
+            await self._conclude(Kind.STEP_FAILED, attempted, attempted.facts or {})
+        else:
             return await self._failed(attempted, attempted.failure)
-        await self._succeeded(attempted)
         return False
 
     async def _recover(self, slot: Slot) -> bool:
@@ -231,13 +242,16 @@ class _Attempting(Settling, Climbing):
         return attempted
 
     async def _in_turn(self, limit: Limit) -> Attempted | None:
-        if self.way.turn is None:
+        turn = self.way.turn
+        if turn is None and self.plan.call.step is not StepKind.MODEL:
             return await self._begin(limit)
         async with AsyncExitStack() as held:
             try:
                 async with limit.bounded():
-                    with self.driver.silence.moves():
-                        await held.enter_async_context(self.way.turn())
+                    await held.enter_async_context(self.driver.pace.turn(is_stream=self.plan.is_stream))
+                    if turn is not None:
+                        with self.driver.silence.moves():
+                            await held.enter_async_context(turn())
             except TimeoutError:
                 return None if limit.cut_by == RUN else self._out_of_time(limit.because)
             return await self._begin(limit)
@@ -269,8 +283,8 @@ class _Attempting(Settling, Climbing):
         within_s = plan.policy().within_s
         if self._left_s(within_s) == 0:
             return self._out_of_time(f"the step's time is up, within={within_s:g} s")
-        if not driver.fits(way.reservation):
-            return None
+        if (excess := driver.excess(way.reservation, plan.marks, self.address)) is not None:
+            return ending.unfit(driver, plan, self.address, excess)
         self.number += 1
         self.is_begun = True
         if self.began_at is None:
@@ -413,16 +427,14 @@ class _Attempting(Settling, Climbing):
         driver = self.driver
         if attempted.error is not None:
             driver.live_errors[self.address] = attempted.error
+        facts = facts | stuck.marks(driver, self.plan)
         driver.record.add(
             self._event(kind, charge=attempted.charge, meta=meta(**facts) if facts else "", body=attempted.body)
         )
         if kind is Kind.STEP_SUCCEEDED and "degraded" not in facts:
             self._note_good()
         is_measured = attempted.charge is not ONE_TOOL_CALL and attempted.charge is not NOTHING
-        excess = overshoot(driver.state.limits, driver.state.spent) if is_measured else None
-        if excess is not None:
-            warned = meta(name=excess.name, limit=excess.limit, spent=excess.used, overshoot=excess.used - excess.limit)
-            driver.record.add(Event(Kind.BUDGET_WARNED, driver.record.now(), self.address, meta=warned))
+        ending.note(driver, self.address, self.plan.call.step, is_measured=is_measured)
         await driver.write()
         driver.conclude(self.address)
 

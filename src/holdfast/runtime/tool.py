@@ -208,6 +208,7 @@ def tool(
     within: Duration | None = None,
     heartbeat: Duration | None = None,
     isolate: bool = False,
+    polls: bool = False,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     """Declare a tool.
@@ -227,7 +228,7 @@ def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     `Ask(who)`, `"stop"`. within: the time of the step, all attempts and waits together; nothing
     starts it anew, and no attempt goes on past it. heartbeat: an attempt that has not called `heartbeat()` for so long
     is stopped. isolate: the body of a plain `def` runs in a process of its own, which is killed with all that it
-    started when its time is up.
+    started when its time is up. polls: asking again and again is what it is for, so an agent that does is not stuck.
     """
     if fn is not None:
         return Tool(make_spec(fn))
@@ -335,5 +336,6 @@ def planned(
         ways=ways,
         last_good=last_good(spec, where, call.shown),
         unfit=lambda body: unfit_body(spec, body),
+        polls=spec.polls,
         **more,
     )

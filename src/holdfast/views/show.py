@@ -14,6 +14,7 @@ from typing import Any
 
 from holdfast.core.budget import USD_NANO
 from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind
+from holdfast.core.handover import reason
 from holdfast.core.heads import Head, OpenQuestion
 from holdfast.core.slot import Slot
 from holdfast.core.state import State
@@ -51,6 +52,8 @@ def _run(head: Head, state: State) -> dict[str, Any]:
         "status": str(state.status),
         "why": state.why,
         "by": facts.get("by"),
+        "reason": reason(facts) or None,
+        "handover": facts.get("handover"),
         "result": result(state),
         "failure": _failure(facts),
         "usage": amounts(state.spent) | {"reserved": amounts(state.reserved)},
