@@ -73,8 +73,12 @@ class Seen(NamedTuple):
         """With one more observation, made now."""
         if said is Said.NOTHING:
             return self
-        one = Count(slice_of(now, window_s), 1, int(said is not Said.WELL))
-        counts = merged(self.counts, (one,), one.slice)
+        place, errors = slice_of(now, window_s), int(said is not Said.WELL)
+        if self.counts and self.counts[-1].slice == place:  # as nearly always
+            before = self.counts[-1]
+            counts = (*self.counts[:-1], Count(place, before.calls + 1, before.errors + errors))
+        else:
+            counts = merged(self.counts, (Count(place, 1, errors),), place)
         return Seen(counts, self.late + 1, self.has_other) if said is Said.LATE else Seen(counts, 0, True)
 
 
