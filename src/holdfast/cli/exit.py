@@ -29,7 +29,7 @@ class Exit(IntEnum):
     NOT_FOUND = 3
     BUDGET = 4
     PERSON = 5
-    """Waiting for a person."""
+    """Waiting for a person: an answer, or a resume after a pause."""
     CANCELLED = 6
     """By a person: cancelled, or aborted when they were asked."""
     STORE = 7
