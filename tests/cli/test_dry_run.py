@@ -36,11 +36,16 @@ def test_it_shows_caps_prices_tools_and_policies_and_starts_nothing(shell: Any) 
     assert "agent shop" in said.out and "usd $2.0000" in said.out and "tokens 1000" in said.out
     assert "model our-model: $3 in, $15 out per million" in said.out
     assert "tool look (read): retry.attempts=2" in said.out and "timeout_s=5.0" in said.out
+    assert "at most $0.0165: 1000 tokens, all of the dearest sort of our-model" in said.out
+    assert "at most 20 tool calls: the cap on tool_calls" in said.out
     assert "all runs, day: usd $50.0000" in said.out and "Nothing was started." in said.out
     picture = shell.run(*order, "--json").document
     assert picture["models"] == [
         {"name": "our-model", "price": {"input": 3.0, "output": 15.0, "source": "holdfast.toml"}}
     ]
+    most = picture["most"]
+    assert (most["tool_calls"]["most"], most["tokens"]["most"], most["model_calls"]["most"]) == (20, 1000, None)
+    assert most["usd"]["most"] == 0.0165, "1,000 tokens of the dearest sort, in the dearest tier"
     assert picture["limits"]["usd_nano"] == 2_000_000_000 and not picture["is_default"]
     (look,) = (tool for tool in picture["tools"] if tool["name"] == "look")
     assert look["policy"]["retry"]["attempts"] == 2 and look["policy"]["timeout_s"] == 5.0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from holdfast.cli.output import SCHEMA, document, paint, text
-from holdfast.core.budget import DEFAULT_LIMITS, Budget, Limits
+from holdfast.core.budget import DEFAULT_LIMITS, Budget, Limits, Price
 from holdfast.core.override import Overrides
 from holdfast.core.policy import Policy
 from holdfast.core.rates import ModelPrice
+from holdfast.core.worst import Model, worst
+from holdfast.models.bounds import window_of
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.config import load
 from holdfast.runtime.policies import Policies
@@ -37,6 +40,7 @@ def dry_run(
             {"name": spec.name, "effect": str(spec.effect), "policy": _plain(policies.of(spec))}
             for spec in sorted((tool.spec for tool in declared()), key=lambda spec: spec.name)
         ],
+        "most": _most(limits, agent, file.prices, prices),
         "account_limits": {account: _limits(capped) for account, capped in file.caps.items()},
     }
     if is_json:
@@ -52,12 +56,27 @@ def _limits(limits: Limits) -> dict[str, int | None]:
 
 def _price(prices: Prices, model: str) -> dict[str, Any] | None:
     """The dearest of those who sell it, in USD per million tokens; None when nobody's is known."""
-    found: list[ModelPrice] = [p for p in (prices.find(provider, model) for provider in SEARCH) if p is not None]
-    if not found:
+    dearest = _dearest(prices, model)
+    if dearest is None:
         return None
-    dearest = max(found, key=lambda price: price.tiers[0].rates.output)
     rates = dearest.tiers[0].rates
     return {"input": float(rates.input), "output": float(rates.output), "source": dearest.source}
+
+
+def _dearest(prices: Prices, model: str) -> ModelPrice | None:
+    found: list[ModelPrice] = [p for p in (prices.find(provider, model) for provider in SEARCH) if p is not None]
+    return max(found, key=lambda price: price.tiers[0].rates.output, default=None)
+
+
+def _most(limits: Limits, agent: Agent[Any, Any], stated: Mapping[str, Price], prices: Prices) -> dict[str, Any]:
+    """The most that the run can use of each part, and what bounds it."""
+    models = []
+    for name in agent.models:
+        window = window_of(name, stated)
+        models.append(Model(name, _dearest(prices, name), window.context, window.output))
+    found = worst(limits, models)
+    parts = {"tool_calls": found.tool_calls, "model_calls": found.model_calls, "tokens": found.tokens, "usd": found.usd}
+    return {part: {"most": amount, "because": found.because[part]} for part, amount in parts.items()}
 
 
 def _plain(policy: Policy) -> dict[str, Any]:
@@ -90,8 +109,15 @@ def _lines(picture: dict[str, Any], limits: Limits) -> list[str]:
         lines.append("models: the agent names none (@agent(models=…)), so their prices are not checked before the run")
     for tool in picture["tools"]:
         lines.append(f"tool {tool['name']} ({tool['effect']}): {_policy(tool['policy'])}")
+    lines += [f"at most {_amount(part, item['most'])}: {item['because']}" for part, item in picture["most"].items()]
     lines += [f"all runs, {account}: {caps(held.values())}" for account, held in picture["account_limits"].items()]
     return [*lines, "Nothing was started."]
+
+
+def _amount(part: str, amount: Any) -> str:
+    if amount is None:
+        return f"any {part.replace('_', ' ')}"
+    return f"${amount:.4f}" if part == "usd" else f"{amount} {part.replace('_', ' ')}"
 
 
 def _policy(policy: dict[str, Any]) -> str:
