@@ -41,7 +41,11 @@ FAILED = {"error": "OSError", "text": "cut"}
             ("fall back", "next: model b", "OSError: cut; no answer"),
         ),
         (
-            about(Kind.ATTEMPT_FAILED, **FAILED, because="after the effect was begun"),
+            about(Kind.ATTEMPT_FAILED, **FAILED, because="nothing was begun"),
+            ("fail", "nothing more of this attempt", "OSError: cut; nothing was begun"),
+        ),
+        (
+            about(Kind.ATTEMPT_FAILED, **FAILED, because="after the effect was begun", is_definite=False),
             ("doubt", "find out whether it happened", "OSError: cut; after the effect was begun"),
         ),
         (

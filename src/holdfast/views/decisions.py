@@ -22,7 +22,9 @@ _REASONS = {
     "history_grew": "state of the agent outlived its process",
     "shutdown": "the worker was told to stop",
     "retry": "the wait before the next attempt is long",
+    "signal": "it waits for a signal",
     "paused": "an operator paused it",
+    "command": "it waits for the next order",
     "crash_loop": "its processes died one after the other before anything new was recorded",
 }
 
@@ -139,6 +141,8 @@ def _attempt_failed(event: Event, facts: dict[str, Any]) -> _Line:
         return "retry", f"attempt {event.attempt + 1} in {max(0.0, facts['retry_at'] - event.at):.1f} s", because
     if facts.get("error") == "CancelledError":
         return "abandon", "cut short, and charged", because
+    if facts.get("is_definite", True):
+        return "fail", "nothing more of this attempt", because
     return "doubt", "find out whether it happened", because
 
 
