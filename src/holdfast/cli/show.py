@@ -160,7 +160,8 @@ def _model(step: dict[str, Any]) -> list[str]:
 def _failure(failure: dict[str, Any]) -> str:
     unknown = "" if failure["is_definite"] else " (it may have happened)"
     because = f"; because: {failure['because']}" if failure["because"] else ""
-    instead = f" -> {failure['next']}" if failure["next"] else ""
+    follows = failure["next"] or ""
+    instead = f" -> {follows}" if follows and not failure["because"].endswith(follows) else ""
     return f"attempt {failure['attempt']}: {failure['error']}: {failure['text']}{unknown}{because}{instead}"
 
 
