@@ -202,6 +202,7 @@ def test_the_desk_records_who_did_what_and_why(shell: Any) -> None:
     shown = shell.call("show", "@desk").out
     assert "pause -> run_" in shown and "because: look first (by ann)" in shown
     assert "budget -> day: tokens 1000, usd $50.0000; because: month's end (by dan)" in shown
+    assert "the first order came" in shown and "used:" not in shown
     assert "@desk" not in shell.call("ls").out, "it is no run of anybody's agent"
 
 

@@ -9,6 +9,7 @@ import click
 from holdfast.cli import option
 from holdfast.cli.output import document, paint, text
 from holdfast.cli.store import driver_of, find, opened
+from holdfast.core.desk import DESK
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -66,6 +67,8 @@ def _head(picture: dict[str, Any], now: float) -> list[RenderableType]:
 
     run = picture["run"]
     begun = f"{moment(run['created_at'])} ({ago(now - run['created_at'])} ago)"
+    if run["agent"] == DESK:  # it uses nothing
+        return [text(f"{run['id']}  key {run['key']}  since {begun}")]
     lines = [
         text(f"{run['id']}  key {run['key']}  agent {run['agent']}  since {begun}"),
         text("used: " + " · ".join(_used(run, name) for name in ("tool_calls", "model_calls", "tokens", "usd"))),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, assert_never
 
 from holdfast.core.budget import TIMES, USD_NANO, Limits
+from holdfast.core.desk import DESK
 from holdfast.core.events import Address, Event, Kind, StepKind
 from holdfast.views.text import ago
 
@@ -103,12 +104,7 @@ def _of(event: Event, begun: dict[Address, Event]) -> Iterator[_Line]:
         case Kind.SIGNAL_RECEIVED:
             yield "signal", _text(facts.get("name")), _by(facts)
         case Kind.RUN_STARTED:
-            given = facts.get("limits")
-            yield (
-                "start",
-                f"agent {facts['agent']}",
-                f"caps: {caps(given)}" if given else "no budget stated: default caps",
-            )
+            yield "start", f"agent {facts['agent']}", _begun(facts)
         case Kind.RUN_RESUMED:
             yield _resumed(facts)
         case Kind.RUN_SUSPENDED:
@@ -207,6 +203,13 @@ def _drifted(facts: dict[str, Any]) -> str:
     told = [f"asked for {asked}"] if asked else []
     told += [f"recorded: {', '.join(parts)}"] if parts else []
     return "; ".join(told) or "recorded, and not asked for"
+
+
+def _begun(facts: dict[str, Any]) -> str:
+    if facts["agent"] == DESK:
+        return "the first order came"
+    given = facts.get("limits")
+    return f"caps: {caps(given)}" if given else "no budget stated: default caps"
 
 
 def _resumed(facts: dict[str, Any]) -> _Line:
