@@ -36,6 +36,7 @@ SHOWN_BY = {
         "runtime/test_judge.py::test_an_answer_that_says_no_is_a_failure",
         "e2e/test_requirements_ladder.py::test_an_answer_that_says_no_is_told_as_a_failure",
         "runtime/test_ladder.py::test_keys_and_money_go_to_whoever_the_agent_names",
+        "models/test_escalation.py::test_a_call_goes_on_when_the_account_is_in_order",
     ),
     "R4 exponential backoff with full jitter, always bounded": (
         "runtime/test_steps.py::test_waits_have_full_jitter_within_doubling_bounds",

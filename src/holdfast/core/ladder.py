@@ -65,7 +65,7 @@ def next_rung(
     if isinstance(here, Model):
         others = [rung.account for rung in rest if isinstance(rung, Model)]
         following = next_way(failure, decision, here.account, others)
-        return None if following is None else Climb(*following)
+        return _escalated(failure, decision, rest) if following is None else Climb(*following)
     if not isinstance(decision, GiveUp):
         return None
     for further, rung in enumerate(rest, 1):
@@ -74,6 +74,15 @@ def next_rung(
             return Climb(further, f"{decision.because}; {rung.name}", passed)
         passed += ((rung.name, why),)
     return Climb(0, decision.because, passed)
+
+
+def _escalated(failure: Failure, decision: Again | GiveUp | InDoubt, rest: Sequence[AnyRung]) -> Climb | None:
+    """No other model can help: whether somebody is asked."""
+    if isinstance(decision, GiveUp) and failure.kind is FailureKind.UNAUTHORISED:
+        for further, rung in enumerate(rest, 1):
+            if isinstance(rung, Escalation):
+                return Climb(further, f"{decision.because}; {rung.name}")
+    return None
 
 
 def _why_not(rung: AnyRung, failure: Failure) -> str:

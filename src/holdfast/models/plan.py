@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from holdfast.core.command import Call
 from holdfast.core.events import Address, Charge
+from holdfast.core.rung import Escalation
 from holdfast.models.answer import broke_off, misfit, recorded_part, said
 from holdfast.models.bounds import input_max, output_max, window_of
 from holdfast.models.call import Provider
@@ -68,11 +69,12 @@ class Plan:
     def attempts(self, channel: Channel | None, tried: int) -> Attempts:
         """How the step is performed. channel: where a stream is passed on. tried: attempts made before."""
         ways = [self._way(fallback, channel) for fallback in (None, *self.options.fallback)]
+        escalate = self.driver.agent.escalate
         return Attempts(
             call=self.call,
             args=self.call.shown,
             policy=self.options.policy,
-            ways=tuple(way for way in ways if way is not None),
+            ways=(*(way for way in ways if way is not None), *([Escalation(escalate)] if escalate else [])),
             needs_key=False,
             intent=self._intent,
             tried=tried,
