@@ -80,4 +80,3 @@ async def test_other_failures_and_other_agents_ask_nobody(tmp_path: Path, hello:
         server.fault(on=2, status=401)
         agent = asking(server, hello, stream=False, escalate="")
         assert await process(tmp_path / "b.db", agent) == "AuthenticationError 401"
-
