@@ -21,6 +21,7 @@ from holdfast.core.accept import (
     cancel,
     cap,
     command,
+    ended,
     pause,
     resume,
     signal,
@@ -211,9 +212,10 @@ def test_every_kind_has_a_maker_and_its_facts_are_read_back() -> None:
         pause(by="op", why="late"),
         cap({"tokens": 5, "usd_nano": None}, by="op"),
         signal("go", by="op", body=b"v"),
+        ended("run_2", outcome=Status.FAILED, why="late", limit=None, with_parent=None, body=None),
         command("disable", "refund", by="op", why="broken"),
     ]
-    assert [message.kind for message in made] == list(MessageKind)
+    assert sorted(message.kind for message in made) == sorted(MessageKind)
     assert made[1].facts == {"question": "q1", "choice": "yes", "by": "ann"} and made[1].body == b"v"
     assert made[3].facts["raised"] == [1, 2, 3, 4]
     assert all(json.loads(message.meta) == message.facts for message in made)
@@ -245,3 +247,12 @@ def test_a_signal_reaches_every_run_that_can_still_hear_it(status: Status) -> No
 def test_a_signal_without_a_usable_name_is_refused(name: Any) -> None:
     """Lost: a signal that no code could ever wait for."""
     assert "names no signal" in offer(head(), signal(name, by="op", body=None)).refused
+
+
+def test_an_end_is_told_to_a_run_that_waits_for_one_and_can_still_go_on() -> None:
+    """Lost: whoever may post tells a run that its child has ended; or a run that can be resumed never hears of it."""
+    told = ended("run_2", outcome=Status.SUCCEEDED, why="", limit=None, with_parent=None, body=b"1")
+    for status in Status:
+        is_over = status in (Status.SUCCEEDED, Status.CANCELLED)
+        assert offer(head(status, children=1), told).is_stored is not is_over
+        assert not offer(head(status), told).is_stored, "it has no open child"

@@ -379,3 +379,62 @@ def test_a_cancel_over_an_effect_in_doubt_says_so(world: Any, shop: Any) -> None
     with pytest.raises(RunCancelled, match="In doubt, and left so: charge"):
         world.run(agent)
     assert shop.done == [1]
+
+
+PARK_S = 3.0
+
+
+class Hooked(ManualClock):
+    """A clock with something to do just before the timer fires that closes a run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: Any = None
+
+    def call_later(self, delay_s: float, callback: Any) -> Any:
+        """See `Clock`."""
+
+        def hooked() -> None:
+            if delay_s == PARK_S and self.before is not None:
+                before, self.before = self.before, None
+                before()
+            callback()
+
+        return super().call_later(delay_s, hooked)
+
+
+def test_an_answer_in_the_moment_in_which_the_run_is_closed_wakes_it(quick: Any) -> None:
+    """Lost: P2. The answer is in the record, the run is closed as one that waits for it, and nothing is ever due."""
+    clock = Hooked()
+    quick.store._clock = clock.now
+    busy = asyncio.Event()
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return (await run.ask("Pay?", options=("pay", "decline"))).value
+
+    @hf.tool(effect="read")
+    async def works(x: int) -> None:
+        await busy.wait()
+
+    @hf.agent(name="other", budget=BUDGET)
+    async def other(run: hf.Run, given: Any) -> Any:
+        await works(1)
+
+    async def scenario(app: hf.App) -> Any:
+        beside = [
+            asyncio.ensure_future(app.run(other, None, key=key)) for key in "ab"
+        ]  # commits wait for the tick's end
+        running = asyncio.ensure_future(app.run(agent, None, key="k"))
+        await clock.advance(2.9)
+        question, answers = quick.question(), []
+        clock.before = lambda: answers.append(asyncio.ensure_future(app.answer(quick.id(), question, "pay")))
+        for _ in range(20):
+            await clock.advance(10)
+        assert running.done() and answers
+        busy.set()
+        await asyncio.gather(*beside)
+        return await running
+
+    settings = {"quiet_s": 1.0, "park_s": PARK_S, "poll_s": 5.0}
+    assert quick.play(scenario, clock=clock, **settings) == "pay"

@@ -99,7 +99,8 @@ def drive(order: Order) -> int:
 async def _drive(order: Order, interrupt: Interrupt) -> Driven:
     task = asyncio.current_task()
     assert task is not None
-    app = App(order.store, agents=[order.agent], config=order.config, serves=False, policies=order.policies)
+    agents = source.agents_of(order.file, order.agent)
+    app = App(order.store, agents=agents, config=order.config, serves=False, policies=order.policies)
     key = checked_key(order.key)
     with interrupt.listening(task):
         async with app:

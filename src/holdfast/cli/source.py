@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from holdfast.testing.policy import Policy
 
 
+_modules: dict[Path, ModuleType] = {}
+"""The files that were loaded."""
 _SUCH_AS = {"agent": "support", "policy": "policy"}
 
 
@@ -37,6 +39,15 @@ def load(target: str) -> Agent[Any, Any]:
     path, name = _parts(target)
     module = _module(path)
     return _agent(module, path, name)
+
+
+def agents_of(file: Path, agent: Agent[Any, Any]) -> list[Agent[Any, Any]]:
+    """The agent and those beside it in its file, whose runs it may start."""
+    from holdfast.runtime.agent import Agent  # loads asyncio
+
+    module = _modules.get(file.resolve())
+    beside = [value for value in vars(module).values() if isinstance(value, Agent)] if module is not None else []
+    return list(({other.name: other for other in beside} | {agent.name: agent}).values())
 
 
 def policy_of(target: str) -> Policy:
@@ -95,6 +106,7 @@ def _module(path: Path) -> ModuleType:
         del sys.modules[name]
         place = where(error, file) or str(path)
         raise UsageError(f"{place}: {type(error).__name__}: {_text(error)}. Nothing was started.") from error
+    _modules[file] = module
     return module
 
 

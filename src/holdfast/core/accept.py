@@ -32,6 +32,7 @@ class MessageKind(StrEnum):
     CAP = "cap"
     SIGNAL = "signal"
     COMMAND = "command"
+    ENDED = "ended"
 
 
 DOUBT_OPTIONS = ("it_happened", "it_did_not", "tell_the_agent", "abort")
@@ -70,9 +71,20 @@ def answer(question: str, *, choice: str | None, by: str, body: bytes | None) ->
     return Message(MessageKind.ANSWER, meta(question=question, choice=choice, by=by), body)
 
 
-def cancel(*, by: str, why: str = "", is_now: bool = False) -> Message:
-    """End the run; an effect in flight finishes first, or, with `is_now`, is left in doubt."""
-    return Message(MessageKind.CANCEL, meta(by=by, why=why, now=is_now or None))
+def cancel(*, by: str, why: str = "", is_now: bool = False, fate: Status | None = None) -> Message:
+    """End the run; an effect in flight finishes first, or, with `is_now`, is left in doubt.
+
+    fate: how it ends because its parent has ended: cancelled, or stopped, which can be resumed with it.
+    """
+    return Message(MessageKind.CANCEL, meta(by=by, why=why, now=is_now or None, fate=fate))
+
+
+def ended(
+    child: str, *, outcome: Status, why: str, limit: str | None, with_parent: bool | None, body: bytes | None
+) -> Message:
+    """Tell a run that this one, which is part of it, has ended. with_parent: only because its parent had."""
+    facts = meta(child=child, outcome=outcome, why=why, limit=limit, with_parent=with_parent)
+    return Message(MessageKind.ENDED, facts, body)
 
 
 def resume(*, by: str, raised: list[int] | None = None, why: str = "", is_unpause: bool = False) -> Message:
@@ -159,6 +171,8 @@ def accept(head: Head | None, run_id: str, message: Message, now: float) -> Post
             return _accept_cap(head, facts)
         case MessageKind.SIGNAL:
             return _accept_signal(head, facts)
+        case MessageKind.ENDED:
+            return _accept_ended(head, facts)
 
 
 def _accept_start(head: Head | None, run_id: str, facts: dict[str, Any], now: float) -> Posted:
@@ -206,6 +220,15 @@ def _accept_signal(head: Head, facts: dict[str, Any]) -> Posted:
         return Posted(False, f"{facts.get('name')!r} names no signal. Give 1 to 200 printable characters.")
     if head.status.is_end:
         return Posted(False, f"Run {head.run_id} has already ended: {head.status}. Nobody would hear the signal.")
+    return Posted(True)
+
+
+def _accept_ended(head: Head, facts: dict[str, Any]) -> Posted:
+    """Which of its children that is, its own record says; here, that it has one which it would wait for."""
+    if head.status in (Status.SUCCEEDED, Status.CANCELLED):
+        return Posted(False, f"Run {head.run_id} has {head.status}; it waits for no run.")
+    if not head.children:
+        return Posted(False, f"Run {head.run_id} has no open child, so {facts.get('child')} is none of its.")
     return Posted(True)
 
 

@@ -36,6 +36,11 @@ def run_id(hash_key: bytes, tenant: str, key: str) -> str:
     return "run_" + _base32(_keyed(hash_key, "run", tenant, key), 16)
 
 
+def child_id(hash_key: bytes, parent: str, address: Address, nth: int) -> str:
+    """The id of the `nth` run that this step of its parent starts: the same after every crash."""
+    return "run_" + _base32(_keyed(hash_key, "child", parent, *address, nth), 16)
+
+
 def question_id(hash_key: bytes, run: str, address: Address, nth: int) -> str:
     """The id of the `nth` question asked at this address."""
     return "q_" + _base32(_keyed(hash_key, "question", run, *address, nth), 10)

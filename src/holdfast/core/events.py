@@ -8,7 +8,8 @@ in the codec's bytes, which the core never opens.
 kind              meta                                                  body
 ================  ====================================================  =====================================
 RunStarted        run, agent, key, input_digest, limits, seed, code,    the input
-                  config, created_at; accounts, is_priced (of a child)
+                  config, created_at; parent, depth, detached,
+                  accounts, is_priced (of a child)
 RunResumed        why (takeover, resume, unblocked, unpaused, unwind),
                   by, because, reopened, alive_until (of the last
                   owner)
@@ -85,6 +86,7 @@ class StepKind(StrEnum):
     NOTE = "note"
     SIGNAL = "signal"
     DECISION = "decision"
+    CHILD = "child"
     VERIFY = "verify"
     """The driver's own: asking whether an effect in doubt has happened. The agent cannot ask for it."""
 

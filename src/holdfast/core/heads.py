@@ -51,6 +51,8 @@ class Why(StrEnum):
     SHUTDOWN = "shutdown"
     """The worker was told to stop; due at once elsewhere."""
     SIGNAL = "signal"
+    CHILD = "child"
+    """A run that is part of this one."""
     RETRY = "retry"
     """A retry's wait is longer than the process stays."""
     PAUSED = "paused"
@@ -106,6 +108,8 @@ class Head:
     questions: tuple[OpenQuestion, ...] = field(default=())
     is_unwound: bool = False
     """What it did is undone, so it cannot be resumed."""
+    children: int = 0
+    """Runs that are part of this one and have not ended."""
 
     def facts(self) -> dict[str, Any]:
         """As plain data."""

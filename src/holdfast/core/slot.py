@@ -129,6 +129,16 @@ class Slot:
         return str(self._intended().get("tail", ""))
 
     @property
+    def child(self) -> str:
+        """Of a step that started a run: its id."""
+        return str(self._intended().get("child", ""))
+
+    @property
+    def nth(self) -> int:
+        """Of a step that started a run: how many it had started before."""
+        return int(self._intended().get("nth", 0))
+
+    @property
     def history(self) -> tuple[int, str] | None:
         """Of a model call: how many messages its conversation has, and their digest."""
         found = self._intended().get("history")

@@ -70,6 +70,16 @@ class State:
         """Signals that have come, in order."""
         self.unheard: list[Event] = []
         """Those that no step has taken."""
+        self.parent = ""
+        """The run that started this one."""
+        self.is_detached = False
+        """It does not end with its parent, which is not told of its end."""
+        self.depth = 0
+        """How many runs are above it."""
+        self.children: dict[str, Slot] = {}
+        """Runs that this one started, by their ids, and the steps that did."""
+        self.open_children: set[str] = set()
+        """Those of them that end with this run, and have not ended."""
         self.deaths = 0
         """Processes that died one after the other, since anything else was recorded."""
         self.closed: set[str] = set()
@@ -186,6 +196,9 @@ class State:
         slot.retry_at = None
         slot.verdicts = ()
         slot.reservation, slot.reserved_at = event.charge, event.at
+        if event.step is StepKind.CHILD:
+            self.children[slot.child] = slot
+            self.open_children.add(slot.child)
         self.reserved = self.reserved.plus(event.charge)
         self.books.reserve(event.charge, event.at)
         if '"shares":true' in event.meta:  # of a child that is part of this run
@@ -208,6 +221,8 @@ class State:
         self._settle(slot, event.charge)
         if slot.outcome is not None:
             return
+        if event.step is StepKind.CHILD:
+            self.open_children.discard(slot.child)
         slot.logical, slot.attempt = event.logical, event.attempt
         slot.is_in_flight = False
         slot.retry_at = None
@@ -338,6 +353,8 @@ class State:
         self.code, self.seed, self.config = facts.get("code", ""), facts["seed"], facts.get("config", "")
         self.input_digest, self.input = facts["input_digest"], event.body
         self.created_at = facts.get("created_at", event.at)
+        self.parent, self.depth = facts.get("parent", ""), facts.get("depth", 0)
+        self.is_detached = facts.get("detached", False)
         if facts.get("limits") is not None:
             self.limits = Limits(*facts["limits"])
         self.books.above, self.books.is_priced = tuple(facts.get("accounts", ())), facts.get("is_priced", False)
@@ -500,6 +517,7 @@ class State:
             reserved=self.reserved,
             questions=tuple(self.questions.values()),
             is_unwound=self.is_unwound,
+            children=len(self.open_children),
         )
 
     def __eq__(self, other: Any) -> bool:

@@ -77,7 +77,7 @@ class Unused:
 
 def is_write(step: StepKind, effect: Effect) -> bool:
     """Whether the outcome of such a step is never given to another."""
-    return step is StepKind.QUESTION or (step is StepKind.TOOL and effect.is_write)
+    return step in (StepKind.QUESTION, StepKind.CHILD) or (step is StepKind.TOOL and effect.is_write)
 
 
 def is_held_sort(step: StepKind, effect: Effect) -> bool:

@@ -13,6 +13,7 @@ from holdfast.core import accept
 from holdfast.core.address import run_id as id_of
 from holdfast.core.budget import Budget
 from holdfast.core.desk import DISABLE, ENABLE, POLICY
+from holdfast.core.heads import Why
 from holdfast.core.override import Overrides, parse_table
 from holdfast.core.policy import Duration, seconds
 from holdfast.core.state import State, fold
@@ -107,6 +108,7 @@ class App:
             prices=config.prices,
             policies=policies,
             stated=config.stated(self._policies),
+            agents=self._agents,
         )
         self._services.switches.look(journal)
         self._set_caps(config)
@@ -254,6 +256,8 @@ class App:
         assert worker is not None
         give_up = None if wait_s is None else services.clock.now() + wait_s
         error: BaseException | None = None
+        if (found := services.journal.head(run)) is not None and found.why == Why.CHILD:
+            worker.adopt(run)
         while True:
             driver = worker.drivers.get(run)
             if driver is None:
@@ -265,7 +269,7 @@ class App:
                     if worker.is_stopping:
                         raise waiting(head)
                 await worker.admit(run)
-            elif driver.is_waiting and is_too_long(driver.state.head(), give_up):
+            elif driver.is_waiting and is_too_long(driver.state.head(), services, give_up):
                 head = driver.state.head()
                 await driver.close()
                 await driver.finished()

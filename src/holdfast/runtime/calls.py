@@ -381,6 +381,7 @@ class Calls(ABC):
 
     def wake(self, question: str) -> None:
         """This question may have been closed."""
+        self.silence.touch()
         future = self._questions.pop(question, None)
         if future is not None and not future.done():
             future.set_result(None)
@@ -404,6 +405,7 @@ class Calls(ABC):
         """A message about this was read."""
         for what, news in self._news.values():
             if what == about:
+                self.silence.touch()
                 _settle(news)
 
     async def news(self, address: Address, about: str, until: float | None = None) -> None:

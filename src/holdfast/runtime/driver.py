@@ -23,7 +23,7 @@ from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, LeaseLost
 from holdfast.protocols import Claim
-from holdfast.runtime import crashloop, current, ending, mailroom, unseen, unwind
+from holdfast.runtime import child, crashloop, current, ending, mailroom, unseen, unwind
 from holdfast.runtime.calls import Calls
 from holdfast.runtime.facts import causes
 from holdfast.runtime.senders import Sender
@@ -181,10 +181,11 @@ class Driver(Calls):
     # --- budget, stop ----------------------------------------------------------------------------------------
 
     def stop(self, outcome: Status, why: str, facts: dict[str, Any] | None = None) -> None:
-        """Begin nothing more; when what is under way is recorded, the run ends so. A cancel outranks a limit."""
-        is_first = self._stop is None
-        if is_first or outcome is Status.CANCELLED:
-            self._stop = (outcome, why, facts or {})
+        """Begin nothing more; when what is under way is recorded, the run ends so. A cancel outranks a limit, and so
+        does the end of its parent."""
+        is_first, told = self._stop is None, facts or {}
+        if is_first or outcome is Status.CANCELLED or told.get("with_parent"):
+            self._stop = (outcome, why, told)
         if is_first:
             self._in_background(self._close_when_idle())
         self.silence.touch()
@@ -218,8 +219,16 @@ class Driver(Calls):
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether a cancel was read; nothing that arrives after it counts."""
-        return self._stop is not None and self._stop[0] is Status.CANCELLED
+        """Whether a cancel was read, or that its parent has ended; nothing that arrives after it counts."""
+        if self._stop is None:
+            return False
+        outcome, _, facts = self._stop
+        return outcome is Status.CANCELLED or facts.get("with_parent", False)
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether the cancel that was read does not wait for what is under way."""
+        return self._is_hurried
 
     def _is_idle(self) -> bool:
         """Effects are over, and before a stop also reads and model calls. After a cancel in a hurry nothing need be."""
@@ -299,6 +308,7 @@ class Driver(Calls):
         while True:
             self.record.mail_read = self.record.mail_seen
             self.record.note(Kind.RUN_ENDED, with_blemishes(facts, self.state), body=body)
+            child.tell_end(self)
             self.record.is_last = not self.living  # otherwise the lease stays here until they have ended
             if await self.record.write() or not self.record.take_back_end():
                 break
@@ -376,8 +386,11 @@ class Driver(Calls):
         if self._is_pausing:
             return
         settings = self.services.settings
-        await self._suspend()
-        if silence_s < settings.park_s:
+        if not self.silence.is_broken(silence_s):
+            await self._suspend()
+        if self.silence.is_broken(silence_s):  # what was read since then must be told first: nothing else wakes the run
+            self.silence.listen(settings.quiet_s)
+        elif silence_s < settings.park_s:
             self.silence.listen(settings.quiet_s if silence_s + settings.quiet_s < settings.park_s else settings.park_s)
         elif self._begun_afresh():
             self.silence.listen(settings.quiet_s)

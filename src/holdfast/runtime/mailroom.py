@@ -16,7 +16,7 @@ from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import CONFIG, PAUSE, UNWIND
 from holdfast.core.undo import to_reopen
 from holdfast.protocols import Mail
-from holdfast.runtime import crashloop
+from holdfast.runtime import child, crashloop
 from holdfast.runtime.pauses import about_signal
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ async def open_mail(driver: Driver) -> None:
     record = driver.record
     _note_takeover(driver)
     arrived = [mail for mail in record.services.journal.mail(driver.lease.run_id) if mail.number > record.mail_seen]
+    if arrived:
+        driver.silence.touch()
     for mail in arrived:
         if not driver.is_cancelled:  # what comes after a cancel is read with the end, and does not count
             _read(driver, mail)
@@ -47,6 +49,8 @@ async def open_mail(driver: Driver) -> None:
             driver.wake(mail.message.facts["question"])
         elif mail.message.kind is MessageKind.SIGNAL:
             driver.tell(about_signal(mail.message.facts["name"]))
+        elif mail.message.kind is MessageKind.ENDED:
+            driver.tell(child.about_child(mail.message.facts["child"]))
     driver.time.look()
 
 
@@ -89,8 +93,7 @@ def _read(driver: Driver, mail: Mail) -> None:
         case MessageKind.ANSWER:
             _answered(driver, mail, facts)
         case MessageKind.CANCEL:
-            why = f"cancelled by {facts.get('by', 'somebody')}" + (f": {facts['why']}" if facts.get("why") else "")
-            driver.stop(Status.CANCELLED, why, {"by": facts.get("by")})
+            _cancelled(driver, facts)
             if facts.get("now"):
                 driver.hurry()
         case MessageKind.RESUME:
@@ -101,6 +104,8 @@ def _read(driver: Driver, mail: Mail) -> None:
             _paused(driver, facts)
         case MessageKind.CAP:
             _capped(driver, facts)
+        case MessageKind.ENDED:
+            child.ended(driver, facts, mail.message.body)
         case MessageKind.SIGNAL:
             received = meta(name=facts["name"], by=facts.get("by") or None)
             driver.record.note(Kind.SIGNAL_RECEIVED, received, body=mail.message.body)
@@ -128,6 +133,9 @@ def _started(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
                 created_at=mail.at,
                 accounts=facts.get("accounts"),
                 is_priced=facts.get("is_priced"),
+                parent=facts.get("parent"),
+                depth=facts.get("depth"),
+                detached=facts.get("detached"),
             ),
             body=mail.message.body,
         )
@@ -140,6 +148,14 @@ def _unwound(driver: Driver, facts: dict[str, Any]) -> None:
         reopened = [list(address) for address in to_reopen(driver.state)]
         because = facts.get("why") or None
         driver.record.note(Kind.RUN_RESUMED, meta(why=UNWIND, by=facts.get("by"), because=because, reopened=reopened))
+
+
+def _cancelled(driver: Driver, facts: dict[str, Any]) -> None:
+    by, why = facts.get("by", "somebody"), facts.get("why")
+    if facts.get("fate"):
+        driver.stop(Status(facts["fate"]), why or "its parent has ended", {"by": by, "with_parent": True})
+    else:
+        driver.stop(Status.CANCELLED, f"cancelled by {by}" + (f": {why}" if why else ""), {"by": facts.get("by")})
 
 
 def _answered(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:

@@ -41,13 +41,17 @@ def checked_key(key: Any) -> str:
     return str(key)
 
 
-def is_too_long(head: Head, give_up: float | None) -> bool:
-    return give_up is not None and (head.wake_at is None or head.wake_at > give_up)
+def is_too_long(head: Head, services: Services, give_up: float | None) -> bool:
+    if give_up is None:
+        return False
+    if head.why == Why.CHILD:  # which may go on by itself
+        return services.clock.now() >= give_up
+    return head.wake_at is None or head.wake_at > give_up
 
 
 def check_wait(head: Head, services: Services, give_up: float | None) -> None:
     """Raise when this run, which is not driven here, is not to be waited for."""
-    if head.status is Status.SUSPENDED and (head.why in _SHUT or is_too_long(head, give_up)):
+    if head.status is Status.SUSPENDED and (head.why in _SHUT or is_too_long(head, services, give_up)):
         if services.journal.mail(head.run_id):
             return
         raise waiting(head)
@@ -74,6 +78,7 @@ def waiting(head: Head) -> RunWaiting:
         "drift": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
         "hold": "A model call's prompt is not the recorded one, and which recorded call it is cannot be told for "
         "certain. Run the old code and `holdfast resume`; `holdfast show` has both sides, and the other ways out.",
+        "child": "It waits for a run that it started; `holdfast show` tells which.",
         "signal": f"It goes on with `holdfast signal {head.run_id} NAME`, or when its time is over.",
     }.get(head.why, "It goes on by itself when its time has come and a worker runs.")
     return kind(f"Run {head.run_id} ({head.key}) is suspended: {head.why}. Nothing is lost. {how}")

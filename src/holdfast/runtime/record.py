@@ -19,7 +19,7 @@ from holdfast.core.events import NOTHING, Address, Effect, Event, Kind, StepKind
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.state import State
 from holdfast.errors import BudgetRefused, InternalError, JournalError, MailWaiting
-from holdfast.protocols import BODY_IN_ROW_MAX, AccountCharge, Append, Lease
+from holdfast.protocols import BODY_IN_ROW_MAX, AccountCharge, Append, Lease, Post
 from holdfast.runtime.settings import Services
 
 OUTCOMES = frozenset(
@@ -74,6 +74,7 @@ class Record:
         self._blobs: dict[int, str] = {}
         self._cells: dict[str, str] = {}
         self._unwritten: list[Event] = []
+        self._posts: list[Post] = []
         self._written = state.count
         self._charged = self._charging = charged(state)
         """What is in the accounts, and what is with the append that was taken."""
@@ -124,6 +125,10 @@ class Record:
         """Add an event about a step."""
         self.add(Event(kind, self.now(), address, step, effect, **more))
 
+    def post(self, post: Post) -> None:
+        """Tell another run something, in the append of the events that were added with it."""
+        self._posts.append(post)
+
     async def write(self) -> bool:
         """Commit what was added. False when it was refused: the run is not ours any more, or has new mail."""
         if self.refusal is None and self.has_unwritten:
@@ -156,6 +161,7 @@ class Record:
             events,
             head,
             self.mail_read,
+            posts=tuple(self._posts),
             releases=self.is_last,
             blobs=blobs,
             charges=self._charges(events),
@@ -183,13 +189,17 @@ class Record:
             self._written += len(self._unwritten)
             self._mail_written = self.mail_read
             self._charged = self._charging
+            posted = [post.run_id for post in self._posts]
             self._forget_unwritten()
+            if posted:
+                self.services.on_posted(posted)
             self.is_given_back = self.is_last
         else:
             self.refusal = error
 
     def _forget_unwritten(self) -> None:
         self._unwritten.clear()
+        self._posts.clear()
         self.large.clear()
         self._blobs.clear()
         self._cells.clear()

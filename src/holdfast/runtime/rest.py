@@ -54,6 +54,10 @@ class Silence:
         self._since = self._clock.monotonic()
         self.changed.set()
 
+    def is_broken(self, silence_s: float) -> bool:
+        """Whether anything has moved since it had been silent for so long."""
+        return self._clock.monotonic() - self._since < silence_s
+
     def began(self, *, is_write: bool) -> None:
         """A body, model call or thread of ours is under way."""
         self.moving += 1
@@ -92,7 +96,7 @@ class Silence:
         if not whys:
             return None
         times = [until for _, until in self.waiting_for.values() if until is not None]
-        order = (Why.IN_DOUBT, Why.QUESTION, Why.SIGNAL, Why.SLEEP, Why.RETRY)
+        order = (Why.IN_DOUBT, Why.QUESTION, Why.SIGNAL, Why.CHILD, Why.SLEEP, Why.RETRY)
         return next(why for why in order if why in whys), min(times, default=None)
 
     async def until(self, is_so: Callable[[], bool]) -> None:

@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from holdfast.core import deadline
 from holdfast.core.accept import is_signal_name
 from holdfast.core.breaker import BREAKER, Breaker
-from holdfast.core.budget import USD_NANO, Limits
+from holdfast.core.budget import USD_NANO, Budget, Limits
 from holdfast.core.command import Call
 from holdfast.core.confidence import Otherwise
 from holdfast.core.events import Charge, Effect, Event, StepKind
@@ -28,6 +28,7 @@ from holdfast.runtime.gating import NOTHING, Gated, gate
 from holdfast.runtime.pauses import Decision, Note, Question, Sleep
 from holdfast.runtime.pauses import Signal as SignalWait
 from holdfast.runtime.signature import INJECTED, injected
+from holdfast.runtime.spawn import spawned
 from holdfast.runtime.spec import Classify, Definite, EffectName, Spec, check_cached, make_spec
 from holdfast.runtime.tool import Tool, as_tool, take_step
 from holdfast.runtime.unwind import unwind
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - input
+O = TypeVar("O")  # noqa: E741 - output
 
 
 SPECS_MAX = 64
@@ -321,6 +324,37 @@ class Run:
             within=within,
             timeout=timeout,
         )
+
+    @overload
+    async def spawn(
+        self,
+        agent: Agent[I, O],
+        input: I,
+        *,
+        name: str | None = None,
+        budget: Budget | None = None,
+        detached: Literal[False] = False,
+    ) -> O: ...
+    @overload
+    async def spawn(
+        self, agent: Agent[I, O], input: I, *, name: str | None = None, budget: Budget, detached: Literal[True]
+    ) -> str: ...
+    async def spawn(
+        self,
+        agent: Agent[Any, Any],
+        input: Any,
+        *,
+        name: str | None = None,
+        budget: Budget | None = None,
+        detached: bool = False,
+    ) -> Any:
+        """Start another agent as a run of its own and wait for its result; the end of this run is its end too.
+
+        Its end without a result is raised: `RunFailed`, `RunStopped` (`BudgetExceeded`), `RunCancelled`. What it uses
+        counts for this run's budget. detached: it does not end with this run and uses a budget of its own; its id is
+        given at once. name: how the step is recorded.
+        """
+        return await spawned(self._driver, self._where("spawn", name or ""), agent, input, name, budget, detached)
 
     def as_tool(self, agent: Agent[Any, Any], *, name: str | None = None) -> Tool[..., Any]:
         """The agent as a composite tool of this run, with one parameter, `input`: its steps are steps of this run."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast.core.budget import Price
 from holdfast.protocols import Clock, Journal
@@ -15,6 +15,7 @@ from holdfast.runtime.policies import Policies
 from holdfast.runtime.switches import Switchboard
 
 if TYPE_CHECKING:
+    from holdfast.runtime.agent import Agent
     from holdfast.runtime.driver import Driver
     from holdfast.runtime.gate import Gate
     from holdfast.runtime.progress import Watchers
@@ -49,6 +50,10 @@ class Settings:
     """Retries that one run may make in all its steps, also over crashes and resumes; first attempts are none."""
     throttle_s: float = 1.0
     """Time between two model calls of a run whose budget is nearly used up."""
+    depth_max: int = 8
+    """How many runs may be above one another, each started by the one above it."""
+    children_max: int = 1_000
+    """Runs that one run may start."""
     model_calls_max: int = 64
     """Model calls that one app has under way at once; the others wait for their turn."""
 
@@ -76,6 +81,12 @@ class Services:
     breakers: Breakers = field(init=False)
     is_fenced: Callable[[], bool] = bool
     """Whether this worker's lease may have run out; nothing begins then. `bool` says no."""
+    agents: Mapping[str, Agent[Any, Any]] = field(default_factory=dict)
+    """By name: those whose runs this app can drive."""
+    on_posted: Callable[[Sequence[str]], None] = field(default=lambda run_ids: None)
+    """Told which runs got a message by an append."""
+    adopt: Callable[[str], None] = field(default=lambda run_id: None)
+    """Drive this run here, if nobody else does, as long as this app is open."""
     on_change: Callable[[Driver], None] = field(default=lambda driver: None)
     """Told when a run was suspended, ended or left this process."""
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from holdfast.core.desk import DESK
-from holdfast.core.heads import Status
+from holdfast.core.heads import Status, Why
 from holdfast.core.state import State, fold
 from holdfast.errors import InternalError, JournalError
 from holdfast.journal.process import this_worker
@@ -54,6 +54,9 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._admitted: dict[str, asyncio.Future[None]] | None = None
         """Runs to claim at the end of this tick."""
+        self._adopted: set[str] = set()
+        """Runs that others of this process started, and that are driven here though it does not serve."""
+        self._delivering: set[asyncio.Task[None]] = set()
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._kept: list[Kept] = []
         """Runs that left while an effect of them was under way."""
@@ -66,6 +69,8 @@ class Worker:
         """Those of them that hold a thread."""
         services.is_fenced = self._is_fenced
         services.on_change = self._changed
+        services.on_posted = self._posted
+        services.adopt = self.adopt
 
     @property
     def id(self) -> str:
@@ -137,6 +142,8 @@ class Worker:
                 self._look_at_caps()
                 if self._serves and self._agents:
                     self.claim(None)
+                elif due := [run_id for run_id in self._adopted if run_id not in self.drivers]:
+                    self.claim(due)
                 for run_id in self._services.journal.unread(self.id) if self.drivers else ():
                     if (driver := self.drivers.get(run_id)) is not None:
                         await self.deliver(driver)
@@ -229,6 +236,31 @@ class Worker:
         if not driver.is_gone and not driver.is_closing:
             await mailroom.open_mail(driver)
 
+    def _posted(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            task = asyncio.get_running_loop().create_task(self._bring(run_id))
+            self._delivering.add(task)
+            task.add_done_callback(self._delivering.discard)
+
+    async def _bring(self, run_id: str) -> None:
+        """Let a run read its mail, or begin it; when that fails it is seen at the next look."""
+        try:
+            if (driver := self.drivers.get(run_id)) is not None:
+                await self.deliver(driver)
+            else:
+                await self.admit(run_id)
+        except JournalError as error:
+            _log.warning("The store failed; nothing is lost, and it is asked again in a moment. %s", error)
+
+    def adopt(self, run_id: str) -> None:
+        """Drive this run here, as long as nobody else does; and what it waits for: the runs that are part of it."""
+        self._adopted.add(run_id)
+        head = self._services.journal.head(run_id)
+        if head is not None and head.why == Why.CHILD:
+            for child in fold(self._services.journal.events(run_id)).open_children:
+                self.adopt(child)
+        self.kick()
+
     def kick(self) -> None:
         """Look for work now."""
         self._kick.set()
@@ -240,6 +272,7 @@ class Worker:
             self._threaded.pop(run, None)
             if driver.state.status.is_end:
                 self._services.watchers.over(run)
+                self._adopted.discard(run)
             if driver.is_kept:
                 self._keep(driver)
             elif driver.record.refusal is not None:

@@ -49,6 +49,7 @@ def _run(head: Head, state: State) -> dict[str, Any]:
         "id": head.run_id,
         "key": head.key,
         "agent": head.agent,
+        "parent": state.parent or None,
         "status": str(state.status),
         "why": state.why,
         "by": facts.get("by"),
@@ -126,6 +127,7 @@ def _step(slot: Slot, state: State, spent: Charge, failures: list[dict[str, Any]
         StepKind.QUESTION,
         StepKind.NOTE,
         StepKind.DECISION,
+        StepKind.CHILD,
     )
     return {
         "name": slot.address.name,
@@ -145,6 +147,7 @@ def _step(slot: Slot, state: State, spent: Charge, failures: list[dict[str, Any]
         "is_undone": slot.is_undone,
         "undoes": shown(slot.undoes),
         "degraded": _degraded(slot),
+        "child": slot.child or None if slot.step is StepKind.CHILD else None,
     }
 
 
@@ -164,7 +167,7 @@ def _status(slot: Slot, state: State) -> str:
         return "in_doubt"
     if slot.abandoned or state.end is not None:
         return "abandoned"
-    if slot.step in (StepKind.QUESTION, StepKind.SLEEP, StepKind.SIGNAL):
+    if slot.step in (StepKind.QUESTION, StepKind.SLEEP, StepKind.SIGNAL, StepKind.CHILD):
         return "waiting"
     return "running" if slot.is_in_flight else "waiting"  # reopened by `resume`, and not begun again yet
 

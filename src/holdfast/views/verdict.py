@@ -116,6 +116,10 @@ def _suspended(picture: dict[str, Any], now: float) -> str:
         case Why.SIGNAL:
             waiting = [step["name"] for step in picture["steps"] if (step["kind"], step["status"]) == _UNHEARD]
             return f"Waiting for a signal {since}: {', '.join(waiting)}.{f' Until {moment(until)}.' if until else ''}"
+        case Why.CHILD:
+            open_ones = [step["child"] for step in picture["steps"] if step["child"] and step["status"] == "waiting"]
+            more = f" and {len(open_ones) - 3} more" if len(open_ones) > 3 else ""
+            return f"Waiting {since} for {counted(len(open_ones), 'run')} of its own: {', '.join(open_ones[:3])}{more}."
         case Why.RETRY:
             return f"Waiting to try again{due}."
         case Why.PAUSED:
