@@ -121,6 +121,20 @@ SHOWN_BY = {
         "e2e/test_requirements_wire.py::test_a_model_without_a_price_fails_closed",
         "models/test_corpus.py::test_a_payload_costs_what_was_worked_out_by_hand",
     ),
+    "R27 deadlines that bite": (
+        "e2e/test_requirements_deadlines.py::"
+        "test_whatever_hangs_the_run_ends_with_its_deadline_and_goes_on_at_the_same_step",
+        "e2e/test_requirements_deadlines.py::test_a_worker_that_is_killed_takes_the_programs_of_its_tools_along",
+        "runtime/test_deadline.py::test_no_attempt_and_no_wait_goes_on_past_the_deadline_of_its_step",
+        "runtime/test_deadline.py::test_after_a_crash_the_deadline_of_a_step_counts_from_its_first_begin",
+        "runtime/test_deadline.py::test_a_run_is_stopped_when_its_time_is_up_though_a_tool_never_returns",
+        "runtime/test_deadline.py::test_the_time_of_a_person_is_not_active_and_ends_with_the_wall_time",
+        "runtime/test_deadline.py::test_a_slow_tool_that_beats_lives_and_one_that_stops_beating_does_not",
+        "runtime/test_command.py::test_a_tree_that_ignores_every_polite_signal_is_gone_at_its_deadline",
+        "runtime/test_command.py::test_a_tree_is_gone_when_our_process_is_killed",
+        "runtime/test_isolate.py::test_a_loop_that_never_yields_is_killed",
+        "runtime/test_isolate.py::test_a_tree_that_ignores_every_polite_signal_is_gone_at_the_deadline",
+    ),
     "R27 deadlines that bite (model calls)": (
         "e2e/test_requirements_wire.py::test_a_deadline_ends_what_never_answers_hangs_or_drips",
         "runtime/test_steps.py::test_the_total_time_of_retries_is_bounded",
