@@ -113,6 +113,7 @@ async def _called(spec: Spec, call: Callable[[], Any], limit: Limit, sender: Sen
 
 async def _watched(spec: Spec, call: Callable[[], Any], sender: Sender) -> Any:
     """The effect in its thread, which may outlive whoever waits for it here."""
+    sender.is_whole = spec.check is None
     body = sender.in_thread(call, partial(_came, spec))
     return await in_thread(spec.name, body, not_begun=sender.not_begun)
 

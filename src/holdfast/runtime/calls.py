@@ -338,7 +338,9 @@ class Calls(ABC):
     def left(self, sender: senders.Sender) -> None:
         """Nothing more is to be heard of it here, unless it lives on."""
         sender.left()
-        if not sender.is_alive:
+        if sender.is_alive:
+            sender.when_over(partial(senders.wake, self.loop, self.silence.touch))
+        else:
             self.senders.discard(sender)
 
     def sending(self, address: Address) -> senders.Sender | None:

@@ -132,7 +132,7 @@ class Driver(Calls):
         await self.silence.until(self._is_settled)
         if self.record.refusal is not None:
             await self._unwound()
-        elif self._is_leaving and self.silence.moving_writes:
+        elif self._is_leaving and self._has_effects:
             pass  # neither ended nor given back: see `is_kept`
         elif self._stop is not None:
             await self._end_stopped()
@@ -147,7 +147,7 @@ class Driver(Calls):
             return True
         if self._stop is not None:
             return self._is_idle()
-        return not (self.silence.moving_writes if self.is_closing else self._writes)
+        return not (self._has_effects if self.is_closing else self._writes)
 
     def _leave(self) -> None:
         self._set_active(False)
@@ -234,14 +234,22 @@ class Driver(Calls):
         """Effects are over, and before a stop also reads and model calls. After a cancel in a hurry nothing need be."""
         if self._is_hurried:
             return True
-        return not (self.silence.moving_writes if self.is_cancelled else self.silence.moving)
+        return not (self._has_effects if self.is_cancelled else self._is_moving())
+
+    @property
+    def _has_effects(self) -> bool:
+        """Whether an effect is under way: its attempt, or a body that has outlived it."""
+        return self.silence.moving_writes > 0 or bool(self.living)
 
     async def _close_when_idle(self) -> None:
         await self.silence.until(self._is_idle)
         await self.close()
 
+    def _is_moving(self) -> bool:
+        return self.silence.moving > 0 or bool(self.living)
+
     async def _pause_when_idle(self) -> None:
-        await self.silence.until(lambda: self._stop is not None or self.is_closing or not self.silence.moving)
+        await self.silence.until(lambda: self._stop is not None or self.is_closing or not self._is_moving())
         if self._stop is None and not self.is_closing:
             await self._note_paused()
             await self.close()
@@ -448,9 +456,7 @@ class Driver(Calls):
         if not self.is_closing and not self.is_gone:
             give_up = self.services.clock.monotonic() + self.services.settings.drain_s
             call_off = self.services.clock.call_later(self.services.settings.drain_s, self.silence.touch)
-            await self.silence.until(
-                lambda: not self.silence.moving_writes or self.services.clock.monotonic() >= give_up
-            )
+            await self.silence.until(lambda: not self._has_effects or self.services.clock.monotonic() >= give_up)
             call_off()
             self._is_leaving = True
             self._note_living(f"it did not end within {self.services.settings.drain_s:g} s of a shutdown")

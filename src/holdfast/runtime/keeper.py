@@ -7,7 +7,8 @@ doubt for whoever claims the run.
 
 Invariants
 1. A kept run is written to only with the lease that it had; when somebody else has taken it over, nothing is written.
-2. Only what succeeded is written as an outcome; what failed late, or cannot be known, leaves the step in doubt.
+2. Only what succeeded is written as an outcome; what failed late, has yet to pass a check of its tool, or cannot be
+   known leaves the step in doubt.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def give_back(services: Services, kept: Kept) -> None:
     record.is_last = True
     append = record.take()
     if append is None:
-        services.journal.release(kept.lease, record.now())
+        services.journal.release(kept.lease, None if state.status.is_end else record.now())
         return
     [error] = services.journal.append([append])
     if isinstance(error, MailWaiting):  # it has ended, and somebody has resumed it: whoever goes on settles the doubt
@@ -67,7 +68,7 @@ def _late(sender: Sender, state: State, now: float) -> Event | None:
     slot = state.slots.get(sender.place.address)
     if slot is None or not slot.is_in_flight or (sender.logical, sender.number) != (slot.logical, slot.attempt):
         return None
-    came = sender.take(slot.logical, slot.attempt)
+    came = sender.take(slot.logical, slot.attempt) if sender.is_whole else None
     if came is None or came.failure is not None:
         return None
     outcome = Event(Kind.STEP_SUCCEEDED, now, slot.address, StepKind.TOOL, slot.effect, slot.logical, slot.attempt)

@@ -45,6 +45,8 @@ class Sender:
         self.number = number
         self.is_thread = False
         """Its body runs in a thread of ours, whose end is seen."""
+        self.is_whole = True
+        """What its body comes to needs no further check by its tool."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_body = False
         self._is_over = False
