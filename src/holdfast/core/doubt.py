@@ -1,7 +1,8 @@
 """A step in doubt: its effect was begun and nobody knows whether it happened. What to do next, as a pure decision.
 
 The tool's `verify` is asked first. *Done* is believed at once. *Not done* is believed when it was said twice,
-`settle` apart, because a request may still be on its way; then the same intent begins again, under the same key.
+`settle` apart by the store's clock and by one that nobody sets, because a request may still be on its way; then the
+same intent begins again, under the same key. It is not asked at all while the sender may live (`runtime.senders`).
 Anything else goes to a person, who has four answers (`accept.DOUBT_OPTIONS`). Nothing is repeated or skipped
 without one of these.
 """
@@ -78,15 +79,16 @@ def decide(verdicts: Sequence[Event], *, has_verify: bool, settle_s: float, now:
         return Conclude("verify", last.body)
     if said == SAID_UNKNOWN:
         return AskPerson("`verify` cannot tell: " + last.facts.get("text", "unknown"))
-    first = _first_of_the_noes(verdicts)
+    first = first_of_the_noes(verdicts)
     if last.at - first.at >= settle_s and last is not first:
         return Repeat("verify")
     if len(verdicts) >= VERIFY_TRIES:
         return AskPerson(f"`verify` gave {len(verdicts)} answers without a conclusion")
-    return AskVerify(max(now, first.at + settle_s))
+    return AskVerify(min(max(now, first.at + settle_s), now + settle_s))  # a clock that was set back costs no more
 
 
-def _first_of_the_noes(verdicts: Sequence[Event]) -> Event:
+def first_of_the_noes(verdicts: Sequence[Event]) -> Event:
+    """The first of the answers "not done" since any other; the last answer when that was another."""
     first = verdicts[-1]
     for event in reversed(verdicts):
         if event.kind is Kind.QUESTION_CLOSED or event.facts.get("verdict") != SAID_NOT_DONE:

@@ -4,7 +4,8 @@ It never looks at outcomes and decides nothing else; the machine asks it for a p
 
 Invariants
 1. Of equal calls none takes an n that somebody was answered for or waits for.
-2. A place that became another step's stays so: an equal call that comes after its caller gave up is that step again.
+2. A call that is equal to one whose outcome is that nobody knows whether it happened is that step again.
+3. A place that became another step's stays so: an equal call that comes after its caller gave up is that step again.
 """
 
 from __future__ import annotations
@@ -74,10 +75,19 @@ class Places:
             for live in group.voids:  # a void call only waits for its caller's own timer: its step is this one again
                 if live.ask is not None and live.ask.is_void and not live.ask.is_answered:
                     return live
+        if not is_recorded and (unverified := self._unverified(call)) is not None:
+            return unverified
         live = self.lives[address] = Live(address)
         group.lives.append(live)
         moved = self._state.moved.get(address) if self._state.moved and not is_recorded else None
         return live if moved is None or not self.is_vacant(moved) else self.move(address, moved)
+
+    def _unverified(self, call: Call) -> Live | None:
+        """The step that this call is again: an equal one of which its caller was told that nobody knows whether it
+        happened. Under an n of its own it would have a new key, and could happen twice."""
+        found = self._state.unverified.get(call[:3]) if self._state.unverified else None
+        live = self.lives.get(found) if found is not None else None
+        return live if live is not None and live.ask is not None and live.ask.is_answered else None
 
     def is_vacant(self, address: Address) -> bool:
         """Whether nobody has asked for this step."""

@@ -86,6 +86,8 @@ class State:
         """Scopes of composites that have an outcome, or whose caller gave up: nobody need ask for what is in them."""
         self.moved: dict[Address, Address] = {}
         """Calls that had no record of their own, and the recorded steps that they were found to be."""
+        self.unverified: dict[tuple[str, ...], Address] = {}
+        """Effects whose outcome is that nobody knows whether they happened, by what was asked for."""
         self.suspension: Event | None = None
         self.paused: Event | None = None
         """Who paused it and why, until it is resumed."""
@@ -250,6 +252,8 @@ class State:
         slot.is_unknown = False
         slot.streamed = ()
         self._take_place(slot, event)
+        if event.kind is Kind.STEP_FAILED and slot.effect.is_write and not event.facts.get("is_definite", True):
+            self.unverified[slot.address[:3]] = slot.address
         if slot.effect is Effect.COMPOSITE:
             self.closed.add(scopes.inside(slot.address))
 
@@ -428,6 +432,7 @@ class State:
         outcome, slot.outcome = slot.outcome, None
         slot.verdicts = ()
         slot.served = ""
+        self.unverified.pop(slot.address[:3], None)
         slot.repeats = (0, 0)
         if slot.effect is Effect.COMPOSITE:
             self.closed.discard(scopes.inside(slot.address))

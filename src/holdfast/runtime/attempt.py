@@ -30,7 +30,7 @@ from holdfast.runtime.heartbeat import beating
 from holdfast.runtime.judge import failure_of, judged, unfit_alone, weighed
 from holdfast.runtime.senders import Sender
 from holdfast.runtime.spec import Calling, Done, Spec, Unknown
-from holdfast.runtime.thread import Unwind, in_thread, on_loop
+from holdfast.runtime.thread import Unwind, forget, in_thread, on_loop
 from holdfast.runtime.way import Attempted, Begun, Verdict
 
 _clock = SystemClock()
@@ -130,14 +130,30 @@ def _failed(spec: Spec, error: BaseException) -> Attempted:
 
 
 async def verified(spec: Spec, ask: Callable[[], Any], limit_s: float) -> Verdict:
-    """Ask the tool's `verify` once, in its time box. What it raises counts as "cannot tell"."""
+    """Ask the tool's `verify` once, in its time box, also when it swallows its cancellation."""
+    asking = asyncio.create_task(_asked(spec, ask), name=f"verify {spec.name}")
+    try:
+        await asyncio.wait({asking}, timeout=limit_s)
+    finally:
+        asking.cancel()
+    if not asking.done():
+        await asyncio.wait({asking}, timeout=min(1.0, limit_s))
+    if asking.done() and not asking.cancelled():
+        return asking.result()
+    if not asking.done():
+        forget(asking)
+    return Verdict(SAID_UNKNOWN, text=f"TimeoutError: no answer within {limit_s:g} s")
+
+
+async def _asked(spec: Spec, ask: Callable[[], Any]) -> Verdict:
+    """What it says. What it raises counts as "cannot tell"."""
     try:
         with current.detached():
-            async with asyncio.timeout(limit_s):
-                if inspect.iscoroutinefunction(spec.verify):
-                    said = await ask()
-                else:
-                    said = await in_thread(f"verify {spec.name}", ask)
+            if inspect.iscoroutinefunction(spec.verify):
+                said = await ask()
+            else:
+                said = await in_thread(f"verify {spec.name}", ask)
+            said = await said if inspect.isawaitable(said) else said
     except NotDone as no:
         return Verdict(SAID_NOT_DONE, text=safe(str(no)))
     except BaseException as error:  # the user's step: a verify that fails cannot tell

@@ -35,7 +35,7 @@ from holdfast.runtime.notices import Notices
 from holdfast.runtime.record import Record
 from holdfast.runtime.rest import Silence
 from holdfast.runtime.settings import Services
-from holdfast.runtime.thread import Bridge, is_running_here, loop_elsewhere
+from holdfast.runtime.thread import Bridge, forget, is_running_here, loop_elsewhere
 
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
@@ -282,7 +282,7 @@ class Calls(ABC):
         """A closing run begins nothing: cancelled after one turn of the loop, and in the end left waiting."""
         self._refusals += 1
         if self._refusals >= REFUSALS_MAX:
-            _forget(asyncio.current_task(self.loop))  # named, as collected coroutines ask without a running loop
+            forget(asyncio.current_task(self.loop))  # named, as collected coroutines ask without a running loop
             await self.never()
         await asyncio.sleep(0)
         raise asyncio.CancelledError(f"run {self.lease.run_id} is closing; the step was not begun")
@@ -440,21 +440,6 @@ class Calls(ABC):
                 await woken
             finally:
                 call_off()
-
-
-_abandoned: list[asyncio.Task[Any]] = []
-"""Kept: to collect such a task is to ask its code to end once more, and it swallows that too."""
-
-
-def _forget(task: asyncio.Task[Any] | None) -> None:
-    """Nobody waits for this task at exit: it swallows every cancellation, and `asyncio.run` would never return.
-
-    Both are what asyncio documents ("Extending asyncio") and does itself for tasks that it gives up.
-    """
-    if task is not None:
-        asyncio.tasks._unregister_task(task)
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-        _abandoned.append(task)
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core.budget import Price
+from holdfast.core.events import Address
 from holdfast.protocols import Clock, Journal
 from holdfast.runtime.breakers import Breakers
 from holdfast.runtime.caps import Caps
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from holdfast.runtime.gate import Gate
     from holdfast.runtime.progress import Watchers
     from holdfast.runtime.scribe import Scribe
+
+
+NOES_MAX = 10_000
+"""More doubts at once than that forget how long ago they heard a "no": then the store's clock alone says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +84,8 @@ class Services:
     switches: Switchboard = field(init=False)
     """What operators have switched, looked at anew before each attempt."""
     breakers: Breakers = field(init=False)
+    noes: dict[tuple[str, Address, float], float] = field(default_factory=dict)
+    """When this process heard the first "not done" about a step, by a clock that nobody sets."""
     is_fenced: Callable[[], bool] = bool
     """Whether this worker's lease may have run out; nothing begins then. `bool` says no."""
     agents: Mapping[str, Agent[Any, Any]] = field(default_factory=dict)
@@ -93,3 +100,9 @@ class Services:
     def __post_init__(self) -> None:
         self.switches = Switchboard(self.policies)
         self.breakers = Breakers(self.journal, self.clock)
+
+    def hear_no(self, about: tuple[str, Address, float]) -> None:
+        """`verify` said "not done": the first one of these counts, and when it was."""
+        if len(self.noes) >= NOES_MAX:
+            self.noes.clear()
+        self.noes.setdefault(about, self.clock.monotonic())

@@ -90,7 +90,7 @@ class Settling(ABC):
             )
             match decision:
                 case doubt.AskVerify(not_before):
-                    await self._ask_verify(not_before)
+                    await self._ask_verify(not_before, settle_s)
                 case doubt.AskPerson(because):
                     await self._ask_person(slot, because)
                 case doubt.Repeat():
@@ -111,11 +111,14 @@ class Settling(ABC):
                     driver.stop(Status.STOPPED, f"{by} stopped it: {describe(self.plan.call)} is in doubt", {"by": by})
                     await driver.never()
 
-    async def _ask_verify(self, not_before: float) -> None:
-        driver, verify = self.driver, self.terms.verify
+    async def _ask_verify(self, not_before: float, settle_s: float) -> None:
+        driver, verify, clock = self.driver, self.terms.verify, self.driver.services.clock
         if verify is None or driver.is_stopping:
             await driver.never()
         await self._wait(Why.IN_DOUBT, not_before)
+        heard = driver.services.noes.get(self._first_no())
+        while heard is not None and (left_s := heard + settle_s - clock.monotonic()) > 0:
+            await self._wait(Why.IN_DOUBT, driver.record.now() + left_s)  # the store's clock was set forward
         driver.silence.began(is_write=False)
         try:
             verdict = await verify(driver.key_for(self.address, self.logical))
@@ -135,7 +138,14 @@ class Settling(ABC):
             verdict.body,
         )
         driver.record.add(event)
+        if verdict.said == doubt.SAID_NOT_DONE:
+            driver.services.hear_no(self._first_no())
         await driver.write()
+
+    def _first_no(self) -> tuple[str, Address, float]:
+        """Which "not done" counts as the first one."""
+        verdicts = self.driver.state.slots[self.address].verdicts
+        return self.driver.lease.run_id, self.address, doubt.first_of_the_noes(verdicts).at if verdicts else 0.0
 
     async def _ask_person(self, slot: Slot, because: str) -> None:
         driver = self.driver

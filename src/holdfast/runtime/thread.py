@@ -84,6 +84,21 @@ def _started(name: str, fn: Callable[[], Any]) -> asyncio.Future[Any]:
     return done
 
 
+_abandoned: list[asyncio.Task[Any]] = []
+"""Kept: to collect such a task is to ask its code to end once more, and it swallows that too."""
+
+
+def forget(task: asyncio.Task[Any] | None) -> None:
+    """Nobody waits for this task at exit: it swallows every cancellation, and `asyncio.run` would never return.
+
+    Both are what asyncio documents ("Extending asyncio") and does itself for tasks that it gives up.
+    """
+    if task is not None:
+        asyncio.tasks._unregister_task(task)
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        _abandoned.append(task)
+
+
 def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether this thread is running that loop at this moment."""
     try:
