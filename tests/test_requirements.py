@@ -51,6 +51,20 @@ SHOWN_BY = {
         "models/test_retry_owner.py::test_the_wire_sees_our_attempts_whatever_the_sdk_would_do",
         "models/test_retry_owner.py::test_a_retry_loop_around_the_call_adds_no_request",
         "e2e/test_requirements_ladder.py::test_the_requests_of_a_ladder_are_the_attempts_of_its_policies",
+        "e2e/test_field_probes.py::test_1_three_attempts_stay_three_over_three_kills",
+        "e2e/test_field_probes.py::test_1_three_attempts_of_a_model_call_stay_three_over_three_kills",
+        "runtime/test_sharing.py::test_a_read_killed_in_its_retry_has_the_attempts_it_was_given",
+        "runtime/test_sharing.py::test_a_run_has_a_bound_of_retries_that_crashes_and_resumes_do_not_lift",
+    ),
+    "R6 shared retry budget and breaker": (
+        "e2e/test_dead_tool.py::test_fifty_processes_share_the_retries_of_a_dead_tool",
+        "e2e/test_dead_tool.py::test_fifty_processes_find_a_dead_tool_shut_and_one_of_them_probes",
+        "runtime/test_sharing.py::test_an_open_breaker_fails_at_once_as_a_refusal_with_its_reason",
+        "runtime/test_breakers.py::test_it_stays_open_when_all_processes_are_new",
+        "models/test_breaker.py::test_while_one_model_is_shut_the_next_is_asked_at_once",
+        "core/test_breaker.py::test_it_opens_exactly_when_the_share_of_the_window_says_so",
+        "core/test_breaker.py::test_whatever_happens_one_probe_in_each_wait_and_never_shut_for_ever",
+        "core/test_bucket.py::test_no_more_is_taken_than_capacity_time_and_success_give",
     ),
     "R7 fallback, never silent (models)": (
         "e2e/test_requirements_wire.py::test_another_model_answers_by_a_recorded_decision_and_never_silently",
@@ -155,6 +169,10 @@ SHOWN_BY = {
         "cli/test_operator.py::test_a_lever_on_a_run_that_nobody_drives_counts_for_the_next_process",
         "runtime/test_desk.py::test_an_order_is_done_or_still_lies_there_at_every_write",
         "runtime/test_desk.py::test_operators_at_the_same_time_are_all_recorded",
+    ),
+    "S32 breaker and retries per tenant and tool": (
+        "runtime/test_breakers.py::test_two_tenants_share_neither_breaker_nor_retries",
+        "e2e/test_dead_tool.py::test_fifty_processes_find_a_dead_tool_shut_and_one_of_them_probes",
     ),
     "S36 an agent cannot widen its own terms": (
         "runtime/test_desk.py::test_an_agent_cannot_order_anything_for_itself",
