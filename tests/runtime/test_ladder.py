@@ -167,6 +167,17 @@ def test_an_answer_is_no_outage(world: Any, rates: Rates) -> None:
     assert world.run(agent).startswith("get_rates failed: Answered")
 
 
+def test_what_is_switched_off_or_broken_off_is_answered_from_its_last_good_result(world: Any, rates: Rates) -> None:
+    """Lost: the ladder, in the two cases in which the tool is not even called."""
+    agent = asking(reading(rates, hf.Cached(max_age="1h")))
+    warm(world, rates, agent, 60)
+    world.play(lambda app: app.disable("get_rates", by="ann", why="it burns"))
+    called = rates.calls
+    said = world.run(agent)
+    assert said.startswith('{"eur": 101}') and "1 min old" in said
+    assert rates.calls == called
+
+
 def test_replay_tells_the_model_the_same_age(world: Any, rates: Rates) -> None:
     """Lost: a prompt that changes with each replay, so that its recorded answer is not found."""
     tool = reading(rates, hf.Cached(max_age="1h"))
