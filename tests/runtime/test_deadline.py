@@ -393,7 +393,7 @@ def test_a_run_is_stopped_when_its_time_is_up_though_a_tool_never_returns(quick:
     """One hung call keeps a run, its worker slot and its caller for ever; or the stop loses the work."""
     clock = ManualClock()
 
-    @hf.tool(effect="read")
+    @hf.tool(effect="read", retry=ONE)
     async def look(x: int) -> str:
         quick.effects.append(x)
         return str(await never()) if quick.effects.count(x) <= x else f"found {x}"
