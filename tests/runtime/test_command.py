@@ -6,6 +6,7 @@ The oracle is a named pipe that every process of the tree holds open: it ends wh
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import holdfast as hf
 from holdfast.core.events import Kind
 from holdfast.errors import PolicyInvalid, RunBlocked, UsageError
 from holdfast.runtime.command import CommandDone, CommandFailed, command
+from holdfast.runtime.heartbeat import Pulse, beating
 
 TREE = "trap '' TERM INT HUP; exec 9>\"$1\"; echo ready >&9; sh -c 'sleep 600' & sleep 600; sleep 600"
 """A program that ignores every polite signal, with children that hold the pipe open."""
@@ -207,11 +209,20 @@ def test_a_tree_of_a_sync_tool_is_gone_when_the_attempt_is_over(world: Any, tree
 
 async def test_what_a_command_writes_is_a_sign_of_life() -> None:
     """A build that prints its progress is killed as hung."""
+    ticks = itertools.count()
+    pulse = Pulse(lambda: float(next(ticks)))
+    began = pulse.at
+    with beating(pulse):
+        await command(["true"], timeout=20)
+        assert pulse.at == began
+        await command(["echo", "progress"], timeout=20)
+    assert pulse.at > began
 
-    @hf.tool(effect="read", heartbeat="5s", timeout="1m", retry=hf.Retry(attempts=1))
-    async def build(lines: int) -> str:
-        beats.append(None)
-        return (await command(["sh", "-c", f"seq {lines}"], timeout="30s")).stdout
 
-    beats: list[None] = []
-    assert (await build(3)).split() == ["1", "2", "3"]
+async def test_what_is_begun_when_the_attempt_is_over_is_ended_at_once(tree: Tree) -> None:
+    """A thread that nobody waits for any more goes on to start programs."""
+    pulse = Pulse(lambda: 0.0)
+    pulse.over()
+    with beating(pulse), pytest.raises(TimeoutError, match="ended with the attempt"):
+        await command(tree.argv, timeout="10m")
+    assert tree.gone() or tree.gone(), "it may have come as far as to say that it is ready"

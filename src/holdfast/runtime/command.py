@@ -12,7 +12,7 @@ from typing import Any
 from holdfast.core.policy import Duration, seconds
 from holdfast.errors import PolicyInvalid, UsageError
 from holdfast.runtime.group import Group
-from holdfast.runtime.heartbeat import pulse
+from holdfast.runtime.heartbeat import beats, pulse
 
 OUTPUT_MAX = 1_000_000
 TAIL = 2_000
@@ -58,12 +58,13 @@ async def command(
     In a plain `def` tool write `asyncio.run(holdfast.command(…))`.
     """
     limit_s, words = _checked(argv, timeout, output_max)
-    beats, out, err = pulse(), _Kept(output_max), _Kept(output_max)
+    told, attempt = beats(), pulse()
+    out, err = _Kept(output_max), _Kept(output_max)
 
     def into(kept: _Kept, data: bytes) -> None:
         kept.add(data)
-        if beats is not None:
-            beats.beat()
+        if told is not None:
+            told.beat()
 
     group = Group(
         words,
@@ -73,8 +74,8 @@ async def command(
         stdout=lambda data: into(out, data),
         stderr=lambda data: into(err, data),
     )
-    if beats is not None:
-        beats.attach(group, group.end)
+    if attempt is not None:
+        attempt.attach(group, group.end)
     try:
         async with asyncio.timeout(limit_s):
             code = await asyncio.shield(group.over)
@@ -84,9 +85,9 @@ async def command(
         ) from None
     finally:
         await group.ended()
-        if beats is not None:
-            beats.detach(group)
-    if beats is not None and beats.is_over:
+        if attempt is not None:
+            attempt.detach(group)
+    if attempt is not None and attempt.is_over:
         raise TimeoutError(f"{words[0]} was ended with the attempt that it belonged to")
     if group.failure is not None:
         raise OSError(group.failure.errno, f"{group.failure.strerror}. Nothing was run", words[0])

@@ -65,15 +65,20 @@ def heartbeat() -> None:
     For work that is slow for good reason, from async code, threads and isolated tools; cheap enough for every turn of
     a loop. Outside a tool it does nothing.
     """
-    beats = _beats.get()
-    if beats is not None:
-        beats.beat()
+    told = _beats.get()
+    if told is not None:
+        told.beat()
+
+
+def beats() -> Beats | None:
+    """Who is told that the attempt lives whose body this is."""
+    return _beats.get()
 
 
 def pulse() -> Pulse | None:
     """The pulse of the attempt whose body this is."""
-    beats = _beats.get()
-    return beats if isinstance(beats, Pulse) else None
+    told = _beats.get()
+    return told if isinstance(told, Pulse) else None
 
 
 class beating:
