@@ -47,9 +47,9 @@ from holdfast.journal.database import Database
 from holdfast.journal.process import this_worker
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.runtime import agent as runtime_agent
+from holdfast.runtime.attempts import Attempts
 from holdfast.runtime.driver import Driver
 from holdfast.runtime.record import Record
-from holdfast.runtime.steps import Attempts
 from holdfast.runtime.worker import Worker
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.crash import sweep

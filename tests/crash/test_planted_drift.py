@@ -39,7 +39,7 @@ from holdfast.journal.sqlite import SqliteJournal
 from holdfast.models import mask
 from holdfast.models.tail import tail_of
 from holdfast.runtime import current
-from holdfast.runtime.steps import Attempts
+from holdfast.runtime.attempts import Attempts
 from holdfast.runtime.way import Attempted, Begun, Way
 
 QUICK = hf.Settings(quiet_s=0.02, park_s=0.06, poll_s=0.02)

@@ -17,7 +17,7 @@ from holdfast.errors import HistoryGrew, PolicyInvalid, RunBlocked
 from holdfast.journal.codec import decode, encode
 from holdfast.models.tail import tail_of
 from holdfast.runtime import current
-from holdfast.runtime.steps import Attempts
+from holdfast.runtime.attempts import Attempts
 from holdfast.runtime.way import Attempted, Begun, Way
 from holdfast.views.show import show
 from holdfast.views.verdict import verdict

@@ -19,7 +19,7 @@ from holdfast.core.machine import Call
 from holdfast.core.policy import Policy
 from holdfast.errors import BudgetExceeded, RunBlocked, RunFailed, RunStopped, Unverified
 from holdfast.runtime import current
-from holdfast.runtime.steps import Attempts
+from holdfast.runtime.attempts import Attempts
 from holdfast.runtime.way import Attempted, Way
 from holdfast.testing.clock import ManualClock
 from holdfast.testing.ledger import Ledger

@@ -14,7 +14,7 @@ from holdfast.core.machine import Call
 from holdfast.core.policy import Policy
 from holdfast.errors import InternalError, JournalCorrupt, LeaseLost, RunBlocked, StoreUnreachable
 from holdfast.runtime import current
-from holdfast.runtime.steps import Attempts
+from holdfast.runtime.attempts import Attempts
 from holdfast.runtime.way import Way
 from holdfast.testing.clock import ManualClock
 

@@ -40,10 +40,10 @@ from holdfast.models.secret import body_without, failure_without_secrets, secret
 from holdfast.models.sender import Send
 from holdfast.models.wire import serve
 from holdfast.runtime import current
+from holdfast.runtime.attempts import Attempts
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.deadline import Limit
 from holdfast.runtime.facts import safe
-from holdfast.runtime.steps import Attempts
 from holdfast.runtime.unseen import seen
 from holdfast.runtime.way import Attempted, Begun, Way
 

@@ -27,9 +27,9 @@ from holdfast.models.options import Fallback, Options
 from holdfast.models.ratelimit import limits_of
 from holdfast.models.repeats import Caller
 from holdfast.models.sender import Send
+from holdfast.runtime.attempts import Attempts
 from holdfast.runtime.facts import safe
 from holdfast.runtime.pricing import ModelPrice
-from holdfast.runtime.steps import Attempts
 from holdfast.runtime.way import Attempted, Way
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ from holdfast.models.package import surfaced
 from holdfast.models.plan import Asking, Plan
 from holdfast.models.sender import Send
 from holdfast.models.undeclared import undeclared, warn
+from holdfast.runtime.attempts import Attempts
 from holdfast.runtime.current import Place
 from holdfast.runtime.facts import safe
-from holdfast.runtime.steps import Attempts
 from holdfast.runtime.tool import declared_names
 
 if TYPE_CHECKING:

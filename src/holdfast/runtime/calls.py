@@ -39,7 +39,7 @@ from holdfast.runtime.thread import Bridge, forget, is_running_here, loop_elsewh
 
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
-    from holdfast.runtime.steps import Performance
+    from holdfast.runtime.attempts import Performance
     from holdfast.runtime.undo import Undo
 
 _Answer = asyncio.Future[Use | Execute]

@@ -25,8 +25,8 @@ from holdfast.runtime.pauses import fresh_question_id
 from holdfast.runtime.way import Attempted, Way
 
 if TYPE_CHECKING:
+    from holdfast.runtime.attempts import Attempts
     from holdfast.runtime.calls import Calls
-    from holdfast.runtime.steps import Attempts
 
 
 class Climbing(ABC):

@@ -24,8 +24,8 @@ from holdfast.core.state import State
 from holdfast.runtime.way import Attempted
 
 if TYPE_CHECKING:
+    from holdfast.runtime.attempts import Attempts
     from holdfast.runtime.calls import Calls
-    from holdfast.runtime.steps import Attempts
 
 _FINAL_CODES = frozenset({landing.REFUSED_CODE, STUCK_CODE})
 

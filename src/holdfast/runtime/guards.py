@@ -13,8 +13,8 @@ from holdfast.core.failure import Failure
 from holdfast.runtime import sharing
 
 if TYPE_CHECKING:
+    from holdfast.runtime.attempts import Attempts
     from holdfast.runtime.calls import Calls
-    from holdfast.runtime.steps import Attempts
     from holdfast.runtime.way import Attempted, Way
 
 

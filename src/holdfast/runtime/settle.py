@@ -21,8 +21,8 @@ from holdfast.runtime.way import Attempted, Terms
 STILL = "its body has not ended in this process: until then it is neither verified nor begun again"
 
 if TYPE_CHECKING:
+    from holdfast.runtime.attempts import Attempts
     from holdfast.runtime.calls import Calls
-    from holdfast.runtime.steps import Attempts
 
 
 class Settling(ABC):

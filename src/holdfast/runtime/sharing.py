@@ -15,9 +15,9 @@ from holdfast.core.health import said_by
 from holdfast.core.policy import Again, GiveUp, InDoubt, Policy
 
 if TYPE_CHECKING:
+    from holdfast.runtime.attempts import Attempts
     from holdfast.runtime.breakers import Told
     from holdfast.runtime.calls import Calls
-    from holdfast.runtime.steps import Attempts
     from holdfast.runtime.way import Attempted, Way
 
 

@@ -22,8 +22,8 @@ from holdfast.runtime.facts import facts_of
 from holdfast.runtime.pauses import fresh_question_id
 
 if TYPE_CHECKING:
+    from holdfast.runtime.attempts import Attempts
     from holdfast.runtime.calls import Calls
-    from holdfast.runtime.steps import Attempts
 
 MARK_CHARACTERS = 16
 """Of the digest of a progress."""

@@ -23,6 +23,7 @@ from holdfast.errors import PolicyInvalid, ToolFailed, Unencodable, UsageError
 from holdfast.journal.codec import decode, digest, encode
 from holdfast.runtime import current
 from holdfast.runtime.attempt import alone, attempted, attempted_on
+from holdfast.runtime.attempts import Attempts
 from holdfast.runtime.composite import Composite
 from holdfast.runtime.facts import is_stronger, rebuilt
 from holdfast.runtime.isolate import call as isolated_call
@@ -30,7 +31,6 @@ from holdfast.runtime.judge import unfit_body
 from holdfast.runtime.notices import listener
 from holdfast.runtime.signature import Arguments, Signature
 from holdfast.runtime.spec import Calling, Classify, Definite, EffectName, Spec, make_spec
-from holdfast.runtime.steps import Attempts
 from holdfast.runtime.thread import loop_elsewhere, run_blocking
 from holdfast.runtime.undo import Undo
 from holdfast.runtime.way import Attempted, Way

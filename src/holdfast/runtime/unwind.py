@@ -22,7 +22,7 @@ from holdfast.core.slot import Slot
 from holdfast.errors import Unverified, UsageError
 from holdfast.journal.codec import digest, encode
 from holdfast.runtime import current
-from holdfast.runtime.steps import Settlement
+from holdfast.runtime.attempts import Settlement
 from holdfast.runtime.thread import loop_elsewhere
 from holdfast.runtime.tool import declared_undos, planned, take_step
 from holdfast.runtime.undo import Undo
