@@ -1,10 +1,10 @@
 """One run in memory, from its claim until it leaves this process.
 
-The driver owns the run's task: how it begins, rests, is stopped, closed and ended. The agent's calls and their answers
-are in `calls`, the writing is in `record`, the performing of one step in `steps` and `pauses`, mail in `mailroom`,
-silence in `rest`; what may happen next is decided in `core`.
+The driver owns the run's task: how it begins, rests, is closed and ended. The agent's calls and their answers are in
+`calls`, how the run is brought to a stop in `stopping`, the writing in `record`, the performing of one step in `steps`
+and `pauses`, mail in `mailroom`, silence in `rest`; what may happen next is decided in `core`.
 
-Invariants (those of `calls` hold too)
+Invariants (those of `calls` and `stopping` hold too)
 1. After the lease is lost nothing more is begun or written.
 2. A run with an effect in flight or in doubt does not end; one whose record is not explained is blocked.
 3. The run leaves this process exactly once; `on_change` is told with `is_gone` set.
@@ -24,10 +24,9 @@ from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, LeaseLost
 from holdfast.protocols import Claim
 from holdfast.runtime import child, crashloop, current, ending, mailroom, unseen, unwind
-from holdfast.runtime.calls import Calls
 from holdfast.runtime.facts import causes
-from holdfast.runtime.senders import Sender
 from holdfast.runtime.settings import Services
+from holdfast.runtime.stopping import Stopping
 from holdfast.runtime.thread import loop_elsewhere
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 KEPT = "the run stays with its process until the body or the process has ended"
 
 
-class Driver(Calls):
+class Driver(Stopping):
     """Drives one claimed run until it ends, waits, or is lost."""
 
     def __init__(self, services: Services, claim: Claim, agent: Agent[Any, Any], state: State) -> None:
@@ -47,17 +46,11 @@ class Driver(Calls):
         """Of a takeover: when its last owner last renewed its lease, if that is known."""
         self.has_rested = False
         """Whether it came to rest here: before that, "suspended" only tells how the last owner left it."""
-        self.is_gone = False
         self.error: BaseException | None = None
         """What the agent raised, or why the run was lost."""
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._stop: tuple[Status, str, dict[str, Any]] | None = None
         self._is_leaving = False
         """The time of a shutdown is over: what has not ended yet is not waited for."""
-        self._is_hurried = False
-        """It ends at once, and what is under way is left in doubt."""
-        self._is_pausing = False
-        self._root: asyncio.Task[Any] | None = None
         self._stuck: asyncio.Future[None] = self.loop.create_future()
         """Done when the agent's code did not unwind in time."""
         self._main: asyncio.Task[None] | None = None
@@ -72,11 +65,6 @@ class Driver(Calls):
         """Whether it left while an effect of it was under way: it is given back when the effect's body has ended."""
         is_ours = not self.record.is_given_back and not isinstance(self.record.refusal, LeaseLost)
         return is_ours and bool(self.living)
-
-    @property
-    def living(self) -> tuple[Sender, ...]:
-        """Who may still act for this run."""
-        return tuple(sender for sender in self.senders if sender.is_alive)
 
     # --- life ------------------------------------------------------------------------------------------------
 
@@ -177,89 +165,6 @@ class Driver(Calls):
         task = self.loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    # --- budget, stop ----------------------------------------------------------------------------------------
-
-    def stop(self, outcome: Status, why: str, facts: dict[str, Any] | None = None) -> None:
-        """Begin nothing more; when what is under way is recorded, the run ends so. A cancel outranks a limit, and so
-        does the end of its parent."""
-        is_first, told = self._stop is None, facts or {}
-        if is_first or outcome is Status.CANCELLED or told.get("with_parent"):
-            self._stop = (outcome, why, told)
-        if is_first:
-            self._in_background(self._close_when_idle())
-        self.silence.touch()
-
-    def hurry(self) -> None:
-        """The cancel that was read does not wait for what is under way."""
-        self._is_hurried = True
-        self.silence.touch()
-
-    def pause(self) -> None:
-        """Begin nothing more; when what is under way is recorded, the run is suspended until somebody resumes it."""
-        if not self._is_pausing and self._root is not None:
-            self._is_pausing = True
-            self._in_background(self._pause_when_idle())
-        self.silence.touch()
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether the run is about to be stopped, cancelled or paused: it begins nothing more."""
-        return self._stop is not None or self._is_pausing
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether the run is about to be stopped or cancelled."""
-        return self._stop is not None
-
-    def leave_behind(self) -> None:
-        """Wait no longer for what was cut short and goes on all the same."""
-        if self._stop is not None and not self.is_gone:
-            self.hurry()
-
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether a cancel was read, or that its parent has ended; nothing that arrives after it counts."""
-        if self._stop is None:
-            return False
-        outcome, _, facts = self._stop
-        return outcome is Status.CANCELLED or facts.get("with_parent", False)
-
-    @property
-    def is_hurried(self) -> bool:
-        """Whether the cancel that was read does not wait for what is under way."""
-        return self._is_hurried
-
-    def _is_idle(self) -> bool:
-        """Effects are over, and before a stop also reads and model calls. After a cancel in a hurry nothing need be."""
-        if self._is_hurried:
-            return True
-        return not (self._has_effects if self.is_cancelled else self._is_moving())
-
-    @property
-    def _has_effects(self) -> bool:
-        """Whether an effect is under way: its attempt, or a body that has outlived it."""
-        return self.silence.moving_writes > 0 or bool(self.living)
-
-    async def _close_when_idle(self) -> None:
-        await self.silence.until(self._is_idle)
-        await self.close()
-
-    def _is_moving(self) -> bool:
-        return self.silence.moving > 0 or bool(self.living)
-
-    async def _pause_when_idle(self) -> None:
-        await self.silence.until(lambda: self._stop is not None or self.is_closing or not self._is_moving())
-        if self._stop is None and not self.is_closing:
-            await self._note_paused()
-            await self.close()
-
-    async def _note_paused(self) -> None:
-        """Suspend; until now only, when somebody resumed it while it came to rest."""
-        until = self.record.now() if self.state.paused is None else None
-        if (self.state.why, self.state.wake_at) != (Why.PAUSED, until):
-            self.record.note(Kind.RUN_SUSPENDED, meta(why=Why.PAUSED, until=until))
-        await self.record.write()
 
     # --- the end ---------------------------------------------------------------------------------------------
 
