@@ -18,7 +18,6 @@ import types
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from itertools import chain
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 TEXT_MODULES: Final = frozenset({"pathlib", "pathlib._local", "ipaddress", "pydantic.networks"})
 """Home of types that pydantic leaves as they are when it dumps, and reads from text."""
 _JSON: Final = (None, type(None), Any, object, str, int, float, bool, dict, list)
-_TRIVIAL: Final = (*_JSON, bytes, datetime, date, time, timedelta, Decimal, UUID)
+TRIVIAL: Final = (*_JSON, bytes, datetime, date, time, timedelta, Decimal, UUID)
 _TRANSPARENT: Final = (Union, types.UnionType, dict, list, Required, NotRequired)
 _ADAPTERS_MAX: Final = 512
 _ADAPTERS: Final[dict[int, tuple[Any, TypeAdapter[Any] | None]]] = {}
@@ -75,7 +74,7 @@ def _new_adapter(annotation: Any) -> TypeAdapter[Any] | None:
 
 def _is_trivial(annotation: Any, outer: tuple[Any, ...]) -> bool:
     """Also for a TypedDict of such types, of which pydantic knows nothing before Python 3.12."""
-    if any(annotation is kind for kind in (*_TRIVIAL, *outer)):
+    if any(annotation is kind for kind in (*TRIVIAL, *outer)):
         return True
     if is_typeddict(annotation):
         fields = get_type_hints(annotation, include_extras=True).values()
@@ -87,58 +86,3 @@ def dump(annotation: Any, value: Any, *, round_trip: bool) -> Any:
     """`value` in Python's own types, by field name; `round_trip` leaves out what reading would not take."""
     adapter = adapter_of(annotation)
     return adapter and adapter.dump_python(value, by_alias=False, round_trip=round_trip, warnings=False)
-
-
-_ALSO: Final[dict[Any, tuple[Any, ...]]] = {
-    float: (float, int),
-    list: (list, tuple),
-    Decimal: (Decimal, int),
-    date: (date,),
-}
-"""Types of values that count as this one."""
-
-
-def misfit(annotation: Any, value: Any, path: str = "$") -> str:
-    """Why a value is not of the declared type, empty when it is; for annotations that need no adapter.
-
-    Bytes bring such values back whatever they are, so nothing else would notice.
-    """
-    if annotation is Any or annotation is object or (annotation is None and path == "$"):
-        return ""
-    if any(annotation is kind for kind in _TRIVIAL):
-        kinds = (type(None),) if annotation is None else _ALSO.get(annotation, (annotation,))
-        return "" if isinstance(value, kinds) else _differs(annotation, value, path)
-    if is_typeddict(annotation):
-        return _misfit_fields(annotation, value, path)
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin in (Union, types.UnionType):
-        return "" if any(not misfit(kind, value, "…") for kind in inner) else _differs(annotation, value, path)
-    if origin in (Required, NotRequired):
-        return misfit(inner[0], value, path)
-    if not isinstance(value, _ALSO.get(origin, (origin,))):
-        return _differs(annotation, value, path)
-    children = _children(origin, inner, value, path)
-    return next((why for where, kind, child in children if (why := misfit(kind, child, where))), "")
-
-
-def _children(origin: Any, inner: tuple[Any, ...], value: Any, path: str) -> Iterable[tuple[str, Any, Any]]:
-    if origin is not dict:
-        return ((f"{path}[{place}]", inner[0], child) for place, child in enumerate(value))
-    keys = ((f"a key of {path}", inner[0], key) for key in value)
-    return chain(keys, ((f"{path}[{key!r}]", inner[1], child) for key, child in value.items()))
-
-
-def _misfit_fields(annotation: Any, value: Any, path: str) -> str:
-    if not isinstance(value, dict):
-        return _differs(annotation, value, path)
-    missing = sorted(annotation.__required_keys__ - value.keys())
-    if missing:
-        return f"it has no {missing[0]!r} (at {path})"
-    fields = get_type_hints(annotation, include_extras=True)
-    known = ((f"{path}.{name}", fields[name], child) for name, child in value.items() if name in fields)
-    return next((why for where, kind, child in known if (why := misfit(kind, child, where))), "")
-
-
-def _differs(annotation: Any, value: Any, path: str) -> str:
-    wanted = getattr(annotation, "__name__", None) if isinstance(annotation, type) else None
-    return f"{type(value).__name__} is not {wanted or told(lambda: str(annotation))} (at {path})"

@@ -65,7 +65,7 @@ def for_model(outcome: Any) -> ForModel:
     if isinstance(outcome, ForModel):
         return outcome
     where = current.place()
-    return with_notices(_told(outcome), where.driver.notices.take(outcome) if where is not None else ())
+    return with_notices(reading(outcome), where.driver.notices.take(outcome) if where is not None else ())
 
 
 def with_notices(said: ForModel, notices: Sequence[str]) -> ForModel:
@@ -73,7 +73,10 @@ def with_notices(said: ForModel, notices: Sequence[str]) -> ForModel:
     return dataclasses.replace(said, text="\n".join((said.text, *map(told, notices)))) if notices else said
 
 
-def _told(outcome: Any) -> ForModel:
+def reading(outcome: Any) -> ForModel:
+    """The same without notices, for who has heard them."""
+    if isinstance(outcome, ForModel):
+        return outcome
     if isinstance(outcome, BaseException):
         return ForModel(_failure(outcome), is_error=True)
     if isinstance(outcome, Answer):

@@ -17,7 +17,7 @@ from typing import Any
 from holdfast.core.events import Effect
 from holdfast.errors import ArgumentsInvalid, Unencodable, UsageError
 from holdfast.journal.codec import encode
-from holdfast.models.for_model import ForModel, for_model, with_notices
+from holdfast.models.for_model import ForModel, for_model, reading, with_notices
 from holdfast.models.tool_calls import NAME, Shape, ToolCall, asked_in, schemas
 from holdfast.runtime.notices import heard
 from holdfast.runtime.thread import Unwind, in_thread
@@ -102,7 +102,7 @@ class Toolset:
                 raise asyncio.CancelledError("the run is closing") from None
             except Exception as error:  # the user's step; `for_model` raises what is not for a model
                 outcome = error
-        return with_notices(for_model(outcome), notices)
+        return with_notices(reading(outcome), notices)
 
 
 async def _called(tool: Tool[..., Any], call: Callable[[], Any]) -> Any:

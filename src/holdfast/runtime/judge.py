@@ -27,7 +27,8 @@ from holdfast.core.failure import (
 )
 from holdfast.errors import JournalCorrupt, Unencodable
 from holdfast.journal.codec import Opaque, decode, encode, opaque
-from holdfast.journal.typed import adapter_of, misfit
+from holdfast.journal.fit import fits, misfit
+from holdfast.journal.typed import adapter_of
 from holdfast.runtime.facts import facts_of, safe
 from holdfast.runtime.spec import Spec
 from holdfast.runtime.thread import in_thread
@@ -181,7 +182,7 @@ def wrong_type(spec: Spec, result: Any, body: bytes) -> str:
         return ""
     try:
         if adapter_of(spec.returns) is None:
-            return misfit(spec.returns, result)
+            return "" if fits(spec.returns, result) else misfit(spec.returns, result)
         decode(body, spec.returns)
     except (Unencodable, ValueError, JournalCorrupt) as wrong:  # ValueError: pydantic's word for "not of this type"
         return safe(str(wrong), _TEXT_MAX)
