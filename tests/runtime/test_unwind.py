@@ -376,6 +376,24 @@ def test_a_booking_in_flight_at_the_end_is_settled_first_and_never_begun_again(
     assert trip.done == [("book", "train"), *paid, ("cancel", "train")]
 
 
+def test_a_budget_that_is_used_up_does_not_keep_anything_from_being_undone(world: Any, trip: Trip) -> None:
+    """Lost: the cap that stopped the run leaves its bookings standing."""
+
+    @hf.agent(name="careless", budget=hf.Budget(tool_calls=4))
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return [await trip.book(what) for what in ("train", "hotel", "boat")]
+
+    with pytest.raises(RunStopped):
+        world.run(agent)
+    trip.unwind()
+    with pytest.raises(RunStopped):
+        world.run(agent)
+    booked = [which for what, which in trip.done if what == "book"]
+    assert [which for what, which in trip.done if what == "cancel"] == booked[::-1]
+    assert booked == ["train", "hotel"], "a third booking would leave nothing to undo it with"
+    assert "not_undone" not in world.events(Kind.RUN_ENDED)[-1].facts
+
+
 @pytest.mark.parametrize("status", ["waiting", "succeeded"])
 def test_only_a_run_that_has_ended_badly_is_unwound(world: Any, trip: Trip, status: str) -> None:
     """Lost: a live run whose steps are undone beneath it, or a result that no longer holds."""

@@ -197,7 +197,7 @@ class Attempting(Settling, Climbing):
         within_s = plan.policy().within_s
         if self._left_s(within_s) == 0:
             return self._out_of_time(f"the step's time is up, within={within_s:g} s")
-        if (excess := driver.excess(way.reservation, plan.marks, self.address)) is not None:
+        if (excess := driver.excess(way.reservation, self._marks(way), self.address)) is not None:
             return ending.unfit(driver, plan, self.address, excess)
         self.number += 1
         self.is_begun = True
@@ -235,14 +235,17 @@ class Attempting(Settling, Climbing):
             driver.silence.ended(is_write=is_write)
             driver.reads_open -= not has_intent
 
+    def _marks(self, way: Way) -> dict[str, Any]:
+        """Which step it undoes, or what undoes it."""
+        undo = way.terms.undo if way.terms is not None else ""
+        return self.plan.marks | {"undo": undo} if undo else self.plan.marks
+
     def _intend(self, way: Way) -> None:
         plan, driver = self.plan, self.driver
         body, facts = (plan.args, {}) if plan.intent is None else plan.intent(self.address)
-        facts = facts | plan.call.intended() | plan.marks
+        facts = facts | plan.call.intended() | self._marks(way)
         if standing := self._standing():
             facts |= standing | {"by": way.name}
-        if way.terms is not None and way.terms.undo:
-            facts |= {"undo": way.terms.undo}
         written = meta(**facts) if facts else ""
         driver.record.add(self._event(Kind.STEP_INTENDED, charge=way.reservation, body=body, meta=written))
 
