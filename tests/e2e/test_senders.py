@@ -158,8 +158,8 @@ def test_a_sender_that_is_stopped_past_its_lease_writes_nothing_afterwards(yard:
 
 @pytest.mark.timeout(120)
 def test_a_sender_that_is_stopped_before_it_sends_acts_under_the_same_key(yard: Yard) -> None:
-    """Lost: P4's one exception, made worse: a worker that wakes up late pays under a key that the receiver does not know;
-    with the same key its receiver sees a repeat."""
+    """Lost: P4's one exception, made worse. A worker that wakes up late pays under a key of its own, which the receiver
+    has never seen; with the same key it sees a repeat."""
     stopped = yard.start("waits")
     assert heard(stopped) == "before"
     stopped.send_signal(signal.SIGSTOP)

@@ -55,6 +55,17 @@ def ended(outcome: str, **facts: Any) -> Event:
     return Event(Kind.RUN_ENDED, 9.0, meta=meta(outcome=outcome, **facts), body=facts.pop("body", None))
 
 
+def test_a_body_that_has_not_ended_is_told_until_something_is_known() -> None:
+    """Lost: why nobody verifies or repeats a payment, and why the run stays where it is."""
+    kept = Event(Kind.DECIDED, 4.0, PAY, meta=meta(what="sender", choice="keep", because="it did not end"))
+    picture = show(HEAD, [started(), INTENDED, kept])
+    assert picture["steps"][0]["under_way"] == "it did not end"
+    assert "The body of step 1 `pay` has not ended in its process" in verdict(picture, 9.0)
+    assert "has not ended" not in verdict(picture, 9.0, is_driven=False), "its process is gone, and the body with it"
+    over = show(HEAD, [started(), INTENDED, kept, step(Kind.STEP_SUCCEEDED, at=5.0)])
+    assert over["steps"][0]["under_way"] is None and "has not ended" not in verdict(over, 9.0)
+
+
 INTENDED = step(Kind.STEP_INTENDED, charge=Charge(tool_calls=1))
 UNKNOWN = step(
     Kind.ATTEMPT_FAILED, facts={"error": "OSError", "text": "cut", "is_definite": False, "because": "cut off"}

@@ -130,6 +130,7 @@ def _step(number: int, step: dict[str, Any], width: int) -> list[RenderableType]
     told += [] if step["status"] == "succeeded" else [_status(step)]
     told += [f"{step['attempts']} attempts"] if step["attempts"] > 1 else []
     told += [_given(step)] if step["served"] not in (None, "step") else []
+    told += ["its body has not ended"] if step["under_way"] else []
     told += ["undone"] if step["is_undone"] else []
     line = text(f"{number:>4} ")
     line.append(mark, style=colour)

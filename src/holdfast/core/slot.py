@@ -41,6 +41,7 @@ class Slot:
         "reserved_at",
         "retry_at",
         "ruling",
+        "sender",
         "served",
         "step",
         "streamed",
@@ -105,6 +106,8 @@ class Slot:
         """What closed that question."""
         self.served = ""
         """Who gave the outcome: the step itself, `verify` or `person`."""
+        self.sender: Event | None = None
+        """What was decided about a body that had outlived its attempt, while nothing is known to have followed."""
         self.undo = ""
         """What undoes it, when it succeeds: the name that its tool declares. Empty: nothing does."""
         self.made_by = ""

@@ -190,6 +190,7 @@ class State:
         if slot.begun_at is None:
             slot.begun_at = event.at
         slot.intent, slot.intent_no, slot.marks = event, self.count, event.meta
+        slot.sender = None
         if slot.undo or '"undo' in event.meta:
             self._marked(slot, event.facts)
         slot.is_in_flight = True
@@ -217,6 +218,7 @@ class State:
         slot = self._slot(event)
         if event.step is StepKind.VERIFY:
             slot.verdicts += (event,)
+            slot.sender = None
             self.spent = self.spent.plus(event.charge)
             self.books.spend(event.charge, event.at)
             return
@@ -250,6 +252,7 @@ class State:
         slot.outcome_no = self.count
         slot.appeal = slot.ruling = None
         slot.is_unknown = False
+        slot.sender = None
         slot.streamed = ()
         self._take_place(slot, event)
         if event.kind is Kind.STEP_FAILED and slot.effect.is_write and not event.facts.get("is_definite", True):
@@ -366,6 +369,8 @@ class State:
 
     def _decided(self, event: Event) -> None:
         self.decisions.append(event)
+        if event.address in self.slots and '"what":"sender"' in event.meta:
+            self.slots[event.address].sender = event
         if event.step is StepKind.DECISION:
             self._conclude(self._slot(event), event)
         else:

@@ -143,6 +143,7 @@ def _step(slot: Slot, state: State, spent: Charge, failures: list[dict[str, Any]
         "tokens": spent.tokens,
         "usd": spent.usd_nano / USD_NANO,
         "model": model_call(slot),
+        "under_way": slot.sender.facts["because"] if slot.sender is not None else None,
         "undo": slot.undo or None,
         "is_undone": slot.is_undone,
         "undoes": shown(slot.undoes),

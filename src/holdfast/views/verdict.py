@@ -29,6 +29,14 @@ _HANGING = ("running", "retrying", "in_doubt", "waiting")
 
 def verdict(picture: dict[str, Any], now: float, *, is_driven: bool = True) -> str:
     """Where the run is. `is_driven`: whether a live process holds it, which the log cannot tell."""
+    said = _verdict(picture, now, is_driven=is_driven)
+    left = [named(picture, number) for number, step in enumerate(picture["steps"], 1) if step["under_way"]]
+    if not left or not is_driven:
+        return said
+    return f"{said} The body of {', '.join(left)} has not ended in its process; until then it is left alone."
+
+
+def _verdict(picture: dict[str, Any], now: float, *, is_driven: bool) -> str:
     run = picture["run"]
     match Status(run["status"]):
         case Status.READY:
