@@ -210,3 +210,9 @@ def make_shop(ledger: Ledger, directory: Path) -> Callable[..., Shop]:
 def post() -> Callable[..., dict[str, Any]]:
     """Sends one effect to a ledger: `post(url, name, key, args, dedupe=…)`."""
     return send
+
+
+@pytest.fixture(scope="module")
+def found() -> Callable[..., Any]:
+    """Asks a ledger for one effect: `found(url, name, key)`; None when it has none."""
+    return happened
