@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from holdfast.core.accounts import excess_of
 from holdfast.core.command import Execute
 from holdfast.core.deadline import in_time, step_left_s
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Effect, Event, Kind, StepKind, meta
@@ -26,7 +27,7 @@ from holdfast.core.policy import Again, GiveUp, InDoubt, after_crash, after_fail
 from holdfast.core.rung import Other
 from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost
-from holdfast.runtime import ending, guards, sharing, stuck, unpaid
+from holdfast.runtime import ending, guards, sharing, stuck
 from holdfast.runtime.climb import Climbing, place_in
 from holdfast.runtime.deadline import RUN, Limit
 from holdfast.runtime.settle import Settling
@@ -212,8 +213,9 @@ class Attempting(Settling, Climbing):
         if has_intent:
             self._intend(way)
             await driver.write()
-            if unpaid.is_refused(driver, self.address):
-                return None
+            if (refused := driver.record.unpaid.pop(self.address, None)) is not None:
+                self.number, self.is_begun = self.number - 1, False
+                return ending.unfit(driver, plan, self.address, excess_of(refused), refused)
         if driver.services.is_fenced():
             await driver.lost(LeaseLost("This worker's lease has run out. Nothing was begun; another worker goes on."))
         driver.reads_open += not has_intent
