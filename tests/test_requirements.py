@@ -129,6 +129,17 @@ SHOWN_BY = {
         "models/test_wire.py::test_a_dollar_budget_without_a_price_stops_the_run_until_there_is_one",
         "runtime/test_steps.py::test_the_call_that_does_not_fit_is_never_begun_and_resume_goes_on_at_it",
         "runtime/test_steps.py::test_parallel_calls_cannot_slip_past_the_cap_together",
+        "e2e/test_requirements_budget.py::test_a_day_of_one_dollar_pays_for_one_call_of_a_dollar",
+        "e2e/test_requirements_budget.py::test_also_among_processes",
+        "e2e/test_requirements_budget.py::test_a_model_without_a_price_is_not_asked_under_a_cap_in_dollars",
+        "runtime/test_shared_budget.py::test_no_schedule_overshoots_a_cap_or_forgets_a_call",
+    ),
+    "R25 one budget for a family, across restarts": (
+        "e2e/test_requirements_budget.py::test_twenty_children_at_once_use_one_budget",
+        "e2e/test_requirements_budget.py::test_reads_of_children_are_paid_before_they_run",
+        "e2e/test_requirements_budget.py::test_five_kills_do_not_refill_the_budget_of_a_family",
+        "e2e/test_requirements_budget.py::test_a_call_that_an_account_refused_goes_on_where_it_was",
+        "runtime/test_shared_budget.py::test_no_schedule_overshoots_a_cap_or_forgets_a_call",
     ),
     "R26 correct accounting": (
         "e2e/test_requirements_wire.py::test_payloads_price_to_the_cent_and_a_broken_stream_costs_its_reservation",
