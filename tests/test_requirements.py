@@ -132,6 +132,7 @@ SHOWN_BY = {
         "e2e/test_requirements_budget.py::test_a_day_of_one_dollar_pays_for_one_call_of_a_dollar",
         "e2e/test_requirements_budget.py::test_also_among_processes",
         "e2e/test_requirements_budget.py::test_a_model_without_a_price_is_not_asked_under_a_cap_in_dollars",
+        "e2e/test_requirements_budget.py::test_a_budget_that_makes_no_sense_is_refused_at_the_start",
         "runtime/test_shared_budget.py::test_no_schedule_overshoots_a_cap_or_forgets_a_call",
     ),
     "R25 one budget for a family, across restarts": (
