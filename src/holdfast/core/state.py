@@ -101,6 +101,8 @@ class State:
         self.resumes: list[Event] = []
         self.retries = 0
         """Attempts that were decided on because one before had failed, in all steps."""
+        self.refusals = 0
+        """Outcomes in a row that were a breaker's refusal; whatever succeeds begins a new row."""
 
     def apply(self, event: Event) -> None:
         """Take one more event in."""
@@ -231,6 +233,10 @@ class State:
         slot.is_in_flight = False
         slot.retry_at = None
         self._conclude(slot, self._heard(event) if event.step is StepKind.SIGNAL else event)
+        if event.kind is Kind.STEP_SUCCEEDED:
+            self.refusals = 0
+        elif '"BreakerOpen"' in event.meta:
+            self.refusals += 1
         if '"degraded"' in event.meta:
             slot.served = event.facts.get("served", "")
         elif '"by"' in event.meta:

@@ -160,6 +160,9 @@ class Attempting(Settling, Climbing):
         turn = self.way.turn
         if turn is None and self.plan.call.step is not StepKind.MODEL:
             return await self._begin(limit)
+        if (refusal := guards.shut(self.driver, self.way, self.address, self.plan)) is not None:
+            self.is_begun = False
+            return Attempted(None, NOTHING, refusal)
         async with AsyncExitStack() as held:
             try:
                 async with limit.bounded():
@@ -225,7 +228,8 @@ class Attempting(Settling, Climbing):
         try:
             key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
             attempted = await way.attempt(Begun(self.address, key, self.number, sender, limit))
-            guards.observed(driver, plan, way, self.address, attempted)
+            if limit.cut_by != RUN:  # that the run's own time was up says nothing about the tool
+                guards.observed(driver, plan, way, self.address, attempted)
             return attempted
         except asyncio.CancelledError:
             if not driver.is_closing:
