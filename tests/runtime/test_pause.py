@@ -304,6 +304,34 @@ def test_a_pause_survives_a_crash_at_every_write(is_written: bool, world: Any, s
     assert deaths >= 2
 
 
+def test_a_pause_over_a_crash_loop_is_resumed_without_the_question(world: Any, shop: Any) -> None:
+    """A run that goes on would keep a question open whose answer "stop" still counts."""
+    kills = True
+
+    @hf.tool(effect="read")
+    async def deadly(x: int) -> str:
+        if kills:
+            raise world.Crash
+        return "alive"
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return await deadly(1)
+
+    for _ in range(3):
+        with pytest.raises(world.Crash):
+            world.run(agent)
+    with pytest.raises(RunWaiting, match="crash_loop"):
+        world.run(agent, wait=0)
+    world.play(lambda app: app.pause(world.id(), by="ann"))
+    with pytest.raises(RunWaiting, match="paused"):
+        world.run(agent, wait=0)
+    kills = False
+    world.resume()
+    assert world.run(agent) == "alive" and world.state().questions == {}
+    assert world.events(Kind.QUESTION_CLOSED)[-1].facts["choice"] == "go_on"
+
+
 # --- kill ------------------------------------------------------------------------------------------------------
 
 
