@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from holdfast.core.accounts import excess_of
 from holdfast.core.command import Execute
@@ -152,7 +152,7 @@ class Attempting(Settling, Climbing):
         with self.driver.time.limit(within_s, self._left_s(within_s)) as limit:
             attempted = await self._in_turn(limit)
         if attempted is None:  # others have their turn meanwhile
-            await self.driver.never()
+            await self._never()
         self.is_cut_off = limit.cut_by == RUN and not attempted.is_told
         return attempted
 
@@ -186,6 +186,29 @@ class Attempting(Settling, Climbing):
         text = f"{because}; it was not begun"
         return Attempted(None, NOTHING, Failure(FailureKind.TRANSIENT, "TimeoutError", text, text, because=because))
 
+    @property
+    def _is_in_effect(self) -> bool:
+        """Whether it is made in the body of an effect, which must come to its end."""
+        return self.plan.inside is not None and self.plan.inside.is_write
+
+    def _unsent(self, why: str) -> Attempted | None:
+        """A call that may not be sent waits for the end of the run; in an effect it fails, so that that can end."""
+        if not self._is_in_effect:
+            return None
+        text = f"{why}. Nothing was sent."
+        return Attempted(None, NOTHING, Failure(FailureKind.REFUSED, "BudgetExceeded", text, text, because=why))
+
+    async def _never(self) -> NoReturn:
+        """Wait for the end of the run; the read in whose body it is made does not move meanwhile."""
+        silence = self.driver.silence
+        if self.plan.inside is None:
+            await self.driver.never()
+        silence.ended(is_write=False)
+        try:
+            await self.driver.never()
+        finally:
+            silence.began(is_write=False)
+
     async def _begin(self, limit: Limit) -> Attempted | None:
         """None when it may not begin: the run stops."""
         driver, plan, way = self.driver, self.plan, self.way
@@ -194,7 +217,8 @@ class Attempting(Settling, Climbing):
         self.is_begun = False
         if way.refusal:
             driver.stop(Status.STOPPED, way.refusal)
-        if driver.is_stopping:
+            return self._unsent(way.refusal)
+        if driver.is_stopping and not self._is_in_effect:
             return None
         if (refusal := guards.refused(driver, plan, way, self.address)) is not None:
             return Attempted(None, NOTHING, refusal)
@@ -202,7 +226,7 @@ class Attempting(Settling, Climbing):
         if self._left_s(within_s) == 0:
             return self._out_of_time(f"the step's time is up, within={within_s:g} s")
         if (excess := driver.excess(way.reservation, self._marks(way), self.address)) is not None:
-            return ending.unfit(driver, plan, self.address, excess)
+            return ending.unfit(driver, plan, self.address, excess) or self._unsent(str(excess))
         self.number += 1
         self.is_begun = True
         if self.began_at is None:
@@ -218,7 +242,8 @@ class Attempting(Settling, Climbing):
             await driver.write()
             if (refused := driver.record.unpaid.pop(self.address, None)) is not None:
                 self.number, self.is_begun = self.number - 1, False
-                return ending.unfit(driver, plan, self.address, excess_of(refused), refused)
+                excess = excess_of(refused)
+                return ending.unfit(driver, plan, self.address, excess, refused) or self._unsent(str(excess))
         if driver.services.is_fenced():
             await driver.lost(LeaseLost("This worker's lease has run out. Nothing was begun; another worker goes on."))
         driver.reads_open += not has_intent
