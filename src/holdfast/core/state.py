@@ -74,6 +74,10 @@ class State:
         """The run that started this one."""
         self.is_detached = False
         """It does not end with its parent, which is not told of its end."""
+        self.chapter = 1
+        """Which run under its key it is: one that goes on as another has no result, but a next chapter."""
+        self.stated: list[int | None] | None = None
+        """The caps that it started with; its next chapter starts with them too."""
         self.depth = 0
         """How many runs are above it."""
         self.children: dict[str, Slot] = {}
@@ -368,6 +372,7 @@ class State:
         self.created_at = facts.get("created_at", event.at)
         self.parent, self.depth = facts.get("parent", ""), facts.get("depth", 0)
         self.is_detached = facts.get("detached", False)
+        self.chapter, self.stated = facts.get("chapter", 1), facts.get("limits")
         if facts.get("limits") is not None:
             self.limits = Limits(*facts["limits"])
         self.books.above, self.books.is_priced = tuple(facts.get("accounts", ())), facts.get("is_priced", False)
@@ -494,6 +499,11 @@ class State:
         self.questions.clear()
         self.paused = self.unwinding = None
         self.end = event
+
+    @property
+    def continued(self) -> str:
+        """The run that is its next chapter; empty while there is none."""
+        return str(self.end.facts.get("continued", "")) if self.end is not None else ""
 
     @property
     def used(self) -> Charge:

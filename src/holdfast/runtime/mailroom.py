@@ -136,6 +136,8 @@ def _started(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
                 parent=facts.get("parent"),
                 depth=facts.get("depth"),
                 detached=facts.get("detached"),
+                chapter=facts.get("chapter"),
+                previous=facts.get("previous"),
             ),
             body=mail.message.body,
         )
