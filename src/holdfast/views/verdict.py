@@ -46,8 +46,7 @@ def _verdict(picture: dict[str, Any], now: float, *, is_driven: bool) -> str:
         case Status.SUSPENDED:
             return _suspended(picture, now)
         case Status.SUCCEEDED:
-            goes_on = f" It goes on as run {run['continued']}." if run["continued"] else ""
-            return f"Done: {steps_of(picture)}.{goes_on}"
+            return f"Done: {steps_of(picture)}."
         case Status.FAILED:
             return f"Failed {_where_failed(picture)}: {run['why']}"
         case Status.STOPPED:
