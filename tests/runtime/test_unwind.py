@@ -394,6 +394,25 @@ def test_a_budget_that_is_used_up_does_not_keep_anything_from_being_undone(world
     assert "not_undone" not in world.events(Kind.RUN_ENDED)[-1].facts
 
 
+def test_a_run_whose_time_is_up_can_still_be_undone(world: Any, trip: Trip) -> None:
+    """Lost: the deadline that stopped the run keeps its bookings standing."""
+
+    @hf.agent(name="careless", budget=hf.Budget(tool_calls=20, wall="1h"))
+    async def agent(run: hf.Run, given: Any) -> Any:
+        await trip.book("train")
+        if not trip.breaks:
+            trip.breaks.add("anything")
+            world.clock.by_s += 7_200
+        return await trip.book("hotel")
+
+    with pytest.raises(RunStopped, match="wall"):
+        world.run(agent, wait=9_000)
+    trip.unwind()
+    with pytest.raises(RunStopped, match="wall"):
+        world.run(agent, wait=9_000)
+    assert trip.done[-1] == ("cancel", "train") and "not_undone" not in world.events(Kind.RUN_ENDED)[-1].facts
+
+
 @pytest.mark.parametrize("status", ["waiting", "succeeded"])
 def test_only_a_run_that_has_ended_badly_is_unwound(world: Any, trip: Trip, status: str) -> None:
     """Lost: a live run whose steps are undone beneath it, or a result that no longer holds."""

@@ -169,6 +169,8 @@ class RunTime:
         is_blocked = state.status is Status.SUSPENDED and state.why in MISMATCHED
         if driver.is_closing or driver.is_ending or state.status.is_end or is_blocked:
             return
+        if state.unwinding is not None:
+            return  # its time is up, as a rule; what it did can still be undone
         if (excess := deadline.over(state, now)) is not None:
             self._over(excess)
         elif (wait_s := deadline.look_again_s(state, now, driver.services.settings.poll_s)) is not None:

@@ -252,7 +252,8 @@ class Attempting(Settling, Climbing):
     def _note_given_up(self) -> None:
         """Its caller no longer waits, so the attempt was cut short: what was sent was sent, and stays charged."""
         text = "its caller no longer waited"
-        failure = Failure(FailureKind.INTERRUPTED, "CancelledError", text, text, because=text)
+        is_read = not self.effect.is_write
+        failure = Failure(FailureKind.INTERRUPTED, "CancelledError", text, text, is_definite=is_read, because=text)
         facts = meta(**failure.facts(), **self._standing())
         self.driver.record.add(self._event(Kind.ATTEMPT_FAILED, charge=self.way.reservation, meta=facts))
 
