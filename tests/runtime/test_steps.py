@@ -378,6 +378,41 @@ def test_a_404_is_definite_only_for_a_body_of_one_request(world: Any, shop: Any,
     assert len(shop.done) == 1
 
 
+class ReadTimeout(Exception):
+    """As the HTTP libraries call it."""
+
+
+@pytest.mark.parametrize("first", [ConnectionResetError, TimeoutError, BrokenPipeError, ReadTimeout])
+def test_a_refused_connection_says_nothing_about_the_one_before_it(quick: Any, first: Any) -> None:
+    """The server charges, falls over, and refuses the second try that a library makes: "not begun" would be a lie."""
+
+    @hf.tool(effect="once", definite=hf.ONE_REQUEST)
+    async def charge(x: int) -> None:
+        quick.effects.append(x)
+        try:
+            raise first("the answer was lost")
+        except Exception:
+            raise ConnectionRefusedError("nobody listens") from None
+
+    @hf.tool(effect="once", definite=hf.ONE_REQUEST)
+    async def plain(x: int) -> None:
+        try:
+            raise ConnectionRefusedError("nobody listens")
+        except OSError as error:
+            raise RuntimeError("no connection") from error
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        try:
+            await plain(1)
+        except hf.ToolFailed:
+            await charge(1)
+
+    with pytest.raises(RunBlocked, match="in_doubt"):
+        quick.run(agent)
+    assert quick.effects == [1]
+
+
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 503])
 def test_a_status_that_may_come_after_the_effect_is_in_doubt(quick: Any, status: int) -> None:
     """A 500 or a conflict can be sent by a server that has already charged."""

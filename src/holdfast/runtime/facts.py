@@ -52,7 +52,7 @@ def facts_of(
         status=status,
         code=_code(error),
         retry_after_s=wait_s,
-        is_unsent=any(isinstance(cause, ConnectionRefusedError) for cause in _chain(error)),
+        is_unsent=_is_unsent(error),
         is_not_done=isinstance(error, NotDone),
         is_declared=isinstance(error, definite),
         raised=next((i for i, cls in enumerate(raises) if isinstance(error, cls)), None),
@@ -102,6 +102,18 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         current = current.__cause__ or current.__context__
+
+
+def _is_unsent(error: BaseException) -> bool:
+    """Whether the connection was refused, and nothing in what led to it says that an earlier one was not."""
+    links = list(_chain(error))
+    return any(isinstance(link, ConnectionRefusedError) for link in links) and not any(map(_was_connected, links))
+
+
+def _was_connected(error: BaseException) -> bool:
+    """Whether it tells of a connection on which something may have been sent."""
+    broken = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, TimeoutError)
+    return isinstance(error, broken) or any("Timeout" in cls.__name__ for cls in type(error).__mro__)
 
 
 def rebuilt(event: Event, name: str, raises: tuple[type[BaseException], ...]) -> BaseException:
