@@ -25,6 +25,7 @@ SHOWN_BY = {
         "runtime/test_steps.py::test_an_exception_after_the_effect_is_unknown_and_not_no",
         "runtime/test_driver.py::test_a_retry_loop_of_the_users_own_around_a_once_tool_makes_one_effect",
         "core/test_address.py::test_ids_are_what_they_always_were",
+        "runtime/test_doubt.py::test_a_model_that_tries_again_what_nobody_knows_gets_no_new_key",
     ),
     "R3 classify errors": (
         "e2e/test_requirements_wire.py::test_what_an_error_means_decides_how_often_it_is_tried",
@@ -96,6 +97,9 @@ SHOWN_BY = {
         "crash/test_support_sweep.py::test_two_tickets_killed_in_every_kind_of_window",
         "e2e/test_requirements_effects.py::test_a_once_effect_that_nobody_can_verify_goes_to_a_person",
         "runtime/test_steps.py::test_not_done_is_believed_when_said_twice_settle_apart",
+        "runtime/test_doubt.py::test_fifty_doubts_at_random_none_repeated_none_skipped_each_told",
+        "runtime/test_doubt.py::test_a_person_decides_where_verify_cannot",
+        "e2e/test_senders.py::test_a_sender_that_was_killed_is_settled_at_once",
     ),
     "R11 valid transcript on resume": (
         "e2e/test_requirements_models.py::test_a_run_killed_in_the_middle_of_a_tool_resumes_with_a_valid_transcript",
@@ -111,17 +115,23 @@ SHOWN_BY = {
         "runtime/test_worker.py::test_a_lease_that_ran_out_while_the_process_was_stopped_begins_nothing",
         "journal/test_sqlite.py::test_a_stopped_worker_keeps_its_run_until_the_lease_expires",
         "journal/test_sqlite.py::test_a_killed_worker_is_replaced_at_once",
+        "e2e/test_senders.py::test_a_sender_that_is_stopped_past_its_lease_writes_nothing_afterwards",
     ),
     "R14 SIGTERM is resumable": (
         "crash/test_processes.py::test_sigterm_in_the_middle_of_an_effect",
         "cli/test_interrupt.py::test_an_effect_in_flight_finishes_and_the_restart_finishes_the_run",
         "cli/test_interrupt.py::test_a_parked_run_is_left_with_its_question_open",
         "runtime/test_worker.py::test_an_effect_that_outlasts_the_drain_is_in_doubt_and_not_repeated",
+        "e2e/test_senders.py::test_a_thread_that_never_ends_keeps_the_run_until_its_process_is_gone",
     ),
     "R17 stage output validation": (
         "e2e/test_requirements_ladder.py::test_a_result_that_does_not_pass_never_reaches_the_prompt",
         "runtime/test_judge.py::test_a_result_of_another_type_never_reaches_the_model",
         "runtime/test_judge.py::test_an_effect_whose_result_does_not_pass_is_in_doubt_and_never_made_again",
+        "runtime/test_unwind.py::test_a_saga_whose_third_step_fails_is_undone_in_reverse",
+        "crash/test_saga.py::test_a_saga_is_killed_in_the_windows_of_its_undoing",
+        "e2e/test_unwind.py::test_an_unwinding_by_command_survives_a_kill_in_the_middle_of_an_undo",
+        "runtime/test_unwind.py::test_a_budget_that_is_used_up_does_not_keep_anything_from_being_undone",
     ),
     "R24 hard caps before the call": (
         "e2e/test_requirements_models.py::test_the_fourth_call_of_thirty_cents_is_never_sent",
