@@ -6,6 +6,7 @@ import tomllib
 
 import pytest
 
+from holdfast.core.breaker import Breaker
 from holdfast.core.override import laid_over, merged, parse_flag, parse_table
 from holdfast.core.policy import Policy, Retry
 from holdfast.core.rung import Ask, Cached, Other, Stop
@@ -42,6 +43,18 @@ def test_a_tool_whose_name_has_dots() -> None:
     assert parse_flag("crm.find.retry.attempts=2") == ("crm.find", {"retry.attempts": 2})
 
 
+def test_a_breaker_is_set_in_part_and_switched_off() -> None:
+    """Lost: an operator who wants a dead tool asked less often, or a healthy one at all, needs a deploy."""
+    declared = Policy(breaker=Breaker(calls=3))
+    by_flag = laid_over(declared, parse_flag("find.breaker.wait=5m")[1], tool="find")
+    assert by_flag.breaker == Breaker(calls=3, wait="5m")
+    assert laid_over(declared, parse_table("find", {"breaker": {"wait": "5m"}}), tool="find") == by_flag
+    for settings in (parse_flag("find.breaker=false")[1], parse_table("find", {"breaker": False})):
+        assert laid_over(declared, settings, tool="find").breaker is None
+    assert laid_over(Policy(breaker=None), {"breaker.calls": 5}, tool="find").breaker == Breaker(calls=5)
+    assert laid_over(declared, parse_flag("find.retry.shared=5")[1], tool="find").retry.shared == 5
+
+
 def test_later_layers_stand_above_earlier_ones_number_by_number() -> None:
     """Lost: the file's other numbers when the desk sets one."""
     file = {"find": {"retry.attempts": 2, "timeout": "20s"}}
@@ -57,6 +70,12 @@ def test_later_layers_stand_above_earlier_ones_number_by_number() -> None:
         {"retry": {"tries": 2}},
         {"retry": 3},
         {"retry": False},
+        {"retry": {"shared": 0}},
+        {"breaker": 3},
+        {"breaker": True},
+        {"breaker": {"timeouts": 0}},
+        {"breaker": {"wait": "2h"}},
+        {"breaker": {"limit": 3}},
         {"timeout": -1},
         {"timeout": 0},
         {"timeout": float("nan")},

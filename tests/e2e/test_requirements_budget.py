@@ -47,10 +47,10 @@ async def asker(run: hf.Run, number: int) -> str:
 URL = [""]
 
 
-def app(path: Path, config: str) -> hf.App:
+def app(path: Path, config: str, *agents: Any) -> hf.App:
     """One process on the store in this directory."""
     (path / "holdfast.toml").write_text(config, "utf-8")
-    return hf.App(f"sqlite:///{path}/h.db", config=path / "holdfast.toml", settings=QUICK)
+    return hf.App(f"sqlite:///{path}/h.db", config=path / "holdfast.toml", settings=QUICK, agents=agents)
 
 
 async def at_once(app: hf.App, count: int) -> list[Any]:
@@ -173,3 +173,114 @@ async def test_a_budget_that_makes_no_sense_is_refused_at_the_start(tmp_path: Pa
     with pytest.raises(hf.errors.PolicyInvalid):
         async with app(tmp_path, f"[budget.day]\n{table}\n"):
             pass
+
+
+# --- runs that are part of a run -------------------------------------------------------------------------------
+
+
+@hf.agent(budget=hf.Budget(usd=5))
+async def family(run: hf.Run, count: int) -> list[str]:
+    """So many askers at once; what became of each."""
+    ends = await asyncio.gather(*(run.spawn(asker, number) for number in range(count)), return_exceptions=True)
+    return [type(end).__name__ for end in ends]
+
+
+async def test_twenty_children_at_once_use_one_budget(tmp_path: Path) -> None:
+    """R25. Lost: a cap that each child has for itself, so that twenty children spend it twenty times."""
+    with ModelServer(a_dollar) as server:
+        URL[0] = server.url
+        async with app(tmp_path, PRICE, asker, family) as opened:
+            ends = await opened.run(family, 20, key="k")
+            assert sorted(ends) == ["BudgetExceeded"] * 15 + ["str"] * 5 and server.count == 5
+            (head,) = opened.journal.heads(key="k")
+            account = opened.journal.account(f"run/{head.run_id}")
+            assert account is not None and account.spent.usd_nano == 5 * 10**9 and account.limits.usd_nano == 5 * 10**9
+            stopped = opened.journal.heads(status=Status.STOPPED)
+            assert all(f"holdfast resume {head.run_id} --raise usd=+1.00" in one.why for one in stopped)
+            check_books(opened.journal)
+
+
+looked: list[int] = []
+
+
+@hf.tool(effect="read")
+async def look(number: int) -> int:
+    """A read, which alone would write nothing before it runs."""
+    looked.append(number)
+    return number
+
+
+@hf.agent
+async def looker(run: hf.Run, number: int) -> int:
+    """Looks three times."""
+    return sum([await look(number * 10 + turn) for turn in range(3)])
+
+
+@hf.agent(budget=hf.Budget(tool_calls=10))
+async def lookers(run: hf.Run, count: int) -> int:
+    """So many at once, and looks before and after by itself; how many were told that there is no room."""
+    await look(-1)
+    ends = await asyncio.gather(*(run.spawn(looker, number) for number in range(count)), return_exceptions=True)
+    return sum(isinstance(end, Exception) for end in ends)
+
+
+async def test_reads_of_children_are_paid_before_they_run(tmp_path: Path) -> None:
+    """R25. Lost: calls that are charged when they are over, so that all of a tick go over the cap together."""
+    looked.clear()
+    async with app(tmp_path, "", looker, lookers) as opened:
+        assert await opened.run(lookers, 20, key="k") >= 17
+        assert len(looked) == 10 == len(set(looked))
+        check_books(opened.journal)
+
+
+FAMILY = """
+import asyncio, sys
+import holdfast as hf
+from anthropic import AsyncAnthropic
+
+url = sys.argv[1]
+
+@hf.agent
+async def asker(run: hf.Run, number: int) -> str:
+    client = AsyncAnthropic(api_key="none", base_url=url, http_client=hf.http_client(), max_retries=0)
+    said = await client.messages.create(model="claude-test", max_tokens=1000,
+                                        messages=[{"role": "user", "content": f"Hello {number}"}])
+    return str(said.content)
+
+@hf.agent(budget=hf.Budget(usd=22))
+async def family(run: hf.Run, count: int) -> list[str]:
+    ends = []
+    for number in range(0, count, 2):
+        pair = (run.spawn(asker, number), run.spawn(asker, number + 1))
+        ends += await asyncio.gather(*pair, return_exceptions=True)
+    return [type(end).__name__ for end in ends]
+
+settings = hf.Settings(quiet_s=0.05, park_s=0.2, poll_s=0.05)
+print(hf.App("sqlite:///h.db", settings=settings, agents=[asker, family]).run_sync(family, 30, key="k"))
+"""
+
+
+def test_five_kills_do_not_refill_the_budget_of_a_family(tmp_path: Path) -> None:
+    """R25. Lost: a budget that begins anew with each process, as it does where counts live in memory."""
+    (tmp_path / "holdfast.toml").write_text(PRICE, "utf-8")
+    (tmp_path / "family.py").write_text(FAMILY, "utf-8")
+
+    def process() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "family.py", server.url], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        )
+
+    with ModelServer(a_dollar) as server:
+        for _ in range(5):
+            with process() as doomed:
+                server.wait_for(server.count + 3)  # a pair, and one of the next: each process comes further
+                doomed.kill()
+        out, _ = process().communicate()
+        assert 17 <= server.count <= 22  # a call whose process died before it was on the wire is paid, too
+    assert "BudgetExceeded" in out
+    journal = open_journal(f"sqlite:///{tmp_path}/h.db", clock=lambda: 0.0)
+    check_books(journal)
+    (head,) = journal.heads(key="k")
+    account = journal.account(f"run/{head.run_id}")
+    assert account is not None and account.spent.usd_nano + account.reserved.usd_nano == 22 * 10**9
+    journal.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -60,6 +61,17 @@ async def test_without_another_model_the_sdk_gets_its_own_error_and_sends_nothin
         server.fault(on=1, times=3, status=500)
         said = await desk.once(asking(server, 5))
         assert said == ["InternalServerError"] * 3 + [APIConnectionError.__name__] * 2
+        assert len(server.requests) == 3
+
+
+async def test_a_shut_model_is_not_queued_for(desk: Any) -> None:
+    """Lost: a call that will be refused first waits out what the provider asked for, or for a slot."""
+    with ModelServer(lambda request: text("hi")) as server:
+        server.fault(on=1, times=2, status=503)
+        server.fault(on=3, status=503, retry_after_s=50)
+        async with asyncio.timeout(20):
+            said = await desk.once(asking(server, 4))
+        assert said == ["ServiceUnavailableError"] * 3 + ["APIConnectionError"]
         assert len(server.requests) == 3
 
 

@@ -134,6 +134,17 @@ def test_one_process_probes_and_the_others_hear_of_it(one: Process, two: Process
     assert two.call(Said.WELL).failure is None
 
 
+def test_a_look_takes_nobodys_turn(one: Process, two: Process, clock: ManualClock) -> None:
+    """Whoever looks before it queues may wait long; the probe must not be its."""
+    for _ in range(5):
+        one.call(Said.LATE)
+    assert two.breakers.peeked(NAME, BREAKER).failure is not None
+    clock.jump(30.0)
+    assert two.breakers.peeked(NAME, BREAKER).failure is None
+    assert one.call(Said.WELL).choice == "closed"
+    assert two.breakers.peeked(NAME, BREAKER).failure is None
+
+
 def test_a_probe_that_fails_keeps_it_open(one: Process, two: Process, clock: ManualClock) -> None:
     for _ in range(5):
         one.call(Said.LATE)

@@ -213,8 +213,12 @@ class Dies(Exception):
 
 @pytest.mark.parametrize("is_written", [False, True])
 @pytest.mark.parametrize("at", range(1, 7))
-def test_an_order_is_done_or_still_lies_there_at_every_write(at: int, is_written: bool, quick: Any) -> None:
+@pytest.mark.parametrize("engine", ["world", "quick"])
+def test_an_order_is_done_or_still_lies_there_at_every_write(
+    engine: str, at: int, is_written: bool, request: pytest.FixtureRequest
+) -> None:
     """An order that is half done: recorded and without effect, or in effect and nobody's."""
+    quick: Any = request.getfixturevalue(engine)
     store, writes = quick.store, 0
 
     class Fragile:

@@ -304,6 +304,34 @@ def test_a_pause_survives_a_crash_at_every_write(is_written: bool, world: Any, s
     assert deaths >= 2
 
 
+def test_a_pause_over_a_crash_loop_is_resumed_without_the_question(world: Any, shop: Any) -> None:
+    """A run that goes on would keep a question open whose answer "stop" still counts."""
+    kills = True
+
+    @hf.tool(effect="read")
+    async def deadly(x: int) -> str:
+        if kills:
+            raise world.Crash
+        return "alive"
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return await deadly(1)
+
+    for _ in range(3):
+        with pytest.raises(world.Crash):
+            world.run(agent)
+    with pytest.raises(RunWaiting, match="crash_loop"):
+        world.run(agent, wait=0)
+    world.play(lambda app: app.pause(world.id(), by="ann"))
+    with pytest.raises(RunWaiting, match="paused"):
+        world.run(agent, wait=0)
+    kills = False
+    world.resume()
+    assert world.run(agent) == "alive" and world.state().questions == {}
+    assert world.events(Kind.QUESTION_CLOSED)[-1].facts["choice"] == "go_on"
+
+
 # --- kill ------------------------------------------------------------------------------------------------------
 
 
@@ -390,3 +418,34 @@ def test_an_agent_in_a_thread_is_paused_like_any_other(world: Any, shop: Any) ->
     assert world.head().why == Why.PAUSED and not shop.paid()
     world.resume()
     assert world.run(agent) == "paid next (1)" and shop.done.count(("slow", 1)) == 1
+
+
+def test_a_paused_parent_keeps_what_its_child_gave(world: Any, shop: Any) -> None:
+    """The end of a child would wake its paused parent, or be lost on it. The child itself goes on."""
+
+    @hf.agent(name="child")
+    async def child(run: hf.Run, given: Any) -> str:
+        return str(await slow.tool(1))
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return await shop.pay(await run.spawn(child, 1))
+
+    async def scenario(app: hf.App) -> None:
+        running = asyncio.ensure_future(app.run(agent, None, key="k", wait=5))
+        await slow.begun.wait()
+        await app.pause(world.id(), by="ann")
+        with pytest.raises(RunWaiting, match="paused"):
+            await running
+        slow.release.set()
+        while not (await ended_children(app)):
+            await asyncio.sleep(0.005)
+
+    async def ended_children(app: hf.App) -> bool:
+        return any(head.agent == "child" and head.status.is_end for head in app.journal.heads())
+
+    slow = Slow(shop.done)
+    world.play(scenario, agents=[child, agent], serves=True)
+    assert world.head().why == Why.PAUSED and not shop.paid()
+    world.resume()
+    assert world.run(agent, agents=[child]) == "paid charged (1)"

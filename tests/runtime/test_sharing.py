@@ -11,7 +11,7 @@ import pytest
 import holdfast as hf
 from holdfast.core.breaker import Breaker
 from holdfast.core.events import Event, Kind
-from holdfast.errors import PolicyInvalid, RunFailed
+from holdfast.errors import PolicyInvalid, RunFailed, RunStopped
 from holdfast.journal.memory import MemoryJournal
 from holdfast.testing.clock import ManualClock
 
@@ -247,6 +247,62 @@ def test_a_read_killed_in_its_retry_has_the_attempts_it_was_given(world: Any, sh
             world.run(ask, 1)
     assert len(calls) == 3
     assert world.events(Kind.STEP_FAILED)[0].facts["text"] == "interrupted 3 times"
+
+
+def test_a_loop_around_a_shut_tool_ends(world: Any) -> None:
+    """S30. Lost: refusals cost nothing, so a loop around them fills the disk until somebody looks."""
+    dead = Dead()
+
+    @deploy
+    async def persists(run: hf.Run, x: int) -> str:
+        for n in range(100_000):
+            with contextlib.suppress(hf.ToolFailed):
+                return await dead.tool(n)
+        return "never"
+
+    with pytest.raises(RunStopped, match="100 times in a row for what is shut, last for lookup"):
+        world.run(persists, 1)
+    assert dead.calls == 5
+    assert len(world.events(Kind.STEP_FAILED)) < 110
+    dead.is_dead = False
+    world.clock.by_s = 31.0
+    world.resume()
+    assert world.run(persists, 1).startswith("found"), "and it goes on when the tool is up"
+
+
+def test_whoever_waits_between_two_looks_is_not_stopped(world: Any) -> None:
+    dead = Dead(breaker=Breaker(wait="1h"))
+
+    @deploy
+    async def polls(run: hf.Run, times: int) -> str:
+        for n in range(times):
+            with contextlib.suppress(hf.ToolFailed):
+                await dead.tool(n)
+            await run.sleep(0)
+        return "looked"
+
+    assert world.run(polls, 130) == "looked"
+
+
+def test_a_run_whose_time_is_up_says_nothing_about_its_tool(world: Any) -> None:
+    """Lost: five runs with little time shut a healthy tool out for everybody."""
+    is_slow = True
+
+    @hf.tool(effect="read", name="slow")
+    async def slow(x: int) -> str:
+        if is_slow:
+            await asyncio.Event().wait()
+        return "found"
+
+    @deploy
+    async def ask(run: hf.Run, x: int) -> str:
+        return await slow(x)
+
+    for n in range(6):
+        with pytest.raises(RunStopped):
+            world.run(ask, n, key=f"k{n}", budget=hf.Budget(wall=0.05))
+    is_slow = False
+    assert world.run(ask, 1) == "found"
 
 
 def test_steps_of_other_agents_with_the_same_name_do_not_share(world: Any) -> None:

@@ -26,7 +26,11 @@ class Trip:
         """Bookings whose answer is lost."""
         self.dies: set[str] = set()
 
+        self.may_verify = asyncio.Event()
+        self.may_verify.set()
+
         async def was_booked(key: str, what: str, nights: int) -> Any:
+            await self.may_verify.wait()
             return hf.Done(f"{what}-{nights}") if ("book", what, key) in world.effects else hf.NotDone()
 
         async def cancel(result: str, what: str, nights: int, *, idempotency_key: str = hf.INJECTED) -> str:
@@ -173,9 +177,11 @@ def test_a_step_in_doubt_is_settled_before_anything_is_undone(world: Any, trip: 
                 group.create_task(trip.book("sold out"))
         except* hf.ToolFailed:
             pass
+        asyncio.get_running_loop().call_later(0.02, trip.may_verify.set)
         return await run.unwind(because="one of two failed")
 
     trip.loses = {"train"}
+    trip.may_verify.clear()
     assert world.run(agent, settle_s=0.05) == ["book"]
     assert trip.done == [("book", "train"), ("cancel", "train")]
     assert world.state().slots[world.events(Kind.STEP_SUCCEEDED)[0].address].is_undone

@@ -117,8 +117,7 @@ async def _drive(order: Order, interrupt: Interrupt) -> Driven:
             finally:
                 watcher.cancel()
             interrupt.is_over = True
-            head = app.journal.head(run_id)
-            assert head is not None
+            [head] = app.journal.heads(key=key, limit=1)  # of its newest chapter
             return Driven(show(head, app.journal.events(run_id)), error, app.journal.now())
 
 

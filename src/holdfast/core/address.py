@@ -41,6 +41,11 @@ def child_id(hash_key: bytes, parent: str, address: Address, nth: int) -> str:
     return "run_" + _base32(_keyed(hash_key, "child", parent, *address, nth), 16)
 
 
+def chapter_id(hash_key: bytes, run: str) -> str:
+    """The id of the chapter that follows this one, under the same key."""
+    return "run_" + _base32(_keyed(hash_key, "chapter", run), 16)
+
+
 def question_id(hash_key: bytes, run: str, address: Address, nth: int) -> str:
     """The id of the `nth` question asked at this address."""
     return "q_" + _base32(_keyed(hash_key, "question", run, *address, nth), 10)

@@ -8,7 +8,8 @@ in the codec's bytes, which the core never opens.
 kind              meta                                                  body
 ================  ====================================================  =====================================
 RunStarted        run, agent, key, input_digest, limits, seed, code,    the input
-                  config, created_at; parent, depth, detached,
+                  config, created_at; chapter, previous (of a
+                  later chapter); parent, depth, detached,
                   accounts, is_priced (of a child)
 RunResumed        why (takeover, resume, unblocked, unpaused, unwind),
                   by, because, reopened, alive_until (of the last

@@ -115,6 +115,6 @@ def last_words(because: str) -> str:
     return f"This is your last turn: {because}. Write what is done and what is left, and ask for no more tools."
 
 
-def refusal(excess: Excess) -> str:
+def refusal(excess: Excess, whose: str = "this run") -> str:
     """What a model reads of a tool call that does not fit."""
-    return f"Not begun: the budget of this run is used up ({excess}). Write what is done and what is left."
+    return f"Not begun: the budget of {whose} is used up ({excess}). Write what is done and what is left."

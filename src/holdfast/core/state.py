@@ -74,6 +74,10 @@ class State:
         """The run that started this one."""
         self.is_detached = False
         """It does not end with its parent, which is not told of its end."""
+        self.chapter = 1
+        """Which run under its key it is: one that goes on as another has no result, but a next chapter."""
+        self.stated: list[int | None] | None = None
+        """The caps that it started with; its next chapter starts with them too."""
         self.depth = 0
         """How many runs are above it."""
         self.children: dict[str, Slot] = {}
@@ -101,6 +105,8 @@ class State:
         self.resumes: list[Event] = []
         self.retries = 0
         """Attempts that were decided on because one before had failed, in all steps."""
+        self.refusals = 0
+        """Outcomes in a row that were a breaker's refusal; whatever succeeds begins a new row."""
 
     def apply(self, event: Event) -> None:
         """Take one more event in."""
@@ -231,6 +237,10 @@ class State:
         slot.is_in_flight = False
         slot.retry_at = None
         self._conclude(slot, self._heard(event) if event.step is StepKind.SIGNAL else event)
+        if event.kind is Kind.STEP_SUCCEEDED:
+            self.refusals = 0
+        elif '"BreakerOpen"' in event.meta:
+            self.refusals += 1
         if '"degraded"' in event.meta:
             slot.served = event.facts.get("served", "")
         elif '"by"' in event.meta:
@@ -362,6 +372,7 @@ class State:
         self.created_at = facts.get("created_at", event.at)
         self.parent, self.depth = facts.get("parent", ""), facts.get("depth", 0)
         self.is_detached = facts.get("detached", False)
+        self.chapter, self.stated = facts.get("chapter", 1), facts.get("limits")
         if facts.get("limits") is not None:
             self.limits = Limits(*facts["limits"])
         self.books.above, self.books.is_priced = tuple(facts.get("accounts", ())), facts.get("is_priced", False)
@@ -488,6 +499,11 @@ class State:
         self.questions.clear()
         self.paused = self.unwinding = None
         self.end = event
+
+    @property
+    def continued(self) -> str:
+        """The run that is its next chapter; empty while there is none."""
+        return str(self.end.facts.get("continued", "")) if self.end is not None else ""
 
     @property
     def used(self) -> Charge:

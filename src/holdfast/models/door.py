@@ -5,7 +5,8 @@ replayed call is not logged as a request, and redirects belong to the attempt.
 
 Invariants
 1. What is no POST to a model, or not inside a run, passes untouched.
-2. Inside another step's body a call belongs to that step and passes; so does everything under `detached`.
+2. Inside another step's body a call is recorded and charged under that attempt, and never answered from the journal:
+   with the next attempt it is made again. Everything under `detached` passes.
 3. A model call that has lost its run is refused, for it would cost money without a record.
 4. A call from a thread or another loop is answered on its run's loop; a sync client on that very loop is refused.
 """
@@ -24,6 +25,7 @@ from typing import Any
 from holdfast.core.command import Call
 from holdfast.core.events import ONE_TOOL_CALL, Effect, StepKind
 from holdfast.core.hosts import is_model_host
+from holdfast.core.scope import is_of_attempt
 from holdfast.errors import InternalError, RunContextLost, Unencodable, UsageError
 from holdfast.models.answer import Broken, Reply, failure_of, failure_without, rebuilt, recorded
 from holdfast.models.call import Answered, Provider
@@ -84,7 +86,7 @@ def wanted(request: Any) -> tuple[current.Place, Provider | None] | None:
         where = current.place_for(provider.NAME if provider is not None else "a model's host", Effect.ONCE)
     except RunContextLost as lost:
         raise surfaced(lost) from None
-    if where is None or where.inside is not None:
+    if where is None or (where.inside is not None and not is_of_attempt(where.scope)):
         return None
     if provider is None and UNREAD.fullmatch(request.url.path):
         raise surfaced(UsageError(NOT_READ.format(safe(request.url.path, 200))))
@@ -195,7 +197,7 @@ async def _read_step(
     outcome = driver.replayed(call)
     if outcome is None:
         way = Way(attempt=partial(_attempt, request, options, send))
-        plan = Attempts(call=call, args=shown, policy=options.policy, ways=(way,), needs_key=False)
+        plan = Attempts(call=call, args=shown, policy=options.policy, ways=(way,), inside=where.inside, needs_key=False)
         outcome = await driver.step(plan)
     repeats.ended(call, caller, outcome, driver.machine.asked)
     return rebuilt(outcome)

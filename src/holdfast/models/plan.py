@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from holdfast.core.command import Call
-from holdfast.core.events import Address, Charge
+from holdfast.core.events import Address, Charge, Effect
 from holdfast.core.rung import Escalation
 from holdfast.models.answer import broke_off, misfit, recorded_part, said
 from holdfast.models.bounds import input_max, output_max, window_of
@@ -65,6 +65,8 @@ class Plan:
     memory: Memory
     turn: Turn
     call: Call
+    inside: Effect | None
+    """Effect of the step in whose body it is made; None for a call of the agent's."""
 
     def attempts(self, channel: Channel | None, tried: int) -> Attempts:
         """How the step is performed. channel: where a stream is passed on. tried: attempts made before."""
@@ -76,6 +78,7 @@ class Plan:
             policy=self.options.policy,
             ways=(*(way for way in ways if way is not None), *([Escalation(escalate)] if escalate else [])),
             needs_key=False,
+            inside=self.inside,
             intent=self._intent,
             tried=tried,
             cut_off=_cut_off,

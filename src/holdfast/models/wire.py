@@ -32,7 +32,7 @@ from holdfast.models.sender import Send
 from holdfast.models.undeclared import undeclared, warn
 from holdfast.runtime.attempts import Attempts
 from holdfast.runtime.current import Place
-from holdfast.runtime.facts import safe
+from holdfast.runtime.facts import is_stronger, safe
 from holdfast.runtime.tool import declared_names
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 NO_REQUEST = (
     "A request to a model {0}, so it cannot be recorded or charged. Nothing was sent. Mend the request, or call within "
     "`with holdfast.detached():` what belongs to no run."
+)
+STRONGER = (
+    "{0} ({1}) asked {2}, whose provider may act on the world in this call ({3}): a stronger effect, inside its step. "
+    "Nothing was sent. Ask it in the agent, or declare {0} effect='composite'."
 )
 UNREADABLE = "is broken JSON, too deeply nested, or names its conversation twice"
 
@@ -66,7 +70,10 @@ async def _served(asking: Asking, where: Place, options: Options, send: Send) ->
             raise surfaced(UsageError(NO_REQUEST.format("names no model" if turn is not None else UNREADABLE)))
         return None
     memory.hosts.add(urlsplit(asking.url).netloc)
-    return await _Serving(asking, where, options, send, memory, turn).answer()
+    serving = _Serving(asking, where, options, send, memory, turn)
+    if where.inside is not None and is_stronger(serving.effect, where.inside):
+        raise surfaced(UsageError(STRONGER.format(where.step_name, where.inside, turn.asked.model, serving.effect)))
+    return await serving.answer()
 
 
 class _Serving:
@@ -75,6 +82,7 @@ class _Serving:
     def __init__(self, asking: Asking, where: Place, options: Options, send: Send, memory: Memory, turn: Turn) -> None:
         self.asking = asking
         self.driver = where.driver
+        self.inside = where.inside
         self.options = options
         self.send = send
         self.memory = memory
@@ -96,6 +104,7 @@ class _Serving:
             memory=self.memory,
             turn=self.turn,
             call=self.call,
+            inside=self.inside,
         )
         return plan.attempts(channel, tried)
 

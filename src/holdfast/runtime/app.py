@@ -30,6 +30,7 @@ from holdfast.journal.open import open_journal
 from holdfast.protocols import Clock, Journal, Post
 from holdfast.runtime import current
 from holdfast.runtime.agent import Agent
+from holdfast.runtime.chapter import newest
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.config import Config, load
 from holdfast.runtime.desk import carry_out, check_operator, order
@@ -189,6 +190,8 @@ class App:
         posted = await services.scribe.post(Post(run, f"start {agent.name} {digest(body)}", message))
         if posted.refused:
             raise RunMismatch(posted.refused)
+        if not posted.is_stored:
+            run = newest(services.journal, run, name)
         if self._worker is not None and run not in self._worker.drivers:
             await self._worker.admit(run)
         return run
@@ -208,9 +211,14 @@ class App:
         at once when only a person can help, `RunWaiting` is raised and the run stays resumable. None: stay.
         """
         run = await self.start(agent, input, key=key, budget=budget)
-        wait_s = None if wait is None else seconds(wait, "wait")
-        state, error = await self._until_over(run, wait_s)
-        return result_of(state, agent, error)
+        clock = self._open().clock
+        give_up = None if wait is None else clock.now() + seconds(wait, "wait")
+        while True:
+            wait_s = None if give_up is None else max(0.0, give_up - clock.now())
+            state, error = await self._until_over(run, wait_s)
+            if not state.continued:
+                return result_of(state, agent, error)
+            run = state.continued
 
     def run_sync(
         self,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.core.command import Call, Execute
-from holdfast.core.events import Address, StepKind
+from holdfast.core.events import Address, Effect, StepKind
 from holdfast.core.policy import Policy
 from holdfast.core.rung import Ask, Cached, Escalation, Stop
 from holdfast.core.slot import Slot
@@ -49,6 +49,8 @@ class Attempts:
     """The policy in force, asked anew for each attempt."""
     ways: tuple[Way | Cached | Ask | Escalation | Stop, ...]
     """The tool or model itself, and then the rungs of its ladder."""
+    inside: Effect | None = None
+    """Effect of the step whose body makes this call; None for a step of the agent's."""
     needs_key: bool = True
     """False: the attempt gets an empty key, which saves making it."""
     window_s: float = float("inf")

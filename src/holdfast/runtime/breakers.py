@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from holdfast.core import breaker, bucket
@@ -91,6 +92,20 @@ class Breakers:
         except JournalError as error:
             return _refused(f"the breaker of {name} cannot be read ({error}). Nothing was sent.")
 
+    def peeked(self, name: str, policy: Breaker) -> Told:
+        """Whether an attempt would be refused now; takes nobody's turn to probe."""
+        known = self._known_of(name)
+        now = self._clock.now()
+        if known.calm_from <= now < known.calm_until:
+            return _NOTHING
+        try:
+            _, circuit = self._read(name, policy, known, now)
+        except JournalError:  # `entered` will say so
+            return _NOTHING
+        if not circuit.is_open or breaker.entered(circuit, policy, now, "").write is not None:
+            return _NOTHING
+        return Told(breaker.refusal(name, circuit, now), "refused", circuit.because)
+
     def _entered(self, name: str, policy: Breaker, attempt: Hashable, known: _Known, now: float) -> Told:
         caller = ""
         for _ in range(TRIES):
@@ -157,12 +172,13 @@ class Breakers:
         return Change(known.circuit)
 
     def _list(self, name: str, *, is_open: bool) -> None:
-        for _ in range(TRIES):
-            version, value = self._journal.cell(OPEN) or (0, "")
-            others = [listed for listed in _listed(value) if listed != name]
-            names = [*others, name][-LISTED_MAX:] if is_open else others
-            if self._journal.swap(OPEN, version, json.dumps(names)):
-                return
+        with suppress(JournalError):  # it is a hint; the change itself is written
+            for _ in range(TRIES):
+                version, value = self._journal.cell(OPEN) or (0, "")
+                others = [listed for listed in _listed(value) if listed != name]
+                names = [*others, name][-LISTED_MAX:] if is_open else others
+                if self._journal.swap(OPEN, version, json.dumps(names)):
+                    return
 
     # --- retries -------------------------------------------------------------------------------------------------
 

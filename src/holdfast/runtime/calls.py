@@ -24,7 +24,7 @@ from holdfast.core.events import Address, Charge, Event, Kind
 from holdfast.core.heads import Status
 from holdfast.core.landing import fence
 from holdfast.core.machine import Machine
-from holdfast.core.scope import is_within
+from holdfast.core.scope import is_of_attempt, is_within
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError
 from holdfast.protocols import Lease
@@ -207,7 +207,8 @@ class Calls(ABC):
         while isinstance(command, Execute):
             if self.is_closing:
                 await self._refuse()
-            if self.is_stopping or self._is_shutting_down:
+            is_inner = is_of_attempt(command.address.scope)  # a body that was begun must come to its end
+            if (self.is_stopping or self._is_shutting_down) and not is_inner:
                 await self.never()
             future = self._waiting[ask] = alike[ask] = self.loop.create_future()
             self._set_active(True)

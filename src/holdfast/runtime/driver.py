@@ -23,7 +23,7 @@ from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, LeaseLost
 from holdfast.protocols import Claim
-from holdfast.runtime import child, crashloop, current, ending, mailroom, unseen, unwind
+from holdfast.runtime import chapter, child, crashloop, current, ending, mailroom, unseen, unwind
 from holdfast.runtime.facts import causes
 from holdfast.runtime.settings import Services
 from holdfast.runtime.stopping import Stopping
@@ -51,6 +51,8 @@ class Driver(Stopping):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_leaving = False
         """The time of a shutdown is over: what has not ended yet is not waited for."""
+        self._next: bytes | None = None
+        """The input of the next chapter, when the agent has asked for one and its effects are over."""
         self._stuck: asyncio.Future[None] = self.loop.create_future()
         """Done when the agent's code did not unwind in time."""
         self._main: asyncio.Task[None] | None = None
@@ -124,6 +126,8 @@ class Driver(Stopping):
             pass  # neither ended nor given back: see `is_kept`
         elif self._stop is not None:
             await self._end_stopped()
+        elif self._next is not None:
+            await self._end_chapter()
         elif self.is_closing:
             self._release(self.state.due_at)
         else:
@@ -193,6 +197,29 @@ class Driver(Stopping):
         self.error = error
         await self._write_end(self.agent.failure(error), None)
 
+    async def continue_as(self, input: bytes) -> NoReturn:
+        """End this chapter when its effects are over, and begin the next one with this input; does not return."""
+        if loop_elsewhere(self.loop) is not None:
+            await self.bridge.reach(self.continue_as(input))
+        self._in_background(self._turn_over(input))
+        await self.never()
+
+    async def _turn_over(self, input: bytes) -> None:
+        await self.silence.until(lambda: not self._writes or self._stop is not None or self.is_closing)
+        if self._stop is None and not self.is_closing:
+            self._next = input
+            await self.close()
+
+    async def _end_chapter(self) -> None:
+        block = self.machine.unexplained("nothing more: it goes on as its next chapter")
+        if block is not None:
+            await self._block(block)
+            return
+        for address in self.machine.unused_reads():
+            self.record.note(Kind.DRIFT_FOUND, meta(rule="unused"), address=address)
+        following = chapter.following(self)
+        await self._write_end(meta(outcome=Status.SUCCEEDED, continued=following), None)
+
     async def _end_stopped(self) -> None:
         if self._is_hurried:
             await self._cut_off()
@@ -222,6 +249,8 @@ class Driver(Stopping):
             self.record.mail_read = self.record.mail_seen
             self.record.note(Kind.RUN_ENDED, with_blemishes(facts, self.state), body=body)
             child.tell_end(self)
+            if self._next is not None:
+                chapter.begin_next(self, self._next)
             self.record.is_last = not self.living  # otherwise the lease stays here until they have ended
             if await self.record.write() or not self.record.take_back_end():
                 break

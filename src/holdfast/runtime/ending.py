@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core import landing
+from holdfast.core.accounts import no_room
 from holdfast.core.budget import Excess, overshoot
 from holdfast.core.events import NOTHING, Address, Event, Kind, StepKind, meta
 from holdfast.core.failure import Failure, FailureKind
@@ -21,6 +22,7 @@ from holdfast.core.handover import answer_of, handover
 from holdfast.core.heads import Status
 from holdfast.core.loops import REFUSED_CODE as STUCK_CODE
 from holdfast.core.state import State
+from holdfast.errors import BudgetRefused
 from holdfast.runtime.way import Attempted
 
 if TYPE_CHECKING:
@@ -38,21 +40,25 @@ def is_final(failure: Failure) -> bool:
 # --- before a call ---------------------------------------------------------------------------------------------
 
 
-def unfit(driver: Calls, plan: Attempts, address: Address, excess: Excess) -> Attempted | None:
-    """A call does not fit: the failure that is told to the model; or the run is stopped, and there is none."""
+def unfit(
+    driver: Calls, plan: Attempts, address: Address, excess: Excess, refused: BudgetRefused | None = None
+) -> Attempted | None:
+    """A call does not fit: the failure that is told to the model; or the run is stopped, and there is none.
+
+    refused: by an account that the run shares with others; otherwise it is the run's own budget."""
     slot, state = driver.state.slots.get(address), driver.state
     is_open = slot is not None and slot.is_in_flight  # it may have happened: then nobody can be told that it has not
     if plan.call.step is not StepKind.TOOL or is_open or _choice(state) == "stop":
-        _stop(driver, plan, excess)
+        why, facts = _because(driver, plan, excess, refused)
+        driver.stop(Status.STOPPED, why, facts)
         return None
-    text = landing.refusal(excess)
+    text = landing.refusal(excess, "this run" if refused is None else "this and other runs")
     if not state.conduct.landing_no:
         decided = meta(what="landing", choice="last turn", because=str(excess))
         driver.record.add(Event(Kind.DECIDED, driver.record.now(), meta=decided))
-    because = f"budget: {excess}"
+    because, facts = _because(driver, plan, excess, refused) if refused else (f"budget: {excess}", _facts(excess))
     failure = Failure(FailureKind.REFUSED, "BudgetExceeded", text, text, because=because, code=landing.REFUSED_CODE)
-    facts = failure.facts() | {"limit": excess.name, "raise": excess.raise_flag}
-    return Attempted(None, NOTHING, failure, facts)
+    return Attempted(None, NOTHING, failure, failure.facts() | facts)
 
 
 def _choice(state: State) -> str:
@@ -62,12 +68,21 @@ def _choice(state: State) -> str:
     return landing.unfit_tool(state.limits, state.used, turn, refused=conduct.refused, is_heard=is_heard)
 
 
-def _stop(driver: Calls, plan: Attempts, excess: Excess) -> None:
+def _facts(excess: Excess) -> dict[str, Any]:
+    return {"limit": excess.name, "raise": excess.raise_flag}
+
+
+def _because(
+    driver: Calls, plan: Attempts, excess: Excess, refused: BudgetRefused | None
+) -> tuple[str, dict[str, Any]]:
+    """Why the run is stopped, and the facts of that."""
+    if refused is not None:
+        facts = {"limit": excess.name, "account": refused.account}
+        return no_room(refused.cap, driver.lease.run_id, excess), facts
     is_worst = plan.call.step is StepKind.MODEL and excess.name in ("tokens", "usd_nano")
     most = " That is the most that this call of a model can use." if is_worst else ""
     how = _how(driver.lease.run_id, excess.raise_flag)
-    why = f"budget: {excess}.{most} Nothing was sent. Go on with `{how}`."
-    driver.stop(Status.STOPPED, why, {"limit": excess.name, "raise": excess.raise_flag})
+    return f"budget: {excess}.{most} Nothing was sent. Go on with `{how}`.", _facts(excess)
 
 
 class Pace:
@@ -147,7 +162,7 @@ def stop_by(state: State, causes: list[Address]) -> tuple[str, dict[str, Any]] |
         outcome = state.slots[address].outcome if address in state.slots else None
         facts = outcome.facts if outcome is not None and outcome.kind is Kind.STEP_FAILED else {}
         if facts.get("code") in _FINAL_CODES:
-            known = {name: facts[name] for name in ("limit", "raise", "stuck") if name in facts}
+            known = {name: facts[name] for name in ("limit", "raise", "account", "stuck") if name in facts}
             return str(facts["because"]), known | {"cause": [list(each) for each in causes]}
     return None
 

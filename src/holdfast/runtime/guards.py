@@ -27,6 +27,11 @@ def refused(driver: Calls, plan: Attempts, way: Way, address: Address) -> Failur
     return sharing.refused(driver, plan, way, address)
 
 
+def shut(driver: Calls, way: Way, address: Address, plan: Attempts) -> Failure | None:
+    """Why it is no use to wait for one's turn; asked before that, `refused` is asked after it."""
+    return sharing.shut(driver, plan, way, address)
+
+
 def observed(driver: Calls, plan: Attempts, way: Way, address: Address, attempted: Attempted) -> None:
     """An attempt is over."""
     sharing.observed(driver, plan, way, address, attempted)

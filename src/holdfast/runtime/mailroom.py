@@ -136,6 +136,8 @@ def _started(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
                 parent=facts.get("parent"),
                 depth=facts.get("depth"),
                 detached=facts.get("detached"),
+                chapter=facts.get("chapter"),
+                previous=facts.get("previous"),
             ),
             body=mail.message.body,
         )
@@ -182,9 +184,10 @@ def _resumed(driver: Driver, facts: dict[str, Any]) -> None:
     state, now = driver.state, driver.record.now()
     if facts.get("raised"):
         limits: Limits = state.limits.raised(facts["raised"])
-        driver.record.add(Event(Kind.BUDGET_CHANGED, now, meta=meta(limits=list(limits), by=facts.get("by"))))
+        changed = meta(limits=list(limits), by=facts.get("by"), because=facts.get("why"))
+        driver.record.add(Event(Kind.BUDGET_CHANGED, now, meta=changed))
     is_blocked = state.status is Status.SUSPENDED and state.why in MISMATCHED
-    if state.status is Status.SUSPENDED and state.why == Why.CRASH_LOOP:
+    if state.paused is not None or (state.status is Status.SUSPENDED and state.why == Why.CRASH_LOOP):
         crashloop.withdraw(driver, facts.get("by"))
     if state.status.is_end or is_blocked or state.paused is not None:
         reopened = state.end.facts.get("cause", []) if state.end is not None else []

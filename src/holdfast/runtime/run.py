@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 from holdfast.core import deadline
 from holdfast.core.accept import is_signal_name
@@ -21,7 +21,7 @@ from holdfast.core.policy import Duration, Retry, seconds
 from holdfast.core.rung import Ask, Other
 from holdfast.errors import PolicyInvalid, UsageError
 from holdfast.journal.codec import decode, digest, encode
-from holdfast.runtime import current
+from holdfast.runtime import chapter, current
 from holdfast.runtime.clock import Random, derived_random, derived_uuid
 from holdfast.runtime.facts import safe
 from holdfast.runtime.gating import NOTHING, Gated, gate
@@ -355,6 +355,15 @@ class Run:
         given at once. name: how the step is recorded.
         """
         return await spawned(self._driver, self._where("spawn", name or ""), agent, input, name, budget, detached)
+
+    async def continue_as(self, input: Any) -> NoReturn:
+        """End this run here and go on as a new one under the same key, with this input; does not return.
+
+        For agents that never end: the record, the caps and the history begin anew. What the agent needs of the past is
+        in `input`. Runs that it started and that are not detached end with this one.
+        """
+        chapter.check(self._where("continue_as"))
+        await self._driver.continue_as(encode(input, self._driver.agent.takes))
 
     def as_tool(self, agent: Agent[Any, Any], *, name: str | None = None) -> Tool[..., Any]:
         """The agent as a composite tool of this run, with one parameter, `input`: its steps are steps of this run."""

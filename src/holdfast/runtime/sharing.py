@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.core.events import Address, Kind, meta
 from holdfast.core.failure import Failure
+from holdfast.core.heads import Status
 from holdfast.core.health import said_by
 from holdfast.core.policy import Again, GiveUp, InDoubt, Policy
 
@@ -20,15 +21,25 @@ if TYPE_CHECKING:
     from holdfast.runtime.calls import Calls
     from holdfast.runtime.way import Attempted, Way
 
+REFUSALS_MAX = 100
+"""Calls that a breaker refuses in a row, with nothing that succeeds in between; they cost nothing, so nothing else ends
+a loop around them."""
+
 
 def refused(driver: Calls, plan: Attempts, way: Way, address: Address) -> Failure | None:
     """Why the breaker keeps this attempt from beginning; None when it does not."""
     policy = _policy(plan, way).breaker
     if policy is None or not (name := _name(driver, way)):
         return None
-    told = driver.services.breakers.entered(name, policy, (driver.lease.run_id, address))
-    _record(driver, address, name, told)
-    return told.failure
+    return _told(driver, address, name, driver.services.breakers.entered(name, policy, (driver.lease.run_id, address)))
+
+
+def shut(driver: Calls, plan: Attempts, way: Way, address: Address) -> Failure | None:
+    """The same before it waits for its turn, when it would be refused after it as well."""
+    policy = _policy(plan, way).breaker
+    if policy is None or not (name := _name(driver, way)):
+        return None
+    return _told(driver, address, name, driver.services.breakers.peeked(name, policy))
 
 
 def observed(driver: Calls, plan: Attempts, way: Way, address: Address, attempted: Attempted) -> None:
@@ -59,6 +70,19 @@ def granted(
     facts = meta(what="retry", choice="give up", because=none_left, tool=name)
     driver.record.note(Kind.DECIDED, facts, address=address)
     return GiveUp(because) if failure.is_definite else InDoubt(because)
+
+
+def _told(driver: Calls, address: Address, name: str, told: Told) -> Failure | None:
+    """Record it; a run whose agent does nothing but ask for what is shut is stopped, as no budget would end it."""
+    _record(driver, address, name, told)
+    if told.failure is not None and driver.state.refusals >= REFUSALS_MAX:
+        run = driver.lease.run_id
+        why = (
+            f"the agent asked {REFUSALS_MAX} times in a row for what is shut, last for {name}. Nothing was sent. Go on "
+            f"with `holdfast resume {run}` when it is up again; `holdfast doctor` lists what is shut."
+        )
+        driver.stop(Status.STOPPED, why)
+    return told.failure
 
 
 def _record(driver: Calls, address: Address, name: str, told: Told) -> None:

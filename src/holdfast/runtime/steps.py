@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from holdfast.core.accounts import excess_of
 from holdfast.core.command import Execute
 from holdfast.core.deadline import in_time, step_left_s
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Effect, Event, Kind, StepKind, meta
@@ -26,7 +27,7 @@ from holdfast.core.policy import Again, GiveUp, InDoubt, after_crash, after_fail
 from holdfast.core.rung import Other
 from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost
-from holdfast.runtime import ending, guards, sharing, stuck, unpaid
+from holdfast.runtime import ending, guards, sharing, stuck
 from holdfast.runtime.climb import Climbing, place_in
 from holdfast.runtime.deadline import RUN, Limit
 from holdfast.runtime.settle import Settling
@@ -151,7 +152,7 @@ class Attempting(Settling, Climbing):
         with self.driver.time.limit(within_s, self._left_s(within_s)) as limit:
             attempted = await self._in_turn(limit)
         if attempted is None:  # others have their turn meanwhile
-            await self.driver.never()
+            await self._never()
         self.is_cut_off = limit.cut_by == RUN and not attempted.is_told
         return attempted
 
@@ -159,6 +160,9 @@ class Attempting(Settling, Climbing):
         turn = self.way.turn
         if turn is None and self.plan.call.step is not StepKind.MODEL:
             return await self._begin(limit)
+        if (refusal := guards.shut(self.driver, self.way, self.address, self.plan)) is not None:
+            self.is_begun = False
+            return Attempted(None, NOTHING, refusal)
         async with AsyncExitStack() as held:
             try:
                 async with limit.bounded():
@@ -182,6 +186,29 @@ class Attempting(Settling, Climbing):
         text = f"{because}; it was not begun"
         return Attempted(None, NOTHING, Failure(FailureKind.TRANSIENT, "TimeoutError", text, text, because=because))
 
+    @property
+    def _is_in_effect(self) -> bool:
+        """Whether it is made in the body of an effect, which must come to its end."""
+        return self.plan.inside is not None and self.plan.inside.is_write
+
+    def _unsent(self, why: str) -> Attempted | None:
+        """A call that may not be sent waits for the end of the run; in an effect it fails, so that that can end."""
+        if not self._is_in_effect:
+            return None
+        text = f"{why}. Nothing was sent."
+        return Attempted(None, NOTHING, Failure(FailureKind.REFUSED, "BudgetExceeded", text, text, because=why))
+
+    async def _never(self) -> NoReturn:
+        """Wait for the end of the run; the read in whose body it is made does not move meanwhile."""
+        silence = self.driver.silence
+        if self.plan.inside is None:
+            await self.driver.never()
+        silence.ended(is_write=False)
+        try:
+            await self.driver.never()
+        finally:
+            silence.began(is_write=False)
+
     async def _begin(self, limit: Limit) -> Attempted | None:
         """None when it may not begin: the run stops."""
         driver, plan, way = self.driver, self.plan, self.way
@@ -190,7 +217,8 @@ class Attempting(Settling, Climbing):
         self.is_begun = False
         if way.refusal:
             driver.stop(Status.STOPPED, way.refusal)
-        if driver.is_stopping:
+            return self._unsent(way.refusal)
+        if driver.is_stopping and not self._is_in_effect:
             return None
         if (refusal := guards.refused(driver, plan, way, self.address)) is not None:
             return Attempted(None, NOTHING, refusal)
@@ -198,7 +226,7 @@ class Attempting(Settling, Climbing):
         if self._left_s(within_s) == 0:
             return self._out_of_time(f"the step's time is up, within={within_s:g} s")
         if (excess := driver.excess(way.reservation, self._marks(way), self.address)) is not None:
-            return ending.unfit(driver, plan, self.address, excess)
+            return ending.unfit(driver, plan, self.address, excess) or self._unsent(str(excess))
         self.number += 1
         self.is_begun = True
         if self.began_at is None:
@@ -212,8 +240,10 @@ class Attempting(Settling, Climbing):
         if has_intent:
             self._intend(way)
             await driver.write()
-            if unpaid.is_refused(driver, self.address):
-                return None
+            if (refused := driver.record.unpaid.pop(self.address, None)) is not None:
+                self.number, self.is_begun = self.number - 1, False
+                excess = excess_of(refused)
+                return ending.unfit(driver, plan, self.address, excess, refused) or self._unsent(str(excess))
         if driver.services.is_fenced():
             await driver.lost(LeaseLost("This worker's lease has run out. Nothing was begun; another worker goes on."))
         driver.reads_open += not has_intent
@@ -223,7 +253,8 @@ class Attempting(Settling, Climbing):
         try:
             key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
             attempted = await way.attempt(Begun(self.address, key, self.number, sender, limit))
-            guards.observed(driver, plan, way, self.address, attempted)
+            if limit.cut_by != RUN:  # that the run's own time was up says nothing about the tool
+                guards.observed(driver, plan, way, self.address, attempted)
             return attempted
         except asyncio.CancelledError:
             if not driver.is_closing:

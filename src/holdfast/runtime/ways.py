@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.core.ladder import ladder_of
 from holdfast.core.rung import Ask, Cached, Escalation, Other, Stop
+from holdfast.core.scope import of_attempt
 from holdfast.errors import PolicyInvalid
 from holdfast.journal.codec import digest, encode
 from holdfast.runtime import current
@@ -75,12 +76,13 @@ def _both(first: Callable[[Any], Any], second: Callable[[Any], Any]) -> Callable
 
 def way_of(spec: Spec, where: current.Place, reach: Reach, of: Spec) -> Way:
     """How the body of this tool is attempted and verified, as a step of `of`."""
-    inside = current.Place(where.driver, where.scope, spec.effect, of.name)
     home = loop_elsewhere(where.driver.loop) if spec.is_async else None
     services = where.driver.services
 
     async def attempt(begun: Begun) -> Attempted:
         now = services.policies.in_force(spec)
+        scope = of_attempt(begun.address, begun.number, where.driver.lease.epoch)
+        inside = current.Place(where.driver, scope, spec.effect, of.name)
         if home is None or home.is_closed():  # when its caller is gone, the next attempt is made on ours
             return await attempted(now, reach.calling(begun.key), inside, begun)
         return await attempted_on(home, now, reach.calling(begun.key), inside, begun)

@@ -50,6 +50,8 @@ def _run(head: Head, state: State) -> dict[str, Any]:
         "key": head.key,
         "agent": head.agent,
         "parent": state.parent or None,
+        "chapter": state.chapter,
+        "continued": state.continued or None,
         "status": str(state.status),
         "why": state.why,
         "by": facts.get("by"),

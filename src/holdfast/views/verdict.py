@@ -46,7 +46,8 @@ def _verdict(picture: dict[str, Any], now: float, *, is_driven: bool) -> str:
         case Status.SUSPENDED:
             return _suspended(picture, now)
         case Status.SUCCEEDED:
-            return f"Done: {steps_of(picture)}."
+            goes_on = f" It goes on as run {run['continued']}." if run["continued"] else ""
+            return f"Done: {steps_of(picture)}.{goes_on}"
         case Status.FAILED:
             return f"Failed {_where_failed(picture)}: {run['why']}"
         case Status.STOPPED:
