@@ -144,6 +144,8 @@ SHOWN_BY = {
         "e2e/test_requirements_budget.py::test_a_model_without_a_price_is_not_asked_under_a_cap_in_dollars",
         "e2e/test_requirements_budget.py::test_a_budget_that_makes_no_sense_is_refused_at_the_start",
         "runtime/test_shared_budget.py::test_no_schedule_overshoots_a_cap_or_forgets_a_call",
+        "e2e/test_requirements_stops.py::test_the_most_that_a_run_can_cost_is_printed_before_it_starts_and_is_true",
+        "core/test_worst.py::test_no_usage_within_the_caps_costs_more",
     ),
     "R25 one budget for a family, across restarts": (
         "e2e/test_requirements_budget.py::test_twenty_children_at_once_use_one_budget",
@@ -174,6 +176,26 @@ SHOWN_BY = {
     "R27 deadlines that bite (model calls)": (
         "e2e/test_requirements_wire.py::test_a_deadline_ends_what_never_answers_hangs_or_drips",
         "runtime/test_steps.py::test_the_total_time_of_retries_is_bounded",
+    ),
+    "R28 loop and no-progress detection": (
+        "e2e/test_requirements_stops.py::test_a_run_that_goes_round_is_told_and_stops_with_a_reason_of_its_own",
+        "models/test_ending.py::test_a_model_that_goes_round_is_told_and_stopped",
+        "runtime/test_stuck.py::test_a_kill_anywhere_changes_nothing_about_it",
+        "runtime/test_stuck.py::test_a_person_is_asked_and_may_let_it_go_on",
+        "core/test_loops.py::test_what_is_seen_is_there",
+    ),
+    "R29 structured stop, work kept": (
+        "e2e/test_requirements_stops.py::test_a_budget_that_ends_is_seen_coming_and_the_work_goes_on_where_it_was",
+        "models/test_ending.py::test_a_model_that_always_asks_for_more_stops_at_its_cap",
+        "models/test_ending.py::test_resume_with_more_goes_on_at_the_same_step",
+        "core/test_landing.py::test_no_run_passes_its_end_without_a_last_turn",
+        "core/test_handover.py::test_it_says_all_that_one_needs_to_go_on",
+    ),
+    "R30 measured confidence": (
+        "e2e/test_requirements_stops.py::test_a_claim_of_99_per_cent_with_a_failing_check_escalates",
+        "runtime/test_gating.py::test_a_scorer_that_does_not_measure_does_not_pass",
+        "runtime/test_gating.py::test_a_kill_anywhere_changes_nothing_about_it",
+        "core/test_confidence.py::test_what_is_no_score_does_not_pass",
     ),
     "R31 one event per decision": (
         "e2e/test_requirements_levers.py::test_from_the_record_alone_every_call_and_the_reason_of_every_branch_can_be_told",

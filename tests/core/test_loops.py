@@ -342,6 +342,10 @@ def test_it_is_heard_when_the_model_was_asked_again() -> None:
     assert not is_heard(log.state.order, "", told, is_told=True)
     log.model()
     assert is_heard(log.state.order, "", told, is_told=False)
+    for _ in range(16):
+        log.outcome("a", None, error="Stuck", text="told", code=REFUSED_CODE)
+    assert is_heard(log.state.order, "", log.state.count - 16, is_told=False), "told so often, it is a loop of the code"
+    assert not is_heard(log.state.order, "", log.state.count - 15, is_told=True)
     code = run_of("a")
     assert is_heard(code.state.order, "", 1, is_told=True) and not is_heard(code.state.order, "", 1, is_told=False)
 

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
-from holdfast.core.events import Kind, StepKind
+from holdfast.core.events import Event, Kind, StepKind
 from holdfast.core.slot import Slot
 from holdfast.errors import PolicyInvalid
 
@@ -42,6 +42,10 @@ IDLE_DEFAULT = 10
 REFUSED_CODE = "stuck"
 """`Failure.code` of a call that was refused here. It stands for the result that it would have had: going on with the
 rest of a loop is going on with it."""
+
+
+REFUSALS_MAX = 16
+"""Calls that are refused before whoever asks for them has had a turn: as many as a model may ask for at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,10 +179,14 @@ def look_at_model(
 
 def is_heard(order: Sequence[Slot], scope: str, told_no: int, *, is_told: bool) -> bool:
     """Whether whoever decides has had what was told: a model call came after it, or no model is in this loop and the
-    agent's code `is_told`."""
+    agent's code `is_told`. Nobody is told more than `REFUSALS_MAX` times."""
+    refused = 0
     for slot in _since(order, scope, 0):
         if slot.step is StepKind.MODEL:
             return slot.heard_no > told_no
+        refused += slot.heard_no > told_no and slot.outcome is not None and _is_refused(slot.outcome)
+        if refused >= REFUSALS_MAX:
+            return True
     return is_told
 
 
@@ -210,13 +218,18 @@ def _past(order: Sequence[Slot], scope: str, since: int) -> Iterator[_Past]:
         if slot.step is not StepKind.TOOL or outcome is None:
             continue
         facts = outcome.facts if outcome.meta else {}
-        is_refused = facts.get("code") == REFUSED_CODE
+        is_refused = _is_refused(outcome)
         failed = outcome.kind is Kind.STEP_FAILED
         result = f"{facts.get('error')}: {facts.get('text')}" if failed else outcome.body
         name, digest = slot.address.name, slot.address.digest
         progress = facts.get("progress", "")
         yield _Past(name, digest, outcome.kind, result, models, slot.heard_no, progress, has_note, is_refused)
         models, has_note = 0, False
+
+
+def _is_refused(outcome: Event) -> bool:
+    is_failed = outcome.kind is Kind.STEP_FAILED
+    return is_failed and f'"{REFUSED_CODE}"' in outcome.meta and outcome.facts.get("code") == REFUSED_CODE
 
 
 class _Trail:

@@ -36,7 +36,7 @@ async def refused(driver: Calls, plan: Attempts, address: Address) -> Failure | 
     slot = driver.state.slots.get(address)
     if slot is not None and (slot.is_in_flight or slot.begun_at is not None):
         return None  # begun before
-    if "undoes" in plan.marks:
+    if plan.is_undo:
         return None  # to clean up is no loop
     is_asked = _question(driver, address) != ""
     if (rule is None and not is_asked) or driver.is_stopping:
