@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -140,9 +141,11 @@ class Act:
 
 
 @pytest.fixture
-def act(tmp_path: Path) -> Iterator[Act]:
+def act() -> Iterator[Act]:
+    """The store is in memory where that is possible: fifty writers wait for a disk that others use for seconds."""
     tool = Tool()
-    yield Act(tmp_path, tool)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as home:
+        yield Act(Path(home), tool)
     tool.server.shutdown()
     tool.server.server_close()
 
