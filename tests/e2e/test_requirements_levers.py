@@ -71,6 +71,7 @@ async def test_from_the_record_alone_every_call_and_the_reason_of_every_branch_c
         "doubt",
         "verify",
         "verify",
+        "budget warning",
         "ask",
         "answer",
         "end",
