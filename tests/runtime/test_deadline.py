@@ -655,3 +655,48 @@ def test_a_thread_that_outlives_the_time_of_its_run_is_told_and_keeps_the_lease(
     assert paid.facts["late"] is True
     quick.resume(budget=hf.Budget(active="10m"))
     assert timed(quick, agent, clock) == "paid"
+
+
+@pytest.mark.parametrize("effect", ["read", "once"])
+def test_a_body_that_swallows_its_cancellation_is_left_behind(quick: Any, effect: Any) -> None:
+    """`except:` in a tool's own retry loop holds the run for ever; or it pays beside whoever asks whether it has."""
+    clock = ManualClock()
+    go: list[asyncio.Event] = []
+    asked: list[str] = []
+
+    async def has_paid(key: str, x: int) -> Any:
+        asked.append(key)
+        return hf.Unknown("the till is silent")
+
+    @hf.tool(effect=effect, timeout="5s", retry=ONE, verify=has_paid if effect == "once" else None)
+    async def pay(x: int) -> str:
+        go.append(asyncio.Event())
+        while not go[0].is_set():
+            try:
+                await go[0].wait()
+            except:  # noqa: E722 - what this test is about
+                quick.effects.append("swallowed")
+        return "paid"
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return await pay(1)
+
+    async def scenario(app: hf.App) -> Any:
+        running = asyncio.ensure_future(app.run(agent, None, key="k"))
+        for _ in range(20):
+            await clock.advance(1)
+        was_done, kinds = running.done(), quick.kinds()
+        go[0].set()
+        await clock.advance(1)
+        return was_done, kinds, await asyncio.wait_for(asyncio.shield(running), 10)
+
+    quick.store._clock = clock.now
+    if effect == "read":
+        with pytest.raises(RunFailed, match="it was cancelled, and goes on all the same"):
+            quick.play(scenario, clock=clock, may_leak=True, **SETTINGS)
+    else:
+        was_done, kinds, result = quick.play(scenario, clock=clock, may_leak=True, **SETTINGS)
+        assert not was_done and kinds[-1] is Kind.DECIDED and Kind.ATTEMPT_FAILED in kinds
+        assert result == "paid" and asked == [], "what comes late is the outcome, and nobody asks before"
+    assert quick.effects == ["swallowed"]

@@ -12,9 +12,9 @@ Invariants
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from holdfast.core import deadline
 from holdfast.core.budget import Excess
@@ -22,10 +22,12 @@ from holdfast.core.events import Kind, meta
 from holdfast.core.heads import MISMATCHED, Status
 from holdfast.protocols import Clock
 from holdfast.runtime.heartbeat import Pulse
+from holdfast.runtime.thread import forget
 
 if TYPE_CHECKING:
     from holdfast.runtime.calls import Calls
 
+T = TypeVar("T")
 TIMEOUT, HEARTBEAT, WITHIN, RUN = "timeout", "heartbeat", "within", "run"
 JUMP_S = 60.0
 """A clock that goes ahead of the monotonic one by so much was set."""
@@ -34,7 +36,7 @@ JUMP_S = 60.0
 class Limit:
     """How long one attempt may take: what is left for it, and who may cut it short."""
 
-    __slots__ = ("_because", "_bounds", "_open", "_until", "_within_s", "clock", "cut_by")
+    __slots__ = ("_because", "_bounds", "_open", "_until", "_within_s", "clock", "cut_by", "on_cut")
 
     def __init__(
         self,
@@ -53,6 +55,8 @@ class Limit:
         self.cut_by = ""
         """Whose time was up first: `timeout`, `heartbeat`, `within` or `run`; empty while none was."""
         self._because = ""
+        self.on_cut: Callable[[], None] = _nothing
+        """Called when it is cut short, from any thread."""
 
     def __enter__(self) -> Self:
         self._open.add(self)
@@ -69,6 +73,7 @@ class Limit:
         """Its time is up."""
         if not self.cut_by:
             self.cut_by, self._because = by, because
+            self.on_cut()
         for bounds in list(self._bounds):
             bounds.expire()
 
@@ -76,6 +81,51 @@ class Limit:
     def because(self) -> str:
         """Why it was cut short."""
         return self._because
+
+
+def _nothing() -> None:
+    pass
+
+
+async def outlived(attempt: Awaitable[T], limit: Limit, patience_s: float) -> T | None:
+    """What the attempt comes to; None when it was cut short and has not come back after so long: it swallows that.
+
+    It runs in a task of its own, which is then left behind, and which nobody waits for at exit.
+    """
+    loop = asyncio.get_running_loop()
+    body = asyncio.ensure_future(attempt)
+    left: asyncio.Future[None] = loop.create_future()
+    either: set[asyncio.Future[Any]] = {body, left}
+    calls: list[Callable[[], None]] = []
+
+    def give_up() -> None:
+        if not left.done():
+            left.set_result(None)
+
+    def wait_no_longer() -> None:
+        calls.append(limit.clock.call_later(patience_s, give_up))
+
+    limit.on_cut = lambda: _on(loop, wait_no_longer)
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        body.cancel()
+        await asyncio.wait({body}, timeout=patience_s)
+        raise
+    finally:
+        limit.on_cut = _nothing
+        for call_off in calls:
+            call_off()
+        if not body.done():
+            forget(body)
+    return body.result() if body.done() else None
+
+
+def _on(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(call)
+    except RuntimeError:
+        pass  # that loop is closed, and with it everybody who waits
 
 
 class _Bounded:

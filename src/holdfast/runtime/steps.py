@@ -29,7 +29,7 @@ from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost
 from holdfast.runtime import ending, guards, sharing, stuck
 from holdfast.runtime.climb import Climbing, place_in
-from holdfast.runtime.deadline import RUN, Limit
+from holdfast.runtime.deadline import RUN, Limit, outlived
 from holdfast.runtime.settle import Settling
 from holdfast.runtime.way import Attempted, Begun, Terms, Way
 
@@ -252,7 +252,7 @@ class Attempting(Settling, Climbing):
         sender = driver.sends(self.address, self.logical, self.number) if is_write else None
         try:
             key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
-            attempted = await way.attempt(Begun(self.address, key, self.number, sender, limit))
+            attempted = await self._made(way, Begun(self.address, key, self.number, sender, limit), limit)
             if limit.cut_by != RUN:  # that the run's own time was up says nothing about the tool
                 guards.observed(driver, plan, way, self.address, attempted)
             return attempted
@@ -270,6 +270,21 @@ class Attempting(Settling, Climbing):
         """Which step it undoes, or what undoes it."""
         undo = way.terms.undo if way.terms is not None else ""
         return self.plan.marks | {"undo": undo} if undo else self.plan.marks
+
+    async def _made(self, way: Way, begun: Begun, limit: Limit) -> Attempted:
+        """The attempt; a tool that goes on after it was cut short is left behind."""
+        driver, policy = self.driver, self.terms.policy()
+        times = (policy.timeout_s, policy.heartbeat_s, self.plan.policy().within_s)
+        is_timed = driver.state.limits.is_timed or times != (None, None, None)
+        if not is_timed or self.plan.call.step is not StepKind.TOOL:
+            return await way.attempt(begun)
+        attempted = await outlived(way.attempt(begun), limit, driver.services.settings.close_s)
+        if attempted is not None:
+            return attempted
+        text = f"{limit.because}; it was cancelled, and goes on all the same"
+        is_definite = not self.effect.is_write
+        failure = Failure(FailureKind.TRANSIENT, "TimeoutError", text, text, is_definite, because=limit.because)
+        return Attempted(None, way.reservation, failure)
 
     def _intend(self, way: Way) -> None:
         plan, driver = self.plan, self.driver
