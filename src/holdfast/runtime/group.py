@@ -58,6 +58,8 @@ class Group:
         self._reading: dict[int, Sink] = {}
         self._writing: dict[int, memoryview] = {}
         self._is_ending = False
+        self._killing: threading.Timer | None = None
+        self._reaping = threading.Lock()
         self._later: list[asyncio.TimerHandle] = []
         self._start(argv, cwd, env, stdin, stdout, stderr, report)
 
@@ -193,7 +195,17 @@ class Group:
         if not self._is_ending and not self.over.done():
             self._is_ending = True
             self._signal(signal.SIGTERM)
-            self._after(GRACE_S, self.kill)
+            self._killing = threading.Timer(GRACE_S, self._kill_anyway)
+            self._killing.daemon = True
+            self._killing.start()
+
+    def _kill_anyway(self) -> None:
+        """In a thread: also when its loop has been closed meanwhile."""
+        self._signal(signal.SIGKILL)
+        try:
+            self._loop.call_soon_threadsafe(self.kill)
+        except RuntimeError:
+            pass  # nobody waits there any more
 
     def kill(self) -> None:
         """End all of it now."""
@@ -215,11 +227,12 @@ class Group:
         self._later.append(self._loop.call_later(delay_s, call))
 
     def _signal(self, number: int) -> None:
-        if self._process.returncode is None:
-            try:
-                os.killpg(self._process.pid, number)
-            except (ProcessLookupError, PermissionError):
-                pass  # nothing of it is left; macOS says "not permitted" where only zombies are
+        with self._reaping:
+            if self._process.returncode is None:
+                try:
+                    os.killpg(self._process.pid, number)
+                except (ProcessLookupError, PermissionError):
+                    pass  # nothing of it is left; macOS says "not permitted" where only zombies are
 
     def _finish(self) -> None:
         if self.over.done():
@@ -231,7 +244,11 @@ class Group:
             self._stop_reading(fd)
         for fd in list(self._writing):
             self._stop_writing(fd)
-        if self._process.poll() is None:  # a moment more, or for ever in the kernel: nobody waits for it here
+        if self._killing is not None:
+            self._killing.cancel()
+        with self._reaping:
+            is_left = self._process.poll() is None
+        if is_left:  # a moment more, or for ever in the kernel: nobody waits for it here
             threading.Thread(target=self._process.wait, name="holdfast reaper", daemon=True).start()
         os.close(self._guard)
         what, number = self._first
