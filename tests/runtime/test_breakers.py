@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from holdfast.core.breaker import BREAKER, Breaker
 from holdfast.core.failure import FailureKind
@@ -268,6 +270,27 @@ def test_names_made_anew_for_each_step_do_not_pile_up(one: Process) -> None:
     for n in range(5_000):
         one.breakers.observed(f"step-{n}", BREAKER, n, Said.WELL, "")
     assert one.store.writes == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from([0.0, 0.1, 0.4, 0.6, 7.0, 31.0])), max_size=120))
+def test_law_of_a_dead_tool_among_five_processes(steps: list[tuple[int, float]]) -> None:
+    """R6. Half a second after it was found down, nothing is sent to it but one probe in each wait."""
+    clock = ManualClock()
+    journal = MemoryJournal(clock=clock.now)
+    processes = [Process(journal, clock) for _ in range(5)]
+    opened_at: float | None = None
+    probed_at = 0.0
+    for place, wait in steps:
+        clock.jump(wait)
+        told = processes[place].call(Said.LATE)
+        if told.choice == "opened":
+            opened_at = probed_at = clock.now()
+        elif told.choice == "reopened":
+            assert clock.now() - probed_at >= 30.0
+            probed_at = clock.now()
+        elif told.failure is None and opened_at is not None:
+            assert clock.now() - opened_at <= FRESH_S
+    assert sum(process.store.writes for process in processes) <= 2 * len(steps) + 2
 
 
 def test_two_tenants_share_neither_breaker_nor_retries(tmp_path: Path, clock: ManualClock) -> None:

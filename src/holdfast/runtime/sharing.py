@@ -57,17 +57,15 @@ def granted(
     driver: Calls, plan: Attempts, way: Way, address: Address, failure: Failure, again: Again
 ) -> Again | GiveUp | InDoubt:
     """The retry, when the run and all who share the tool have one left; otherwise the end of this step's attempts."""
-    if not (name := _name(driver, way)):
-        return again
-    most = driver.services.settings.retries_max
+    name, most, none_left = _name(driver, way), driver.services.settings.retries_max, ""
     if driver.state.retries >= most:
         none_left = f"this run has made all the {most} retries that it may make (retries_max)"
-    else:
+    elif name:
         none_left = driver.services.breakers.take_retry(name, _policy(plan, way).retry.shared)
     if not none_left:
         return again
     because = f"{failure.because}; not tried again: {none_left}"
-    facts = meta(what="retry", choice="give up", because=none_left, tool=name)
+    facts = meta(what="retry", choice="give up", because=none_left, tool=name or None)
     driver.record.note(Kind.DECIDED, facts, address=address)
     return GiveUp(because) if failure.is_definite else InDoubt(because)
 
