@@ -205,6 +205,23 @@ def test_notes_count_as_progress(world: Any, site: Site) -> None:
     assert world.run(agent(writes, hf.Stuck(same=None, cycles=None, errors=None, idle=4))) == "done"
 
 
+def test_an_agent_that_is_used_as_a_tool_is_a_call_like_another(world: Any, site: Site) -> None:
+    """Lost: the dearest loop of all: each round of it is a run of another agent."""
+
+    @hf.tool(effect="composite")
+    async def research(what: str) -> str:
+        return await site.look(what)
+
+    async def asks(run: hf.Run, given: Any) -> None:
+        for _ in range(20):
+            await site.heard(research("a"))
+
+    with pytest.raises(RunStopped) as stopped:
+        world.run(agent(asks))
+    assert stopped.value.reason == "stuck: same_call"
+    assert len(site.calls) == 3 and len(site.told) == 1
+
+
 # --- what is left alone --------------------------------------------------------------------------------------------
 
 

@@ -37,6 +37,8 @@ CYCLE_MAX = 4
 """The longest cycle that is looked for, in calls."""
 LOOK_BACK_MAX = 1_000
 """Outcomes that are looked at, those of other scopes and of model calls included."""
+GLANCE = 64
+"""Outcomes of the first look; where they do not tell, a second one is taken."""
 WINDOW_MAX = 200
 IDLE_DEFAULT = 10
 REFUSED_CODE = "stuck"
@@ -148,9 +150,26 @@ class _Past(NamedTuple):
 def look(order: Sequence[Slot], asked: Asked, rule: Stuck, *, since: int = 0, told: Mapping[str, int]) -> Seen | None:
     """Whether this call of a tool goes on with a loop. order: outcomes as they were recorded. since: the number of
     the event from which on it counts. told: what was told before, and by which event."""
+    if rule.window is None and not _is_suspect(order, asked):
+        return None
     longest = max(rule.same or 0, CYCLE_MAX * (rule.cycles or 0), rule.window or 0, rule.of if rule.errors else 0)
     past = _Trail(_past(order, asked.scope, since), 2 * longest)
     return _circle(past, asked, rule) or _idle(past, rule, told) or _errors(past, rule, told)
+
+
+def _is_suspect(order: Sequence[Slot], asked: Asked) -> bool:
+    """A first look that is cheap: whether the call was among the latest, or the latest has failed."""
+    found = 0
+    for slot in reversed(order[-GLANCE:]):
+        if slot.step is not StepKind.TOOL or slot.address.scope != asked.scope or slot.outcome is None:
+            continue
+        is_failed = slot.outcome.kind is Kind.STEP_FAILED
+        if slot.address[1:3] == asked[1:] or is_failed:
+            return True
+        found += 1
+        if found == CYCLE_MAX:
+            return False
+    return len(order) > GLANCE
 
 
 def look_at_model(

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.core import scope as scopes
 from holdfast.core.command import Call, Execute
-from holdfast.core.events import Address, Event, Kind, meta
+from holdfast.core.events import NOTHING, Address, Event, Kind, meta
+from holdfast.runtime import stuck
 from holdfast.runtime.facts import causes
 from holdfast.runtime.way import Attempted
 
@@ -40,8 +41,10 @@ class Composite:
         """See `Performance`."""
         address, slot = command.address, command.recovered
         scope = scopes.inside(address)
-        driver.begins(scope)
-        attempted = await self.body(scope)
+        attempted = await self._refused(driver, address, scope)
+        if attempted is None:
+            driver.begins(scope)
+            attempted = await self.body(scope)
         if driver.is_closing:
             raise asyncio.CancelledError("the run is closing")
         block = driver.machine.unexplained(f"nothing more in {self.call.name}: it is over", scope)
@@ -52,6 +55,13 @@ class Composite:
         driver.record.add(self._outcome(driver, address, slot.logical if slot else 1, attempted))
         await driver.write()
         driver.conclude(address)
+
+    async def _refused(self, driver: Calls, address: Address, scope: str) -> Attempted | None:
+        """What it comes to when it only goes on with a loop, and was not begun before."""
+        if driver.machine.unexplained("", scope) is not None:
+            return None
+        refusal = await stuck.refused(driver, self.call, address)
+        return None if refusal is None else Attempted(None, NOTHING, refusal, stuck.facts(refusal))
 
     def _outcome(self, driver: Calls, address: Address, logical: int, attempted: Attempted) -> Event:
         call, failure = self.call, attempted.failure

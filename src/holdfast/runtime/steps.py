@@ -72,7 +72,9 @@ class Attempting(Settling, Climbing):
     async def run(self) -> None:
         if self.recovered is not None and not await self._recover(self.recovered):
             return
-        if (refusal := await stuck.refused(self.driver, self.plan, self.address)) is not None:
+        plan = self.plan
+        refusal = None if plan.is_undo else await stuck.refused(self.driver, plan.call, self.address, plan.essence)
+        if refusal is not None:
             await self._conclude(Kind.STEP_FAILED, Attempted(None, NOTHING, refusal), stuck.facts(refusal))
             return
         while True:

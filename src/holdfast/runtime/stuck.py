@@ -9,8 +9,10 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from holdfast.core.command import Call
 from holdfast.core.conduct import GO_ON, STOP
 from holdfast.core.events import Address, Event, Kind, StepKind, meta
 from holdfast.core.failure import Failure, FailureKind
@@ -25,39 +27,43 @@ if TYPE_CHECKING:
     from holdfast.runtime.attempts import Attempts
     from holdfast.runtime.calls import Calls
 
+Essence = Callable[[bytes | None], Any] | None
 MARK_CHARACTERS = 16
 """Of the digest of a progress."""
 
 
-async def refused(driver: Calls, plan: Attempts, address: Address) -> Failure | None:
+async def refused(driver: Calls, call: Call, address: Address, essence: Essence = None) -> Failure | None:
     """What the agent is told instead of this step, which goes on with a loop; None when it may begin. Does not come
-    back when the run is stopped for it."""
+    back when the run is stopped for it. essence: what counts of a model's answer."""
     rule: Stuck | None = driver.agent.stuck
     slot = driver.state.slots.get(address)
     if slot is not None and (slot.is_in_flight or slot.begun_at is not None):
         return None  # begun before
-    if plan.is_undo:
-        return None  # to clean up is no loop
     is_asked = _question(driver, address) != ""
-    if (rule is None and not is_asked) or driver.is_stopping:
+    if driver.is_stopping or (not is_asked and (rule is None or _is_the_codes(driver, rule))):
         return None
-    seen = None if rule is None else _seen(driver, plan, address, rule)
+    seen = None if rule is None else _seen(driver, call, address, rule, essence)
     if seen is None and not is_asked:
         return None
-    if seen is not None and not is_asked and plan.call.step is StepKind.TOOL and not _goes_on(driver, seen, address):
+    if seen is not None and not is_asked and call.step is StepKind.TOOL and not _goes_on(driver, seen, address):
         return _told(driver, seen, address)
-    await _ended(driver, plan, address, rule, seen)
+    await _ended(driver, call, address, rule, seen)
     return None
 
 
-def _seen(driver: Calls, plan: Attempts, address: Address, rule: Stuck) -> Seen | None:
+def _is_the_codes(driver: Calls, rule: Stuck) -> bool:
+    """Whether there is no model in this run, and loops of the agent's own code do not count."""
+    return not rule.code and not driver.state.conduct.models
+
+
+def _seen(driver: Calls, call: Call, address: Address, rule: Stuck, essence: Essence) -> Seen | None:
     state, asked = driver.state, Asked(*address[:3])
     conduct = state.conduct
-    if plan.call.step is not StepKind.MODEL:
+    if call.step is not StepKind.MODEL:
         return look(state.order, asked, rule, since=conduct.since, told=conduct.told)
-    if address.n < (rule.same or 0):
+    if essence is None or address.n < (rule.same or 0):
         return None
-    return look_at_model(state.order, asked, rule, plan.essence, since=conduct.since)
+    return look_at_model(state.order, asked, rule, essence, since=conduct.since)
 
 
 def _goes_on(driver: Calls, seen: Seen, address: Address) -> bool:
@@ -85,10 +91,10 @@ def facts(failure: Failure) -> dict[str, Any]:
     return failure.facts() | {"stuck": failure.because.split(": ")[1]}
 
 
-async def _ended(driver: Calls, plan: Attempts, address: Address, rule: Stuck | None, seen: Seen | None) -> None:
+async def _ended(driver: Calls, call: Call, address: Address, rule: Stuck | None, seen: Seen | None) -> None:
     """Stop, or ask a person and wait. Comes back only when the person lets it go on."""
     if rule is None or rule.then == "ask" or seen is None:
-        await _asked(driver, plan, address, seen)
+        await _asked(driver, call, address, seen)
         stop = driver.state.conduct.stopped_by
         if stop is None:
             return
@@ -97,12 +103,12 @@ async def _ended(driver: Calls, plan: Attempts, address: Address, rule: Stuck | 
         driver.stop(Status.STOPPED, f"{by} stopped it: the agent was stuck", {"by": by, "stuck": reason})
     else:
         _decide(driver, address, "stop", seen)
-        told = "" if plan.call.step is StepKind.MODEL else " It had been told, and went on."
+        told = "" if call.step is StepKind.MODEL else " It had been told, and went on."
         driver.stop(Status.STOPPED, f"stuck: {seen.reason}: {seen.text}.{told}", {"stuck": seen.reason})
     await driver.never()
 
 
-async def _asked(driver: Calls, plan: Attempts, address: Address, seen: Seen | None) -> None:
+async def _asked(driver: Calls, call: Call, address: Address, seen: Seen | None) -> None:
     """Ask, unless it was asked in an earlier life, and wait for the answer."""
     question = _question(driver, address)
     if not question and seen is not None and driver.state.conduct.stopped_by is None:
@@ -115,8 +121,7 @@ async def _asked(driver: Calls, plan: Attempts, address: Address, seen: Seen | N
             options=[GO_ON, STOP],
             to=driver.agent.escalate or None,
         )
-        call = plan.call
-        driver.record.note_step(Kind.QUESTION_ASKED, address, call.step, call.effect, meta=facts, body=plan.args)
+        driver.record.note_step(Kind.QUESTION_ASKED, address, call.step, call.effect, meta=facts, body=call.shown)
         await driver.write()
     if question:
         with driver.silence.waits(address, Why.QUESTION, None):
