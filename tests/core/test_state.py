@@ -355,3 +355,35 @@ def test_a_reopened_step_was_told_again_to_nobody() -> None:
     state.apply(event(Kind.RUN_ENDED, facts={"outcome": "failed", "cause": [list(PAY)]}))
     state.apply(event(Kind.RUN_RESUMED, facts={"why": "resume", "reopened": [list(PAY)]}))
     assert state.slots[PAY].repeats == (0, 0)
+
+
+# --- orders ------------------------------------------------------------------------------------------------------
+
+PAUSED = event(Kind.DECIDED, facts={"what": "pause", "choice": "paused", "because": "wrong price", "by": "ann"})
+GOES_ON = event(Kind.RUN_RESUMED, facts={"why": "takeover"})
+
+
+def test_a_pause_holds_over_takeovers_until_it_is_resumed() -> None:
+    """Lost: the death of a worker lets a run go on that an operator holds."""
+    state = fold([started(), PAUSED])
+    assert (state.status, state.why) == (Status.RUNNING, "pausing") and state.head().why == "pausing"
+    state = fold([started(), PAUSED, GOES_ON, event(Kind.RUN_SUSPENDED, facts={"why": "paused"})])
+    assert state.paused == PAUSED and state.why == Why.PAUSED
+    state.apply(event(Kind.RUN_RESUMED, facts={"why": "unpaused"}))
+    assert state.paused is None and (state.status, state.why) == (Status.RUNNING, "")
+    assert fold([started(), PAUSED, event(Kind.RUN_ENDED, facts={"outcome": "cancelled"})]).paused is None
+
+
+def test_what_an_agent_decides_is_no_order() -> None:
+    """Lost: an agent that calls a decision of its own "pause" holds its run for ever."""
+    decided = event(Kind.DECIDED, PAY, facts={"what": "pause", "choice": "yes", "because": "said so"})
+    assert fold([started(), decided]).paused is None
+    config = event(Kind.DECIDED, facts={"what": "config", "choice": "abc", "because": "changed"})
+    assert fold([started(config="old"), config]).config == "abc"
+    assert fold([started(config="old")]).config == "old"
+
+
+def test_caps_that_runs_share_are_not_those_of_the_desk() -> None:
+    """Lost: the desk stops at a cap of the day, and no order is carried out any more."""
+    shared = event(Kind.BUDGET_CHANGED, facts={"account": "day", "limits": [0, 0, 0, 0], "by": "ann"})
+    assert fold([started(), shared]).limits == DEFAULT_LIMITS
