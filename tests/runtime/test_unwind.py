@@ -493,3 +493,34 @@ def test_what_another_tool_made_is_undone_by_that_tool_and_an_old_result_by_none
 
     assert world.run(agent) == ["book_here", "book_here"]
     assert world.effects == [("cancel there", "there hotel"), ("cancel here", "here train")]
+
+
+def test_a_child_that_was_unwound_is_begun_anew_when_its_parent_is_resumed(world: Any, trip: Trip) -> None:
+    """Lost: the parent waits for ever for a run that cannot go on; or goes on from what is undone."""
+    is_full = [True]
+
+    @hf.agent(name="part", budget=BUDGET)
+    async def part(run: hf.Run, given: Any) -> Any:
+        return [await trip.book("train"), await trip.book("sold out" if is_full else "hotel")]
+
+    @hf.agent(name="whole", budget=BUDGET)
+    async def whole(run: hf.Run, given: Any) -> Any:
+        return await run.spawn(part, None)
+
+    with pytest.raises(RunFailed):
+        world.run(whole, agents=[part])
+    (child,) = [head for head in world.store.heads() if head.agent == "part"]
+
+    async def unwinds(app: hf.App) -> None:
+        await app.unwind(child.run_id, by="ann")
+        async with asyncio.timeout(20):
+            while not world.store.head(child.run_id).is_unwound or world.store.owner(child.run_id) is not None:
+                await asyncio.sleep(0)
+
+    world.play(unwinds, agents=[part], serves=True)
+    assert trip.done == [("book", "train"), ("cancel", "train")]
+    is_full.clear()
+    world.resume()
+    assert world.run(whole, wait=20, agents=[part]) == ["train-2", "hotel-2"]
+    assert trip.done[2:] == [("book", "train"), ("book", "hotel")]
+    assert len({key for what, which, key in world.effects if (what, which) == ("book", "train")}) == 2

@@ -97,12 +97,13 @@ class Child:
         is_again, child = not slot.is_in_flight, slot.child  # again: its failure ended this run, which was resumed
         head = driver.services.journal.head(child)
         status = head.status if head is not None else Status.CANCELLED
-        if status is Status.STOPPED or (is_again and status is Status.FAILED):
+        is_unwound = head is not None and head.is_unwound  # what it did is undone, so it cannot be taken up again
+        if not is_unwound and (status is Status.STOPPED or (is_again and status is Status.FAILED)):
             attempt = slot.attempt + 1
             self._note(driver, Kind.STEP_INTENDED, address, slot.logical, slot.marks, self.input, attempt)
             told = accept.resume(by=f"run {driver.lease.run_id}")
             driver.record.post(Post(child, f"resume {address} {slot.logical}.{attempt}", told))
-        elif is_again and status is Status.CANCELLED:
+        elif is_again and (status is Status.CANCELLED or is_unwound):
             self._start(driver, address, logical=slot.logical, nth=slot.nth + 1)
         elif status.is_end:
             end = fold(driver.services.journal.events(child)).end
