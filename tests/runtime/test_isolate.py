@@ -388,3 +388,28 @@ def test_agents_in_scripts_work_however_they_are_started(tmp_path: Path, how: st
     assert "Refused('no')" in done.stdout and "__main__" not in done.stdout
     child, parent = [word.strip('",]') for word in done.stdout.split() if word.strip('",]').isdigit()]
     assert child != parent and ledger(tmp_path) == ["work", "work"]
+
+
+def test_an_isolated_undo_runs_in_a_child_too(world: Any, load: Load, tmp_path: Path) -> None:
+    """Lost: the undo blocks our loop, or is made and counts as failed."""
+    tools = load("""
+@hf.tool(effect="idempotent", isolate=True)
+def release(result: str, room: int) -> None:
+    did(f"release {result} {'here' if os.getpid() == OURS else 'elsewhere'}")
+
+@hf.tool(effect="once", undo=release)
+def book(room: int) -> str:
+    return f"room {room}"
+
+OURS = 0
+""")
+
+    tools.OURS = os.getpid()
+
+    @hf.agent(name="shop", budget=hf.Budget(tool_calls=20))
+    async def agent(run: hf.Run, given: Any) -> Any:
+        await asyncio.to_thread(tools.book, 4)
+        return await run.unwind(because="no trip")
+
+    assert world.run(agent, wait=30) == ["book"]
+    assert (tmp_path / "ledger").read_text() == "release room 4 elsewhere\n"

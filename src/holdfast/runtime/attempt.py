@@ -42,6 +42,7 @@ async def attempted(
     """Run the user's function once and say what it came to. Raises nothing but cancellation from outside."""
     sender = begun.sender if begun is not None else None
     if begun is not None and sender is not None and (spec.is_async or spec.isolated is not None):
+        sender.is_seen = spec.isolated is not None
         return await sender.on_loop(attempted(spec, call, inside, begun._replace(sender=None)))
     try:
         with current.entered(inside):

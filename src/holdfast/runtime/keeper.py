@@ -42,7 +42,7 @@ class Kept:
     @property
     def is_seen(self) -> bool:
         """Whether the end of every body can be seen: an async one may have left a thread behind."""
-        return all(sender.is_thread for sender in self.senders)
+        return all(sender.is_seen for sender in self.senders)
 
 
 def give_back(services: Services, kept: Kept) -> None:

@@ -43,8 +43,8 @@ class Sender:
         self.place = place
         self.logical = logical
         self.number = number
-        self.is_thread = False
-        """Its body runs in a thread of ours, whose end is seen."""
+        self.is_seen = False
+        """Its body runs in a thread of ours or in a child process, so that its end is seen for certain."""
         self.is_whole = True
         """What its body comes to needs no further check by its tool."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -62,7 +62,7 @@ class Sender:
 
     def in_thread(self, call: Callable[[], Any], come: Callable[[Any, BaseException | None], Attempted | None]) -> Any:
         """`call` as the body of a thread. come: what a result or an exception of it amounts to."""
-        self._has_body = self.is_thread = True
+        self._has_body = self.is_seen = True
 
         def body() -> Any:
             try:

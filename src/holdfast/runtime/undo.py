@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from holdfast.core.events import Effect
 from holdfast.errors import PolicyInvalid, Unencodable
 from holdfast.journal.codec import decode, encode
+from holdfast.runtime.isolate import call as isolated_call
 from holdfast.runtime.signature import Arguments, Signature
 from holdfast.runtime.spec import Calling, Spec, make_spec
 
@@ -64,7 +66,12 @@ class Undo:
         recorded = encode(bound.visible)
         copied = Arguments(self._signature.decoded(decode(recorded)), bound.hidden)
         asked = _asking(self.spec, copied.visible)
-        return Prepared(recorded, lambda key: self._signature.call(copied, key), asked, bool(self._signature.injected))
+        return Prepared(recorded, self._calling(copied), asked, bool(self._signature.injected))
+
+    def _calling(self, arguments: Arguments) -> Calling:
+        if self.spec.isolated is not None:
+            return lambda key: partial(isolated_call, self.spec, arguments.visible, key)
+        return lambda key: self._signature.call(arguments, key)
 
     def undone(self, args: bytes | None) -> Prepared:
         """The step itself again, only to find out whether it happened."""
