@@ -3,8 +3,8 @@
 Before a call its worst case is *reserved*; a reservation that does not fit is refused and the call is not sent.
 With the outcome the reservation is *settled* to what was used; a settlement is never refused, also over the cap
 (then it is written with `BudgetWarned`). A reservation whose call was interrupted stays charged. A `read` writes
-nothing before it runs; one of them is covered by the *allowance*: a takeover charges one tool call, for the read
-that may have been under way.
+nothing before it runs; it is covered by the *allowance*: as many reads as were under way at once before, at first one.
+A takeover charges that many tool calls, for the reads that may have been under way.
 
 Time is capped too (`active`, `wall`), but never reserved: `core.deadline` says when it is over.
 """
@@ -100,6 +100,19 @@ class Limits(NamedTuple):
 
 TIMES = ("active_ms", "wall_ms")
 """Parts of the limits that are times."""
+ALLOWANCE_MAX = 32
+"""Reads that are paid ahead at most; further ones at once write an intent each."""
+
+
+def unnoted(limits: Limits, used: Charge, allowance: int) -> Charge:
+    """What a takeover charges: the reads that may have been under way without an intent.
+
+    Each of them fitted when it began, so there were never more than there is room for.
+    """
+    cap = limits.tool_calls
+    return Charge(tool_calls=allowance if cap is None else max(0, min(allowance, cap - used.tool_calls)))
+
+
 DEFAULT_LIMITS = Limits(tool_calls=1_000, model_calls=200, tokens=2_000_000)
 """For a run without a stated budget, which says so at its start."""
 

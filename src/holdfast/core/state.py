@@ -84,6 +84,8 @@ class State:
         """Runs that this one started, by their ids, and the steps that did."""
         self.open_children: set[str] = set()
         """Those of them that end with this run, and have not ended."""
+        self.allowance = 1
+        """Reads that may be under way without an intent: as many as were so at once. A takeover charges them."""
         self.deaths = 0
         """Processes that died one after the other, since anything else was recorded."""
         self.closed: set[str] = set()
@@ -205,6 +207,8 @@ class State:
         slot.retry_at = None
         slot.verdicts = ()
         slot.reservation, slot.reserved_at = event.charge, event.at
+        if '"allowance"' in event.meta:
+            self.allowance = max(self.allowance, event.facts.get("allowance", 1))
         if event.step is StepKind.CHILD:
             self.children[slot.child] = slot
             self.open_children.add(slot.child)
@@ -482,12 +486,20 @@ class State:
             for parts in facts["recorded"]:
                 self.slots[Address(*parts)].is_excused = True
 
+    def _cut_reads(self, event: Event) -> None:
+        """Reads without an intent that were cut short when the run left its process: they stay charged."""
+        if event.charge is not NOTHING:
+            self.spent = self.spent.plus(event.charge)
+            self.books.spend(event.charge, event.at)
+
     def _suspended(self, event: Event) -> None:
+        self._cut_reads(event)
         facts = event.facts
         self.status, self.why, self.wake_at = Status.SUSPENDED, facts["why"], facts.get("until")
         self.suspension = event
 
     def _ended(self, event: Event) -> None:
+        self._cut_reads(event)
         facts = event.facts
         self.status, self.why, self.wake_at = Status(facts["outcome"]), facts.get("why", ""), None
         for question in self.questions:

@@ -63,6 +63,12 @@ class Calls(ABC):
         self.silence = Silence(services.clock, lambda: self.record.is_writing, self._on_silence)
         self.latest_at = 0.0
         """Time of the latest event handed to the run: what `run.now` tells."""
+        self.allowance = state.allowance
+        """Reads that may be under way without an intent, as it is committed."""
+        self.reads_at_once = 0
+        """Reads under way, with an intent or without."""
+        self.reads_cut = 0
+        """Reads without an intent that were cut short as the run closed, and that nothing in the record tells of."""
         self.reads_open = 0
         """Reads under way without an intent; the allowance covers one."""
         self.is_closing = False
@@ -319,7 +325,12 @@ class Calls(ABC):
     def used(self) -> Charge:
         """Spent, reserved, under way as a read without a reservation, or kept apart for steps that undo."""
         used = self.state.used.plus(self.state.conduct.fenced)
-        return used.plus(Charge(tool_calls=self.reads_open)) if self.reads_open else used
+        return used.plus(self.unnoted) if self.reads_open or self.reads_cut else used
+
+    @property
+    def unnoted(self) -> Charge:
+        """Reads that were begun without an intent, and that the record does not tell of."""
+        return Charge(tool_calls=self.reads_open + self.reads_cut)
 
     def excess(self, charge: Charge, marks: Mapping[str, Any], address: Address) -> Excess | None:
         """Why this charge of a step with these marks does not fit; None when it does."""

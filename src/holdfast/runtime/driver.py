@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from holdfast.core.blemish import with_blemishes
 from holdfast.core.command import Block
-from holdfast.core.events import Kind, meta
+from holdfast.core.events import Event, Kind, meta
 from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, LeaseLost
@@ -247,7 +247,8 @@ class Driver(Stopping):
         self.is_closing = True  # a task that outlives its agent begins nothing any more
         while True:
             self.record.mail_read = self.record.mail_seen
-            self.record.note(Kind.RUN_ENDED, with_blemishes(facts, self.state), body=body)
+            told, now = with_blemishes(facts, self.state), self.record.now()
+            self.record.add(Event(Kind.RUN_ENDED, now, charge=self.unnoted, meta=told, body=body))
             child.tell_end(self)
             if self._next is not None:
                 chapter.begin_next(self, self._next)
@@ -395,7 +396,8 @@ class Driver(Stopping):
             self._is_leaving = True
             self._note_living(f"it did not end within {self.services.settings.drain_s:g} s of a shutdown")
             if self.state.status is Status.RUNNING and self._stop is None:
-                self.record.note(Kind.RUN_SUSPENDED, meta(why=Why.SHUTDOWN, until=self.record.now()))
+                facts = meta(why=Why.SHUTDOWN, until=self.record.now())
+                self.record.add(Event(Kind.RUN_SUSPENDED, self.record.now(), charge=self.unnoted, meta=facts))
                 await self.record.write()
             await self.close()
         await self.finished()

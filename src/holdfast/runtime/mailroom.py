@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.core.accept import MessageKind
 from holdfast.core.address import run_id
-from holdfast.core.budget import Limits
-from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Event, Kind, meta
+from holdfast.core.budget import Limits, unnoted
+from holdfast.core.events import NOTHING, Event, Kind, meta
 from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import CONFIG, PAUSE, UNWIND
 from holdfast.core.undo import to_reopen
@@ -77,12 +77,14 @@ def _note_stated(driver: Driver) -> None:
 
 
 def _note_takeover(driver: Driver) -> None:
-    """The last owner died: one read may have been under way, so one tool call is charged (the allowance),
-    and the time until it last showed that it was alive."""
+    """The last owner died: reads without an intent may have been under way, so the allowance is charged, and the time
+    until it last showed that it was alive."""
     if driver.was_taken_over and driver.state.status is Status.RUNNING:
         driver.was_taken_over = False
         facts = meta(why="takeover", alive_until=driver.alive_until)
-        driver.record.add(Event(Kind.RUN_RESUMED, driver.record.now(), charge=ONE_TOOL_CALL, meta=facts))
+        state = driver.state
+        charge = unnoted(state.limits, state.used, state.allowance)
+        driver.record.add(Event(Kind.RUN_RESUMED, driver.record.now(), charge=charge, meta=facts))
 
 
 def _read(driver: Driver, mail: Mail) -> None:

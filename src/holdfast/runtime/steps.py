@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from holdfast.core.accounts import excess_of
+from holdfast.core.budget import ALLOWANCE_MAX
 from holdfast.core.command import Execute
 from holdfast.core.deadline import in_time, step_left_s
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Effect, Event, Kind, StepKind, meta
@@ -151,8 +152,13 @@ class Attempting(Settling, Climbing):
 
     async def _attempt(self) -> Attempted:
         within_s = self.plan.policy().within_s
-        with self.driver.time.limit(within_s, self._left_s(within_s)) as limit:
-            attempted = await self._in_turn(limit)
+        driver, is_read = self.driver, not self.plan.needs_intent
+        driver.reads_at_once += is_read
+        try:
+            with driver.time.limit(within_s, self._left_s(within_s)) as limit:
+                attempted = await self._in_turn(limit)
+        finally:
+            driver.reads_at_once -= is_read
         if attempted is None:  # others have their turn meanwhile
             await self._never()
         self.is_cut_off = limit.cut_by == RUN and not attempted.is_told
@@ -238,10 +244,13 @@ class Attempting(Settling, Climbing):
         is_asked_for = within_s is not None or driver.state.books.are_joint
         # a read that was begun before is written down: else each crash would give its retry once more
         is_noted = is_again or self.number > 1
-        has_intent = plan.needs_intent or driver.reads_open > 0 or is_noted or is_asked_for
+        is_beyond = driver.reads_open >= driver.allowance
+        has_intent = plan.needs_intent or is_beyond or is_noted or is_asked_for
         if has_intent:
             self._intend(way)
+            allowance = driver.state.allowance
             await driver.write()
+            driver.allowance = max(driver.allowance, allowance)
             if (refused := driver.record.unpaid.pop(self.address, None)) is not None:
                 self.number, self.is_begun = self.number - 1, False
                 excess = excess_of(refused)
@@ -261,6 +270,8 @@ class Attempting(Settling, Climbing):
         except asyncio.CancelledError:
             if not driver.is_closing:
                 self._note_given_up()
+            elif not has_intent:
+                driver.reads_cut += 1
             raise
         finally:
             if sender is not None:
@@ -294,6 +305,9 @@ class Attempting(Settling, Climbing):
         facts = facts | plan.call.intended() | self._marks(way)
         if standing := self._standing():
             facts |= standing | {"by": way.name}
+        at_once = 0 if plan.needs_intent else min(ALLOWANCE_MAX, driver.reads_at_once)
+        if at_once > driver.state.allowance:
+            facts |= {"allowance": at_once}
         written = meta(**facts) if facts else ""
         driver.record.add(self._event(Kind.STEP_INTENDED, charge=way.reservation, body=body, meta=written))
 
