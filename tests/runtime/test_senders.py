@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -267,6 +268,36 @@ def test_what_a_body_came_to_is_taken_for_its_own_attempt_only() -> None:
         assert senders.known(PLACE) is sender
         assert sender.take(*wanted) is expected
         assert senders.known(PLACE) is None
+
+
+def test_what_nobody_ever_takes_is_forgotten_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost: a process that keeps every late result of its life."""
+    monkeypatch.setattr(senders, "LATE_MAX", 2)
+    bodies = []
+    for number in range(1, 5):
+        sender = senders.begins(PLACE._replace(run=f"run_{number}"), 1, 1)
+        bodies.append(sender.in_thread(lambda: 7, lambda result, error: None))
+        sender.left()
+    for body in bodies:
+        body()
+    found = {number: senders.known(PLACE._replace(run=f"run_{number}")) for number in range(1, 5)}
+    assert [number for number, sender in found.items() if sender is not None] == [3, 4]
+    for sender in found.values():
+        if sender is not None:
+            sender.take(1, 1)
+
+
+def test_a_fork_takes_no_thread_along() -> None:
+    """Lost: a child process that waits for ever for a thread of its parent."""
+    sender = senders.begins(PLACE, 1, 1)
+    sender.in_thread(lambda: None, lambda result, error: None)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if not sender.is_alive else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert sender.is_alive
+    sender.not_begun()
+    sender.left()
 
 
 def test_a_task_of_a_loop_that_was_closed_acts_no_more() -> None:

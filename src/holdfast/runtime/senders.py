@@ -14,7 +14,9 @@ Invariants
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -48,7 +50,9 @@ class Sender:
         self.is_whole = True
         """What its body comes to needs no further check by its tool."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = os.getpid()
         self._has_body = False
+        self._has_left = False
         self._is_over = False
         self._came: Callable[[], Attempted | None] | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -56,7 +60,8 @@ class Sender:
     @property
     def is_alive(self) -> bool:
         """Whether its body may still act."""
-        return self._has_body and not self._is_over and not (self._loop is not None and self._loop.is_closed())
+        is_gone = self._is_over or (self._loop is not None and self._loop.is_closed())
+        return self._has_body and not is_gone and self._process == os.getpid()  # a fork takes no thread along
 
     # --- its body --------------------------------------------------------------------------------------------
 
@@ -94,6 +99,10 @@ class Sender:
         with _lock:
             self._is_over, self._came = True, came
             listeners, self._listeners = self._listeners, []
+            if self._has_left:
+                _late.append(self)
+            while len(_late) > LATE_MAX:
+                _forget(_late.popleft())
         for listener in listeners:
             listener()
 
@@ -118,6 +127,7 @@ class Sender:
 
     def left(self) -> None:
         """Whoever began it does not wait any more: it returned, or was cancelled."""
+        self._has_left = True
         if not self.is_alive:
             _forget(self)
 
@@ -130,13 +140,14 @@ class Sender:
 
 _lock = threading.RLock()
 _senders: dict[Place, list[Sender]] = {}
+_late: deque[Sender] = deque()
+"""Those whose body ended after whoever had begun it had left, the oldest first."""
 
 
 def begins(place: Place, logical: int, number: int) -> Sender:
     """An attempt is about to begin."""
     sender = Sender(place, logical, number)
     with _lock:
-        _trim()
         _senders.setdefault(place, []).append(sender)
     return sender
 
@@ -156,14 +167,6 @@ def _forget(sender: Sender) -> None:
             _senders[sender.place] = left
         else:
             _senders.pop(sender.place, None)
-
-
-def _trim() -> None:
-    if len(_senders) <= LATE_MAX:
-        return
-    over = [sender for group in _senders.values() for sender in group if sender._has_body and not sender.is_alive]
-    for sender in over[: len(_senders) - LATE_MAX]:
-        _forget(sender)
 
 
 def wake(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
