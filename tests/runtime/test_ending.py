@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from anthropic import AsyncAnthropic
 
 import holdfast as hf
 from holdfast.core.events import Kind
 from holdfast.core.heads import Status
 from holdfast.errors import BudgetExceeded, RunWaiting
+from holdfast.testing.model_server import ModelServer, Reply, Request, tool_use
 
 
 class Hotel:
@@ -162,3 +164,59 @@ def test_a_kill_anywhere_leaves_the_same_end(world: Any, is_written: bool) -> No
         assert state.spent.tool_calls + len(state.conduct.undoable) <= 6
         assert len(world.events(Kind.BUDGET_WARNED, key=key)) <= 1
         assert "Done: book" in stopped.value.handover
+
+
+# --- with a model, killed in each phase ----------------------------------------------------------------------------
+
+
+def _one_more(request: Request) -> Reply:
+    """A model that always wants one more."""
+    turn = sum(message["role"] == "assistant" for message in request.body["messages"])
+    return tool_use("look", {"night": turn}, f"toolu_{turn}")
+
+
+def _asks_on(server: ModelServer, hotel: Hotel) -> Any:
+    tools = hf.Toolset(hotel.look)
+
+    async def asks(run: hf.Run, given: Any) -> None:
+        model = AsyncAnthropic(base_url=server.url, api_key="none", http_client=hf.http_client(), max_retries=0)
+        messages: list[Any] = [{"role": "user", "content": "Find a room."}]
+        for _ in range(20):
+            reply = await model.messages.create(
+                model="claude-test", max_tokens=16, messages=messages, tools=tools.schemas("anthropic")
+            )
+            told = await tools.results(reply)
+            messages += [{"role": "assistant", "content": reply.content}, {"role": "user", "content": told}]
+
+    return asks
+
+
+@pytest.mark.parametrize("caps", [{"model_calls": 4, "tool_calls": 50}, {"model_calls": 50, "tool_calls": 3}])
+def test_a_kill_in_each_phase_of_the_end_changes_nothing_about_it(world: Any, caps: dict[str, int]) -> None:
+    """Lost: a phase: warned twice, a last turn told anew in each life, a cap that is passed, a prompt that drifts."""
+    with ModelServer(_one_more) as server:
+        with pytest.raises(BudgetExceeded):
+            world.run(agent(_asks_on(server, Hotel()), **caps), key="whole", throttle_s=0.0)
+        total = world.journal.transactions
+        for number in range(2, total + 1):
+            key, before = f"killed {number}", server.count
+            ending = agent(_asks_on(server, Hotel()), **caps)
+            with pytest.raises(world.Crash):
+                world.run(
+                    ending,
+                    key=key,
+                    throttle_s=0.0,
+                    prepare=lambda journal, number=number: journal.die_at(number, is_written=True),
+                )
+            with pytest.raises(BudgetExceeded) as stopped:
+                world.run(ending, key=key, throttle_s=0.0)
+            state, log = world.state(key), world.events(key=key)
+            decided = [event.facts["what"] for event in log if event.kind is Kind.DECIDED]
+            warnings = [event.facts for event in log if event.kind is Kind.BUDGET_WARNED]
+            warned = [facts["name"] for facts in warnings if "share" in facts]
+            assert decided.count("landing") <= 1 and decided.count("throttle") <= 1
+            assert len(warned) == len(set(warned)) and set(caps) & set(warned)
+            assert len(warnings) <= len(warned) + 1, "and once of the call that the takeover was charged"
+            assert state.spent.model_calls <= caps["model_calls"] and state.spent.tool_calls <= caps["tool_calls"] + 1
+            assert server.count - before <= caps["model_calls"] and not state.drifts
+            assert stopped.value.reason.startswith("budget: ") and "Go on: holdfast resume" in stopped.value.handover

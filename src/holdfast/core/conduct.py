@@ -28,6 +28,8 @@ class Conduct:
     """The latest model calls that have ended, at most two."""
     warned: dict[str, int] = field(default_factory=dict)
     """Parts of the budget that were nearly used up, and the cap that held then."""
+    over: dict[str, int] = field(default_factory=dict)
+    """Parts that were passed, and by then how much was spent: said once."""
     landing_no: int = 0
     """Number of the event by which the model was told of its last turn; 0: it was not."""
     refused: int = 0
@@ -63,6 +65,8 @@ class Conduct:
     def warned_of(self, event: Event) -> None:
         """A part of the budget is nearly used up, or more than used up."""
         facts = event.facts
+        if "overshoot" in facts:
+            self.over[facts["name"]] = facts["spent"]
         if "share" in facts:
             self.warned[facts["name"]] = facts["limit"]
             self._remark(event, landing.warning(facts["name"], facts["limit"], facts["spent"]))

@@ -49,6 +49,7 @@ def unfit(
     slot, state = driver.state.slots.get(address), driver.state
     is_open = slot is not None and slot.is_in_flight  # it may have happened: then nobody can be told that it has not
     if plan.call.step is not StepKind.TOOL or is_open or _choice(state) == "stop":
+        _warn(driver, address, None, is_measured=False)
         why, facts = _because(driver, plan, excess, refused)
         driver.stop(Status.STOPPED, why, facts)
         return None
@@ -130,18 +131,24 @@ def note(driver: Calls, address: Address, step: StepKind, *, is_measured: bool) 
     """An outcome was added: warn of what is nearly used up, or more than that, and tell the model of its last turn."""
     state, record, conduct = driver.state, driver.record, driver.state.conduct
     mark = StepKind.TOOL if step is StepKind.TOOL else None  # with its outcome the model can be told
-    due = {each.name: each for each in landing.due_warnings(state.limits, driver.used, conduct.warned)}
-    over = overshoot(state.limits, state.spent) if is_measured else None
-    for excess in [*due.values(), *([over] if over is not None and over.name not in due else [])]:
-        facts = {"name": excess.name, "limit": excess.limit, "spent": excess.used}
-        facts |= {"share": landing.WARN_PERCENT} if excess.name in due else {}
-        facts |= {"overshoot": over.used - over.limit} if over is not None and over.name == excess.name else {}
-        record.add(Event(Kind.BUDGET_WARNED, record.now(), address, mark, meta=meta(**facts)))
+    _warn(driver, address, mark, is_measured=is_measured)
     if step is StepKind.TOOL and conduct.models and not conduct.landing_no:
         because = landing.last_turn(state.limits, driver.used, landing.turn_of(conduct.models))
         if because:
             decided = meta(what="landing", choice="last turn", because=because)
             record.add(Event(Kind.DECIDED, record.now(), address, step, meta=decided))
+
+
+def _warn(driver: Calls, address: Address, mark: StepKind | None, *, is_measured: bool) -> None:
+    state, record, conduct = driver.state, driver.record, driver.state.conduct
+    due = {each.name: each for each in landing.due_warnings(state.limits, driver.used, conduct.warned)}
+    over = overshoot(state.limits, state.spent) if is_measured else None
+    over = None if over is not None and conduct.over.get(over.name) == over.used else over  # that is known
+    for excess in [*due.values(), *([over] if over is not None and over.name not in due else [])]:
+        facts = {"name": excess.name, "limit": excess.limit, "spent": excess.used}
+        facts |= {"share": landing.WARN_PERCENT} if excess.name in due else {}
+        facts |= {"overshoot": over.used - over.limit} if over is not None and over.name == excess.name else {}
+        record.add(Event(Kind.BUDGET_WARNED, record.now(), address, mark, meta=meta(**facts)))
 
 
 # --- the end ---------------------------------------------------------------------------------------------------
