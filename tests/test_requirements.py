@@ -143,6 +143,7 @@ SHOWN_BY = {
         "e2e/test_requirements_budget.py::test_also_among_processes",
         "e2e/test_requirements_budget.py::test_a_model_without_a_price_is_not_asked_under_a_cap_in_dollars",
         "e2e/test_requirements_budget.py::test_a_budget_that_makes_no_sense_is_refused_at_the_start",
+        "e2e/test_requirements_budget.py::test_nothing_is_sent_when_the_store_cannot_be_reached",
         "runtime/test_shared_budget.py::test_no_schedule_overshoots_a_cap_or_forgets_a_call",
         "e2e/test_requirements_stops.py::test_the_most_that_a_run_can_cost_is_printed_before_it_starts_and_is_true",
         "core/test_worst.py::test_no_usage_within_the_caps_costs_more",
@@ -152,6 +153,7 @@ SHOWN_BY = {
         "e2e/test_requirements_budget.py::test_reads_of_children_are_paid_before_they_run",
         "e2e/test_requirements_budget.py::test_five_kills_do_not_refill_the_budget_of_a_family",
         "e2e/test_requirements_budget.py::test_a_call_that_an_account_refused_goes_on_where_it_was",
+        "e2e/test_requirements_budget.py::test_a_child_without_room_is_told_before_it_is_stopped",
         "runtime/test_shared_budget.py::test_no_schedule_overshoots_a_cap_or_forgets_a_call",
     ),
     "R26 correct accounting": (

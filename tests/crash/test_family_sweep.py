@@ -13,6 +13,7 @@ import pytest
 
 import holdfast as hf
 from holdfast.core.address import run_id
+from holdfast.core.charges import rebuilt
 from holdfast.core.heads import Status
 from holdfast.core.state import State, fold
 from holdfast.journal.open import open_journal
@@ -67,7 +68,7 @@ class Family(Scenario):
             reach("over")
 
     def check(self, place: Place, kills: Sequence[str]) -> list[str]:
-        """No run was lost or started twice, and no effect was done twice under another key."""
+        """No run was lost or started twice, no effect done twice under another key, no charge lost or made twice."""
         journal = open_journal(place.store, clock=SystemClock().now)
         try:
             heads = journal.heads(limit=100)
@@ -76,6 +77,10 @@ class Family(Scenario):
             wrong += [f"unread mail of {head.key}" for head in heads if journal.mail(head.run_id)]
             parent = states[run_id(journal.hash_key, "default", "k")]
             wrong += _wrong_family(states, parent)
+            for key, sums in rebuilt(journal.events(head.run_id) for head in heads).items():
+                account = journal.account(key)
+                if account is None or (account.spent, account.reserved) != sums:
+                    wrong.append(f"account {key} holds {account}, and the records say {sums}")
         finally:
             journal.close()
         lines = place.ledger.read_text().splitlines()

@@ -6,6 +6,8 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ from holdfast.core.accounts import Account
 from holdfast.core.charges import rebuilt
 from holdfast.core.events import Kind
 from holdfast.core.heads import Status
+from holdfast.errors import JournalError, StoreUnreachable
+from holdfast.journal.memory import MemoryJournal
 from holdfast.journal.open import open_journal
+from holdfast.protocols import Append
 from holdfast.testing.model_server import ModelServer, Reply, Request, text
 
 PRICE = '[prices."claude-test"]\ninput = 0\noutput = 1000\n'
@@ -231,6 +236,59 @@ async def test_reads_of_children_are_paid_before_they_run(tmp_path: Path) -> Non
         assert await opened.run(lookers, 20, key="k") >= 17
         assert len(looked) == 10 == len(set(looked))
         check_books(opened.journal)
+
+
+@hf.agent
+async def talker(run: hf.Run, number: int) -> str:
+    """Asks a model and looks twice; what it was told."""
+    client = AsyncAnthropic(api_key="none", base_url=URL[0], http_client=hf.http_client(), max_retries=0)
+    await client.messages.create(**ASKED)
+    try:
+        return str([await look(1), await look(2)])
+    except hf.ToolFailed as told:
+        return str(told)
+
+
+@hf.agent(budget=hf.Budget(tool_calls=1))
+async def host(run: hf.Run, number: int) -> str:
+    """Has one talker."""
+    return await run.spawn(talker, number)
+
+
+async def test_a_child_without_room_is_told_before_it_is_stopped(tmp_path: Path) -> None:
+    """R29. Lost: the last turn in which a model writes what is left, wherever the budget is not the run's own."""
+    looked.clear()
+    with ModelServer(a_dollar) as server:
+        URL[0] = server.url
+        async with app(tmp_path, PRICE, talker, host) as opened:
+            told = await opened.run(host, 1, key="k")
+            assert "the budget of this and other runs is used up" in told and looked == [1]
+            check_books(opened.journal)
+
+
+async def test_nothing_is_sent_when_the_store_cannot_be_reached(tmp_path: Path) -> None:
+    """R24. Lost: calls that nobody has written down, and that no budget knows."""
+    with ModelServer(a_dollar) as server:
+        URL[0] = server.url
+        store = Unreachable(clock=time.time)
+        (tmp_path / "holdfast.toml").write_text(PRICE + DAY, "utf-8")
+        async with hf.App(store, config=tmp_path / "holdfast.toml", settings=QUICK, serves=False) as opened:
+            with pytest.raises(hf.JournalError):
+                await opened.run(asker, 1, key="k", wait=1)
+        assert server.count == 0 and store.failed > 0
+
+
+class Unreachable(MemoryJournal):
+    """A store that takes no intents."""
+
+    failed = 0
+
+    def append(self, appends: Sequence[Append]) -> list[JournalError | None]:
+        """One transaction."""
+        if any(event.kind is Kind.STEP_INTENDED for append in appends for event in append.events):
+            self.failed += 1
+            raise StoreUnreachable("planned by the test")
+        return super().append(appends)
 
 
 FAMILY = """

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -41,7 +41,7 @@ from holdfast.testing.clock import ManualClock
 from holdfast.testing.conformance import GENTLE
 
 DAY_S = 86_400.0
-CAPS = st.none() | st.integers(2, 40)
+CAPS = st.sampled_from([None, None, 8, 20, 40])
 DIES = st.sampled_from([*[""] * 6, "before", "after"])
 SIZES = st.sampled_from([0, 1, 2, 5])
 
@@ -185,7 +185,7 @@ class World(RuleBasedStateMachine):
         for account, usd in (("day", day), ("total", total)):
             self.journal.cap(account, Limits(usd_nano=usd))
             self.capped(account, Limits(usd_nano=usd))
-        self.begin("r0", None, Limits(tool_calls=5, usd_nano=15), {})
+        self.begin("r0", None, Limits(tool_calls=5, usd_nano=10), {})
 
     @precondition(lambda self: len(self.runs) < 5)
     @rule(data=st.data(), usd=CAPS, is_part=st.booleans(), dies=DIES)
@@ -297,6 +297,8 @@ class World(RuleBasedStateMachine):
 
 def test_no_schedule_overshoots_a_cap_or_forgets_a_call() -> None:
     """Lost: a budget that holds as long as nothing goes wrong."""
-    run_state_machine_as_test(World, settings=settings(GENTLE, max_examples=250, stateful_step_count=50))
-    least = {"sent": 500, "died": 150, "refused by run": 50, "refused by day": 50, "refused by tot": 50}
+    phases = (Phase.reuse, Phase.generate)  # add Phase.shrink to see the shortest way to a failure; it takes minutes
+    how = settings(GENTLE, max_examples=200, stateful_step_count=50, phases=phases)
+    run_state_machine_as_test(World, settings=how)
+    least = {"sent": 300, "died": 100, "refused by run": 20, "refused by day": 20, "refused by tot": 20}
     assert {what: count for what, count in least.items() if World.seen[what] < count} == {}, World.seen
