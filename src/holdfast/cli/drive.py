@@ -118,7 +118,7 @@ async def _drive(order: Order, interrupt: Interrupt) -> Driven:
                 watcher.cancel()
             interrupt.is_over = True
             [head] = app.journal.heads(key=key, limit=1)  # of its newest chapter
-            return Driven(show(head, app.journal.events(run_id)), error, app.journal.now())
+            return Driven(show(head, app.journal.events(head.run_id)), error, app.journal.now())
 
 
 async def _start(order: Order, app: App, state: State | None) -> str:
