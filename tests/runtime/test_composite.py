@@ -449,3 +449,28 @@ def test_what_belongs_to_its_steps_is_refused(declared: Any) -> None:
     """Lost: a retry that only replays the recorded failure, or a verify that nobody asks."""
     with pytest.raises(PolicyInvalid, match="composite"):
         hf.tool(effect="composite", **declared)(lambda: None)
+
+
+def test_a_reopened_part_is_explained_again(world: Any, shop: Any) -> None:
+    """Lost: P10. A part that failed, was changed and is resumed leaves out a payment that it has made."""
+
+    def version(is_mended: bool) -> Any:
+        @hf.tool(effect="composite", name="part")
+        async def part(x: int) -> Any:
+            if is_mended:
+                return await shop.pay("another")
+            await shop.pay("first")
+            raise KeyError("bug")
+
+        @deploy
+        async def agent(run: hf.Run, given: Any) -> Any:
+            return await part(1)
+
+        return agent
+
+    with pytest.raises(RunFailed, match="bug"):
+        world.run(version(False))
+    world.play(lambda app: app.resume(world.id(), by="ann"))
+    with pytest.raises(RunBlocked):
+        world.run(version(True))
+    assert shop.paid() == ["first"]

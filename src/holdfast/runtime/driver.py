@@ -20,6 +20,7 @@ from holdfast.core.blemish import with_blemishes
 from holdfast.core.command import Block
 from holdfast.core.events import Event, Kind, meta
 from holdfast.core.heads import MISMATCHED, Status, Why
+from holdfast.core.machine import Machine
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, LeaseLost
 from holdfast.protocols import Claim
@@ -111,6 +112,8 @@ class Driver(Stopping):
 
     async def _run_agent(self) -> None:
         self.latest_at = self.state.created_at
+        if self.state.resumes:  # the mail may have reopened what the machine took for done
+            self.machine = Machine(self.state, on_drift=self.agent.on_drift)
         unseen.guard()
         self._root = self.loop.create_task(
             self.agent.begin(self) if self.state.unwinding is None else unwind.unwound(self),
