@@ -65,7 +65,7 @@ def test_every_python_block_runs(page: str, number: int, block: str, tmp_path: P
 
 def test_there_are_blocks() -> None:
     """Lost: the test above, when the pages change their form."""
-    assert len(blocks("README.md", "python")) == 2 and len(PYTHON) >= 6 and len(SHELL) >= 6
+    assert len(blocks("README.md", "python")) == 3 and len(PYTHON) >= 6 and len(SHELL) >= 6
 
 
 def test_the_same_line_goes_on_and_asks_the_model_once(tmp_path: Path) -> None:
