@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import holdfast as hf
 from holdfast.core.events import Kind
 from holdfast.core.heads import Status
 from holdfast.errors import MessageRefused, NotFound, RunBlocked, RunCancelled, RunFailed, RunStopped, Unverified
+from holdfast.runtime.tool import declared_latest
 
 BUDGET = hf.Budget(tool_calls=100)
 
@@ -440,24 +440,66 @@ def test_only_a_run_that_has_ended_badly_is_unwound(world: Any, trip: Trip, stat
         world.play(lambda app: app.unwind("run_0", by="ann"))
 
 
-def test_a_module_without_the_tool_leaves_the_steps_and_says_so(world: Any, trip: Trip) -> None:
-    """Lost: an unwinding that does nothing and says that it is done."""
+def test_a_module_with_two_such_tools_leaves_the_steps_and_says_so(world: Any, trip: Trip) -> None:
+    """Lost: an unwinding that does nothing and says that it is done; or one of two is taken, and it was the other."""
     fail(world, trip)
     trip.unwind()
+    twins = [hf.tool(effect="once", name="book", undo=cancel)(body) for body in (_a, _b)]
 
     @hf.agent(name="careless", budget=BUDGET)
     async def other(run: hf.Run, given: Any) -> Any:
-        raise AssertionError("the agent's code does not run")
+        raise AssertionError(f"the agent's code does not run, and has {twins}")
 
-    twins = [hf.tool(effect="once", name="book", undo=cancel)(body) for body in (_a, _b)]
-    trip.book.undo.name = "another"
     with pytest.raises(RunFailed):
         world.run(other, THREE)
     facts = world.events(Kind.RUN_ENDED)[-1].facts
-    assert facts["undone"] == [] and "2 tools" in facts["unwind_failed"] and len(facts["not_undone"]) == 2
-    assert len(twins) == 2 and trip.done == SAGA[:2]
-    del twins
-    gc.collect()  # other tests look for tools by the same name
+    assert facts["undone"] == [] and len(facts["not_undone"]) == 2
+    assert (
+        f"2 tools of that name with undo= can be found in this process: {__name__}._a, {__name__}._b"
+        in (facts["unwind_failed"])
+    )
+    assert trip.done == SAGA[:2]
+
+
+def test_a_module_whose_tool_has_no_undo_any_more_leaves_the_steps(world: Any, trip: Trip) -> None:
+    """Lost: another agent's tool of the same name undoes what this one did, because it is the only one that could."""
+    fail(world, trip)
+    trip.unwind()
+    mine = hf.tool(effect="once", name="book")(_a)
+
+    @hf.agent(name="careless", budget=BUDGET)
+    async def other(run: hf.Run, given: Any) -> Any:
+        return await mine(given)
+
+    with pytest.raises(RunFailed):
+        world.run(other, THREE)
+    assert "no tool of that name with undo=" in world.events(Kind.RUN_ENDED)[-1].facts["unwind_failed"]
+    assert trip.done == SAGA[:2]
+
+
+def test_of_two_customers_whose_tools_one_function_made_the_right_one_is_undone(world: Any, trip: Trip) -> None:
+    """Lost: the booking of one customer is cancelled at another's supplier, whose tools were made later."""
+    fail(world, trip)
+    trip.unwind()
+    other, later = Trip(world), Trip(world)
+    other.breaks = later.breaks = {"train", "hotel"}
+    go_on(world, trip)
+    assert trip.done == SAGA[:-1]
+
+
+def test_of_a_tool_that_was_declared_again_the_latest_is_taken_and_of_what_a_function_made_all() -> None:
+    """Lost: a notebook's old cell is called; or one of many customers is picked by the hour of its sign-in."""
+    first, second = (hf.tool(effect="once", name="declared twice", undo=cancel)(_a) for _ in range(2))
+    assert declared_latest("declared twice") == [second] and first is not second
+
+    def make() -> Any:
+        @hf.tool(effect="once", undo=cancel)
+        def made_twice(what: str, nights: int) -> None: ...
+
+        return made_twice
+
+    made = [make(), make()]
+    assert declared_latest("made_twice") == made
 
 
 def cancel(result: None, what: str, nights: int) -> None: ...

@@ -79,8 +79,8 @@ class Calls(ABC):
         self.live_errors: dict[Address, BaseException] = {}
         """What tools raised in this process, for `__cause__`."""
         self.notices = Notices()
-        self.undos: dict[str, Undo] = {}
-        """What undoes the steps of the tools that were called here, by their name."""
+        self.undos: dict[tuple[str, str], Undo] = {}
+        """What undoes the steps of the tools that were called here, by their name and its own."""
         self.unwinding = asyncio.Lock()
         """Held while steps are undone: they are undone one after the other."""
         self.senders: set[senders.Sender] = set()

@@ -63,12 +63,15 @@ def declared() -> list[Tool[..., Any]]:
     return list(_alive)
 
 
-def declared_undos(name: str) -> list[Undo]:
-    """What undoes steps of this name, as the tools say that this process holds at this moment: of one that was declared
-    again, as in a notebook, the latest."""
+def declared_latest(name: str) -> list[Tool[..., Any]]:
+    """The tools of this name that this process holds at this moment; of one that was declared again, as in a notebook,
+    the latest. What a function has declared is not declared again by its next call: that may be for someone else."""
     tools = sorted((tool for tool in list(_alive) if tool.name == name), key=lambda tool: tool.number)
-    latest = {(tool.spec.fn.__module__, tool.spec.fn.__qualname__): tool.undo for tool in tools}
-    return [undo for undo in latest.values() if undo is not None]
+    latest: dict[object, Tool[..., Any]] = {}
+    for tool in tools:
+        place = (tool.spec.fn.__module__, tool.spec.fn.__qualname__)
+        latest[tool.number if "<locals>" in place[1] else place] = tool
+    return list(latest.values())
 
 
 class Tool(Generic[P, R]):
@@ -173,7 +176,7 @@ class Tool(Generic[P, R]):
         verify = self.spec.verify
         asked = None if verify is None else lambda key: verify(key, **copied.visible)
         if self.undo is not None:
-            where.driver.undos[self.name] = self.undo
+            where.driver.undos[self.name, self.undo.name] = self.undo
         return await take_step(
             self.spec,
             where,

@@ -7,7 +7,9 @@ Invariants
 1. One after the other, the last step first. When an undo fails, those after it are not begun: they would take away
    what still stands on them. The failure is told, and the same undo can be tried again.
 2. Nothing is undone while a step that could be undone is in flight or in doubt: it is settled first.
-3. The agent's code does not run in an unwinding by command; the run ends as it had ended, and says what was undone.
+3. A step is undone by the tool of its name that the agent called, or that its code can reach; where that leaves more
+   than one, by none, and the failure names them.
+4. The agent's code does not run in an unwinding by command; the run ends as it had ended, and says what was undone.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from holdfast.errors import Unverified, UsageError
 from holdfast.journal.codec import digest, encode
 from holdfast.runtime import current
 from holdfast.runtime.attempts import Settlement
+from holdfast.runtime.reachable import reachable
 from holdfast.runtime.thread import loop_elsewhere
-from holdfast.runtime.tool import declared_undos, planned, take_step
+from holdfast.runtime.tool import Tool, declared_latest, planned, take_step
 from holdfast.runtime.undo import Undo
 from holdfast.runtime.ways import Reach
 
@@ -112,16 +115,36 @@ def _digest(address: Address) -> str:
 
 
 def _undo_of(driver: Calls, slot: Slot) -> Undo:
+    """What undoes this step; refused when it is not one and only one, for a guess may undo what is someone else's."""
     name = slot.made_by or slot.address.name
-    declared = [driver.undos[name]] if name in driver.undos else declared_undos(name)
+    declared = _declared(driver, name)
     fitting = [undo for undo in declared if undo.name == slot.undo] or declared
     if len(fitting) != 1:
-        how = "no tool" if not fitting else f"{len(fitting)} tools"
-        raise UsageError(
-            f"{slot.address} was declared with undo={slot.undo}, and {how} of that name with undo= can be found in "
-            "this process. It was not undone. Load the module that declares it."
-        )
+        raise UsageError(f"{slot.address} was declared with undo={slot.undo}, and {_unfound(fitting)}")
     return fitting[0]
+
+
+def _declared(driver: Calls, name: str) -> list[Undo]:
+    """By the tools of this name that the agent has called here, or else its code can reach, or else that are alive."""
+    used = [undo for (called, _), undo in driver.undos.items() if called == name]
+    if used:
+        return used
+    near = [tool for tool in reachable(driver.agent.fn, Tool) if tool.name == name]
+    return [tool.undo for tool in near or declared_latest(name) if tool.undo is not None]
+
+
+def _unfound(fitting: list[Undo]) -> str:
+    if not fitting:
+        return (
+            "no tool of that name with undo= can be found in this process. It was not undone. "
+            "Load the module that declares it."
+        )
+    places = ", ".join(sorted(f"{undo.of.fn.__module__}.{undo.of.fn.__qualname__}" for undo in fitting))
+    return (
+        f"{len(fitting)} tools of that name with undo= can be found in this process: {places}. It was not undone, for "
+        "the wrong one might undo what another agent did. Unwind it where only one is loaded, or let the agent's own "
+        "code name the one that it calls."
+    )
 
 
 # --- by command ------------------------------------------------------------------------------------------------
