@@ -40,6 +40,7 @@ from holdfast.runtime.thread import Bridge, forget, is_running_here, loop_elsewh
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
     from holdfast.runtime.attempts import Performance
+    from holdfast.runtime.steps import Attempting
     from holdfast.runtime.undo import Undo
 
 _Answer = asyncio.Future[Use | Execute]
@@ -69,7 +70,7 @@ class Calls(ABC):
         """Reads under way, with an intent or without."""
         self.reads_cut = 0
         """Reads without an intent that were cut short as the run closed, and that nothing in the record tells of."""
-        self.reads_open = 0
+        self.open_reads: set[Attempting] = set()
         """Reads under way without an intent; the allowance covers one."""
         self.is_closing = False
         self.bridge = Bridge(self.loop, lambda: self.is_closing)
@@ -326,6 +327,11 @@ class Calls(ABC):
         """Spent, reserved, under way as a read without a reservation, or kept apart for steps that undo."""
         used = self.state.used.plus(self.state.conduct.fenced)
         return used.plus(self.unnoted) if self.reads_open or self.reads_cut else used
+
+    @property
+    def reads_open(self) -> int:
+        """How many reads are under way without an intent."""
+        return len(self.open_reads)
 
     @property
     def unnoted(self) -> Charge:

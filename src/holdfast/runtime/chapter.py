@@ -3,6 +3,7 @@
 Invariants
 1. The end of a chapter and the message that begins the next one are one append; neither is without the other.
 2. The next chapter starts with the caps that this one started with; what the tenant's accounts count goes on.
+3. Signals that no step has taken are the next chapter's, in the same order. A chapter that was paused does not end.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ def begin_next(driver: Driver, input: bytes) -> None:
         detached=state.is_detached or None,
     )
     driver.record.post(Post(state.continued, f"start {state.agent} {shown}", start))
+    for number, heard in enumerate(state.unheard):
+        told = accept.signal(heard.facts["name"], by=heard.facts.get("by") or "", body=heard.body)
+        driver.record.post(Post(state.continued, f"signal {number} of {state.run_id}", told))
     driver.services.adopt(state.continued)
 
 

@@ -70,6 +70,8 @@ class Child:
         child = child_id(driver.services.journal.hash_key, parent, address, nth)
         key = family.key_of(state.key, self.call.name, child)
         shares = None if self.is_detached else True
+        for read in () if self.is_detached or state.books.are_joint else [*driver.open_reads]:
+            read.intend_late()  # otherwise the child could use what is left for it
         facts = meta(child=child, key=key, nth=nth or None, shares=shares)
         self._note(driver, Kind.STEP_INTENDED, address, logical, facts, self.input)
         shared = {} if self.is_detached else charges.shared(state)

@@ -129,9 +129,11 @@ class Driver(Stopping):
             pass  # neither ended nor given back: see `is_kept`
         elif self._stop is not None:
             await self._end_stopped()
-        elif self._next is not None:
+        elif self._next is not None and self.state.paused is None:
             await self._end_chapter()
         elif self.is_closing:
+            if self.state.paused is not None:
+                await self._note_paused()
             self._release(self.state.due_at)
         else:
             await self._end(self._root)
@@ -249,7 +251,7 @@ class Driver(Stopping):
     async def _write_end(self, facts: str, body: bytes | None) -> None:
         self.is_closing = True  # a task that outlives its agent begins nothing any more
         while True:
-            self.record.mail_read = self.record.mail_seen
+            answered, self.record.mail_read = self.record.mail_read, self.record.mail_seen
             told, now = with_blemishes(facts, self.state), self.record.now()
             self.record.add(Event(Kind.RUN_ENDED, now, charge=self.unnoted, meta=told, body=body))
             child.tell_end(self)
@@ -258,10 +260,14 @@ class Driver(Stopping):
             self.record.is_last = not self.living  # otherwise the lease stays here until they have ended
             if await self.record.write() or not self.record.take_back_end():
                 break
-            self.record.is_last = False
+            self.record.is_last, self.record.mail_read = False, answered
             await mailroom.open_mail(self)
             if self._stop is not None:
                 facts, body = self._stopped(*self._stop), None
+            elif self._next is not None and self.state.paused is not None:  # the next chapter would know of no pause
+                await self._note_paused()
+                self._release(self.state.wake_at)
+                return
         if not self.is_kept:
             self._release(None)
 

@@ -75,6 +75,8 @@ class Record:
         self._cells: dict[str, str] = {}
         self._unwritten: list[Event] = []
         self._posts: list[Post] = []
+        self._before_end = (0, 0)
+        """How many events and posts the end of the run was added after."""
         self._written = state.count
         self._charged = self._charging = charged(state)
         """What is in the accounts, and what is with the append that was taken."""
@@ -109,6 +111,8 @@ class Record:
             scope = event.address.scope if event.address is not None else ""
             event = event._replace(asked=next(opened, None) or self.asked(scope))
         self.state.apply(event)
+        if event.kind is Kind.RUN_ENDED:
+            self._before_end = len(self._unwritten), len(self._posts)
         if event.body is not None and len(event.body) > BODY_IN_ROW_MAX:
             self.large[len(self._unwritten)] = event.body
         self._unwritten.append(event)
@@ -205,13 +209,16 @@ class Record:
         self._cells.clear()
 
     def take_back_end(self) -> bool:
-        """After an end that was refused for unread mail: as if it had not been tried. False for other refusals."""
+        """After an end that was refused for unread mail: as if it had not been tried. What was added before it stays
+        to be written: it may be what earlier mail has said. False for other refusals."""
         if not isinstance(self.refusal, MailWaiting):
             return False
         self.refusal = None
-        self._forget_unwritten()
+        end, posts = self._before_end
+        del self._unwritten[end], self._posts[posts:]
+        self._blobs = {place - (place > end): blob for place, blob in self._blobs.items() if place != end}
         self.state = State()
-        for event in self.services.journal.events(self.lease.run_id):
+        for event in (*self.services.journal.events(self.lease.run_id), *self._unwritten):
             self.state.apply(event)
         return True
 

@@ -55,6 +55,8 @@ class Attempting(Settling, Climbing):
         """Whether the latest attempt was begun, and not refused before."""
         self.is_cut_off = False
         """The run's time was up before the attempt was over."""
+        self.has_intent = False
+        """Whether it is written that the latest attempt was begun."""
         self.recovered = slot
         self.place, self.base = place_in(slot, [way.name for way in plan.ways])
 
@@ -245,8 +247,8 @@ class Attempting(Settling, Climbing):
         # a read that was begun before is written down: else each crash would give its retry once more
         is_noted = is_again or self.number > 1
         is_beyond = driver.reads_open >= driver.allowance
-        has_intent = plan.needs_intent or is_beyond or is_noted or is_asked_for
-        if has_intent:
+        self.has_intent = plan.needs_intent or is_beyond or is_noted or is_asked_for
+        if self.has_intent:
             self._intend(way)
             allowance = driver.state.allowance
             await driver.write()
@@ -257,7 +259,8 @@ class Attempting(Settling, Climbing):
                 return ending.unfit(driver, plan, self.address, excess, refused) or self._unsent(str(excess))
         if driver.services.is_fenced():
             await driver.lost(LeaseLost("This worker's lease has run out. Nothing was begun; another worker goes on."))
-        driver.reads_open += not has_intent
+        if not self.has_intent:
+            driver.open_reads.add(self)
         is_write = self.effect.is_write
         driver.silence.began(is_write=is_write)
         sender = driver.sends(self.address, self.logical, self.number) if is_write else None
@@ -270,14 +273,21 @@ class Attempting(Settling, Climbing):
         except asyncio.CancelledError:
             if not driver.is_closing:
                 self._note_given_up()
-            elif not has_intent:
+            elif not self.has_intent:
                 driver.reads_cut += 1
             raise
         finally:
             if sender is not None:
                 driver.left(sender)
             driver.silence.ended(is_write=is_write)
-            driver.reads_open -= not has_intent
+            driver.open_reads.discard(self)
+            driver.record.unpaid.pop(self.address, None)  # of a late intent: it was begun all the same
+
+    def intend_late(self) -> None:
+        """Others pay from the same budget from here on: what this read takes of it, which is under way, is written."""
+        self._intend(self.way)
+        self.has_intent = True
+        self.driver.open_reads.discard(self)
 
     def _marks(self, way: Way) -> dict[str, Any]:
         """Which step it undoes, or what undoes it."""
