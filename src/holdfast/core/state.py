@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from holdfast.core import scope as scopes
+from holdfast.core import reopening
 from holdfast.core.books import Books
 from holdfast.core.budget import DEFAULT_LIMITS, Limits
 from holdfast.core.conduct import Conduct
-from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind
+from holdfast.core.events import NOTHING, Address, Charge, Event, Kind, StepKind
 from holdfast.core.heads import MISMATCHED, PAUSING, Head, OpenQuestion, Status
 from holdfast.core.slot import Slot
+from holdfast.core.slots import Slots
 
 UNWIND = "unwind"
 """Why a run is resumed that is only to be unwound."""
@@ -56,8 +57,9 @@ class State:
         self.reserved: Charge = NOTHING
         self.books = Books()
         """The same, by the accounts that count it."""
-        self.slots: dict[Address, Slot] = {}
-        self.order: list[Slot] = []
+        self._slots = Slots()
+        self.slots = self._slots.known
+        self.order = self._slots.order
         """Steps in the order in which their outcomes were recorded."""
         self.questions: dict[str, OpenQuestion] = {}
         self.question_slots: dict[str, Slot] = {}
@@ -88,11 +90,9 @@ class State:
         """Reads that may be under way without an intent: as many as were so at once. A takeover charges them."""
         self.deaths = 0
         """Processes that died one after the other, since anything else was recorded."""
-        self.closed: set[str] = set()
-        """Scopes of composites that have an outcome, or whose caller gave up: nobody need ask for what is in them."""
-        self.moved: dict[Address, Address] = {}
+        self.moved = self._slots.moved
         """Calls that had no record of their own, and the recorded steps that they were found to be."""
-        self.unverified: dict[tuple[str, ...], Address] = {}
+        self.unverified = self._slots.unverified
         """Effects whose outcome is that nobody knows whether they happened, by what was asked for."""
         self.suspension: Event | None = None
         self.paused: Event | None = None
@@ -129,11 +129,11 @@ class State:
             case Kind.ATTEMPT_FAILED:
                 self._attempt_failed(event)
             case Kind.STEP_STREAMED:
-                self._streamed(event)
+                self._slots.streamed(event, self.count)
             case Kind.STEP_ABANDONED:
-                self._abandoned(event)
+                self._slots.abandoned(event, self.count)
             case Kind.STEP_REPEATED:
-                self._slot(event).repeated(is_own=event.facts["own"])
+                self._slots.of(event, self.count).repeated(is_own=event.facts["own"])
             case Kind.QUESTION_ASKED:
                 self._asked(event)
             case Kind.QUESTION_CLOSED:
@@ -146,9 +146,10 @@ class State:
                 self._capped(event.facts)
             case Kind.NOTE_WRITTEN:
                 self.notes.append(event.facts["text"])
-                self._conclude(self._slot(event), event)
+                self._slots.conclude(self._slots.of(event, self.count), event, self.count)
             case Kind.DRIFT_FOUND:
-                self._drifted(event)
+                self.drifts.append(event)
+                self._slots.drifted(event)
             case Kind.RUN_SUSPENDED:
                 self._suspended(event)
             case Kind.RUN_ENDED:
@@ -169,15 +170,6 @@ class State:
         if until > self.updated_at:
             self.active_s += until - self.updated_at
 
-    def _slot(self, event: Event) -> Slot:
-        address = event.address
-        assert address is not None
-        slot = self.slots.get(address)
-        if slot is None:
-            slot = self.slots[address] = Slot(address, event.step or StepKind.TOOL, event.effect or Effect.READ)
-            slot.first_no = self.count
-        return slot
-
     def _settle(self, slot: Slot, used: Charge) -> None:
         at = self.updated_at
         if slot.reservation is not NOTHING:
@@ -190,7 +182,7 @@ class State:
             self.books.spend(used, at)
 
     def _intended(self, event: Event) -> None:
-        slot = self._slot(event)
+        slot = self._slots.of(event, self.count)
         if slot.is_in_flight:  # the attempt before this one was interrupted: what it reserved stays charged
             self._settle(slot, slot.reservation)
         slot.is_unknown = slot.was_unknown = slot.is_in_flight and not slot.verdicts  # a verdict has cleared it up
@@ -225,7 +217,7 @@ class State:
         slot.undoes = Address(*facts["undoes"]) if "undoes" in facts else None
 
     def _outcome(self, event: Event) -> None:
-        slot = self._slot(event)
+        slot = self._slots.of(event, self.count)
         if event.step is StepKind.VERIFY:
             slot.verdicts += (event,)
             slot.sender = None
@@ -240,7 +232,7 @@ class State:
         slot.logical, slot.attempt = event.logical, event.attempt
         slot.is_in_flight = False
         slot.retry_at = None
-        self._conclude(slot, self._heard(event) if event.step is StepKind.SIGNAL else event)
+        self._slots.conclude(slot, self._heard(event) if event.step is StepKind.SIGNAL else event, self.count)
         if event.kind is Kind.STEP_SUCCEEDED:
             self.refusals = 0
         elif '"BreakerOpen"' in event.meta:
@@ -261,25 +253,6 @@ class State:
         if self.conduct.pending and event.step is StepKind.TOOL:
             self.conduct.tell(slot.address)
 
-    def _conclude(self, slot: Slot, event: Event) -> None:
-        slot.outcome = event
-        slot.outcome_no = self.count
-        slot.appeal = slot.ruling = None
-        slot.is_unknown = False
-        slot.sender = None
-        slot.streamed = ()
-        self._take_place(slot, event)
-        if event.kind is Kind.STEP_FAILED and slot.effect.is_write and not event.facts.get("is_definite", True):
-            self.unverified[slot.address[:3]] = slot.address
-        if slot.effect is Effect.COMPOSITE:
-            self.closed.add(scopes.inside(slot.address))
-
-    def _take_place(self, slot: Slot, event: Event) -> None:
-        """Its caller gets something from here on. What belongs to one attempt of another step has no place."""
-        if slot.order < 0 and not scopes.is_of_attempt(slot.address.scope):
-            slot.order, slot.asked, slot.heard_no = len(self.order), event.asked, self.count
-            self.order.append(slot)
-
     def _heard(self, event: Event) -> Event:
         """A step took the first signal of its name, whose value is recorded there."""
         name = event.address.name if event.address is not None else ""
@@ -288,32 +261,12 @@ class State:
         place = next(i for i, signal in enumerate(self.unheard) if signal.facts["name"] == name)
         return event._replace(body=self.unheard.pop(place).body)
 
-    def _abandoned(self, event: Event) -> None:
-        slot = self._slot(event)
-        slot.abandonments += (self.count,)
-        if slot.effect is Effect.COMPOSITE:
-            self._close_given_up(scopes.inside(slot.address))
-
-    def _close_given_up(self, scope: str) -> None:
-        """The calls in it were given up with it; when it is asked for again, its body makes all of them anew."""
-        self.closed.add(scope)
-        for slot in self.slots.values():
-            if scopes.is_within(slot.address.scope, scope):
-                slot.abandonments = ()
-
     def is_closed(self, scope: str) -> bool:
         """Whether nobody need ask for the steps of this scope."""
-        if not scope:
-            return False
-        return scopes.is_of_attempt(scope) or not self.closed.isdisjoint(scopes.enclosing(scope))
-
-    def _streamed(self, event: Event) -> None:
-        slot = self._slot(event)
-        slot.streamed += (event.body or b"",)
-        self._take_place(slot, event)
+        return self._slots.is_closed(scope)
 
     def _attempt_failed(self, event: Event) -> None:
-        slot = self._slot(event)
+        slot = self._slots.of(event, self.count)
         self._settle(slot, event.charge)
         slot.logical, slot.attempt = event.logical, event.attempt
         if slot.begun_at is None:
@@ -342,7 +295,7 @@ class State:
         self.questions[question.id] = question
         if event.address is None:  # it is about the whole run
             return
-        slot = self.question_slots[question.id] = self._slot(event)
+        slot = self.question_slots[question.id] = self._slots.of(event, self.count)
         if question.about == "ask":
             slot.intent = event
         elif question.about == "failed":
@@ -366,7 +319,7 @@ class State:
             slot.doubt = None
             self.conduct.answered(event, self.count)
         else:
-            self._conclude(slot, event)
+            self._slots.conclude(slot, event, self.count)
 
     def _started(self, event: Event) -> None:
         facts = event.facts
@@ -387,7 +340,7 @@ class State:
         if event.address in self.slots and '"what":"sender"' in event.meta:
             self.slots[event.address].sender = event
         if event.step is StepKind.DECISION:
-            self._conclude(self._slot(event), event)
+            self._slots.conclude(self._slots.of(event, self.count), event, self.count)
         else:
             self.conduct.decided(event, self.count)
         if event.address is None:
@@ -418,73 +371,12 @@ class State:
             self.unwinding, self.ended_as = event, self.ended_as or self.end
         self.end = None
         self.resumes.append(event)
-        reopened = self._causes(event.facts.get("reopened", ()))
-        if any(slot.outcome is not None for slot in reopened):
-            self._excuse(min(slot.outcome_no for slot in reopened if slot.outcome is not None))
-        for slot in reopened:
-            self._reopen(slot)
-        for slot in self.slots.values():
-            if slot.is_in_flight and slot.verdicts and slot.verdicts[-1].facts.get("choice") == "abort":
-                slot.verdicts = ()  # it was the answer to that stop; resumed, the question is open again
+        reopening.reopen(self._slots, event.facts.get("reopened", ()))
         self._go_on(event)
-
-    def _causes(self, addresses: Iterable[Any]) -> list[Slot]:
-        """These steps, and of a composite among them the steps that made it fail."""
-        found: dict[Address, Slot] = {}
-        left = [Address(*parts) for parts in addresses]
-        while left:
-            slot = self.slots[left.pop(0)]
-            if slot.address not in found and (slot.outcome is not None or slot.failures):  # or: it stopped the run
-                found[slot.address] = slot
-                facts = slot.outcome.facts if slot.outcome is not None else {}
-                left += [Address(*parts) for parts in facts.get("cause", ())]
-        return list(found.values())
-
-    def _excuse(self, since: int) -> None:
-        """What was recorded after the outcome that is taken back may not be asked for again."""
-        for slot in self.slots.values():
-            slot.abandonments = tuple(number for number in slot.abandonments if number < since)
-            slot.is_excused = slot.is_excused or slot.first_no > since
-            if slot.effect is Effect.COMPOSITE and slot.outcome is None and not slot.abandonments:
-                self.closed.discard(scopes.inside(slot.address))
-
-    def _reopen(self, slot: Slot) -> None:
-        outcome, slot.outcome = slot.outcome, None
-        slot.verdicts = ()
-        slot.served = ""
-        self.unverified.pop(slot.address[:3], None)
-        slot.repeats = (0, 0)
-        if slot.effect is Effect.COMPOSITE:
-            self.closed.discard(scopes.inside(slot.address))
-        slot.appeal = slot.ruling = slot.retry_at = slot.again_at = None
-        slot.is_unknown = slot.is_in_flight = outcome is not None and not outcome.facts.get("is_definite", True)
-        if not slot.is_unknown:  # otherwise it may have happened: no new key, it is in doubt again
-            slot.logical += 1
-            slot.attempt = 0
-            slot.begun_at = None
-            slot.intent = None
-        if slot.order >= 0:
-            self.order.remove(slot)
-            slot.order = -1
-            for place, other in enumerate(self.order):
-                other.order = place
 
     def _go_on(self, event: Event) -> None:
         self.status, self.why, self.wake_at = Status.RUNNING, "", event.at
         self.suspension = None
-
-    def _drifted(self, event: Event) -> None:
-        self.drifts.append(event)
-        facts, address = event.facts, event.address
-        rule = facts.get("rule")
-        if address is not None and rule == "abandoned":
-            slot = self.slots[address]
-            slot.abandonments = slot.abandonments[:-1]
-        elif address is not None and rule == "tail":
-            self.moved[Address(*facts["asked"])] = address
-        elif rule == "fresh":
-            for parts in facts["recorded"]:
-                self.slots[Address(*parts)].is_excused = True
 
     def _cut_reads(self, event: Event) -> None:
         """Reads without an intent that were cut short when the run left its process: they stay charged."""
@@ -527,7 +419,7 @@ class State:
         """Whether it cannot go on: to try again what failed, it would have to take for done what is undone."""
         if self.ended_as is not None or self.end is None:
             return self.ended_as is not None
-        causes = self._causes(self.end.facts.get("cause", ()))
+        causes = reopening.causes(self.slots, self.end.facts.get("cause", ()))
         return any(slot.outcome_no < self.undone_no for slot in causes)
 
     @property
@@ -581,8 +473,8 @@ def _plain(thing: Any) -> Any:
     """`thing` as comparable data."""
     if isinstance(thing, State):
         return {name: _plain(value) for name, value in vars(thing).items() if name != "question_slots"}
-    if isinstance(thing, Slot):
-        return [_plain(getattr(thing, name)) for name in Slot.__slots__]
+    if isinstance(thing, (Slot, Slots)):
+        return [_plain(getattr(thing, name)) for name in thing.__slots__]
     if isinstance(thing, dict):
         return {name: _plain(value) for name, value in thing.items()}
     if isinstance(thing, list):
