@@ -60,6 +60,28 @@ def test_a_tool_that_is_off_is_refused_for_certain_with_who_and_why(world: Any, 
     assert [line[:2] for line in told(world)] == [("disable", "pay: off"), ("enable", "pay: on")]
 
 
+def test_a_composite_that_is_off_is_not_begun(world: Any, shop: Any) -> None:
+    """An agent used as a tool, or a tool of several steps, could not be switched off."""
+
+    @hf.tool(effect="composite")
+    async def checkout(what: str) -> Any:
+        return await shop.pay(what)
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        try:
+            return await checkout("x")
+        except ToolFailed as failed:
+            return str(failed)
+
+    world.play(lambda app: app.disable("checkout", by="ann", why="it pays twice"))
+    said = world.run(agent)
+    assert "switched off" in said and "by ann: it pays twice" in said and not shop.paid()
+    world.play(lambda app: app.enable("checkout", by="bob"))
+    assert world.run(agent) == said, "what it was told is what it is told again"
+    assert world.run(agent, key="k2") == "paid x (1)"
+
+
 def test_a_tool_that_is_off_is_not_called_inside_another_one_either(world: Any, shop: Any) -> None:
     """A tool that wraps the one that does harm would be a way round the switch."""
 

@@ -665,3 +665,26 @@ def test_alone_a_failing_result_is_a_failure() -> None:
 
     with pytest.raises(ToolFailed, match="no such thing"):
         asyncio.run(says_no("x"))
+
+
+def test_an_answer_counts_when_other_code_has_other_rungs(world: Any, rates: Rates) -> None:
+    """Lost: a person's decision. Whoever is deployed meanwhile takes the rung at the same place for the one that asked,
+    and stops the run."""
+
+    def deploy(*rungs: Any) -> hf.Agent[Any, Any]:
+        @hf.tool(name="rates", effect="read", retry=ONCE, fallback=list(rungs))
+        async def reads() -> dict[str, int]:
+            return rates.ask()
+
+        @hf.agent(name="a", budget=hf.Budget(tool_calls=10))
+        async def agent(run: hf.Run, given: Any) -> Any:
+            return await reads()
+
+        return agent
+
+    rates.error = ConnectionError("down")
+    with pytest.raises(RunWaiting):
+        world.run(deploy(hf.Cached(max_age="1h"), hf.Ask("oncall"), "stop"), wait=0)
+    new, question = deploy(hf.Ask("oncall"), "stop"), world.question()
+    world.play(lambda app: app.answer(world.id(), question, "take_this_result", by="ann", result={"eur": 7}))
+    assert world.run(new) == {"eur": 7} and rates.calls == 1

@@ -207,6 +207,7 @@ class Climbing(ABC):
             expires_at=expires_at,
             default=rung.default,
             way=[self.place, self.base],
+            next=rung.name,  # by which it is found again when other code declares other rungs
         )
         driver.record.add(self._event(Kind.QUESTION_ASKED, meta=facts, body=self.plan.args))
         await driver.write()

@@ -57,9 +57,12 @@ class Composite:
         driver.conclude(address)
 
     async def _refused(self, driver: Calls, address: Address, scope: str) -> Attempted | None:
-        """What it comes to when it only goes on with a loop, and was not begun before."""
+        """What it comes to when it is switched off, or only goes on with a loop, and was not begun before."""
         if driver.machine.unexplained("", scope) is not None:
             return None
+        switched_off = driver.services.switches.refused(self.call.name)
+        if switched_off is not None:
+            return Attempted(None, NOTHING, switched_off)
         refusal = await stuck.refused(driver, self.call, address)
         return None if refusal is None else Attempted(None, NOTHING, refusal, stuck.facts(refusal))
 
