@@ -219,6 +219,7 @@ def test_the_desk_records_who_did_what_and_why(shell: Any) -> None:
         ("budget", "day", "usd=-1"),
         ("budget", "day", "usd=nan"),
         ("budget", "day", "tool_calls=5"),
+        ("budget", "day", "--off", "usd=1"),
         ("budget", "k", "--off"),
         ("budget", "k", "tokens=1.5"),
         ("budget", "k", "tokens=1", "tokens=2"),

@@ -69,7 +69,7 @@ def test_commands_that_make_sense(command: dict[str, Any]) -> None:
         (facts("policy", settings={"budget": 5}), "no setting"),
         (facts("policy", settings={"fallback": ["rm_rf"]}), "declared in code"),
         (facts("budget", "year", caps={"tokens": 1}), "no account"),
-        (facts("budget", "day", caps={"tool_calls": 1}), "are counted"),
+        (facts("budget", "day", caps={"tool_calls": 1}), "tokens and usd are counted"),
         (facts("budget", "day", caps={"tokens": -1}), "no cap"),
         (facts("budget", "day", caps={"tokens": True}), "no cap"),
         (facts("budget", "day", caps={"usd_nano": 1.5}), "no cap"),

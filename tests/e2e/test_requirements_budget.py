@@ -342,3 +342,23 @@ def test_five_kills_do_not_refill_the_budget_of_a_family(tmp_path: Path) -> None
     account = journal.account(f"run/{head.run_id}")
     assert account is not None and account.spent.usd_nano + account.reserved.usd_nano == 22 * 10**9
     journal.close()
+
+
+def test_a_cap_of_all_runs_is_not_answered_by_a_raise_of_one(desk: Any) -> None:
+    """Lost: an operator who follows the advice, and is stopped by the same cap again."""
+    desk.write("""
+from anthropic import AsyncAnthropic
+
+@hf.agent(budget=hf.Budget(model_calls=9))
+async def asks(run: hf.Run, x: str) -> str:
+    client = AsyncAnthropic(api_key="none", http_client=hf.http_client())
+    said = await client.messages.create(
+        model="claude-sonnet-5", max_tokens=9, messages=[{"role": "user", "content": x}]
+    )
+    return str(said)
+""")
+    (desk.home / "holdfast.toml").write_text("[budget.day]\nmodel_calls = 0\n")
+    said = desk.to_end("asks")
+    assert said.code == 4 and "holdfast budget day model_calls=" in said.err
+    assert "Go on with: holdfast resume k agents.py:asks\n" in said.err
+    assert desk.show()["run"]["account"].startswith("day/")

@@ -74,3 +74,26 @@ def test_an_undo_that_fails_is_exit_1_and_the_next_command_tries_it_again(desk: 
     (desk.home / "open").touch()
     assert desk.run("unwind", "k", "agents.py:trip").code == 0
     assert cancelled(desk) == [3, 2, 1]
+
+
+def test_an_unwinding_that_asked_goes_on_with_the_same_command(desk: Any) -> None:
+    """Lost: an operator who has answered, is told to cancel first, and does not know how to go on."""
+    doubtful = """    if item == 2 and not os.path.exists("open"):
+        raise ConnectionResetError("nobody knows")
+"""
+    desk.write(AGENTS.replace('    return await send("cancel', doubtful + '    return await send("cancel'))
+    desk.to_end("trip")
+    command = ("unwind", "k", "agents.py:trip")
+    asked = desk.run(*command, "--why", "the customer left")
+    assert asked.code == 8 and "Go on with: holdfast unwind k agents.py:trip" in asked.err
+    (desk.home / "open").touch()
+    assert desk.run("answer", "k", "it_did_not").code == 0
+    told = desk.run("unwind", "k")
+    assert told.code == 0 and "is being unwound" in told.err
+    done = desk.run(*command)
+    assert done.code == 0 and "Undone, in this order: book" in done.err
+    assert cancelled(desk) == [3, 2, 1]
+    shown = desk.run("show", "k").out
+    assert "unwind -> undo what it did, the last step first; because: the customer left" in shown
+    assert "no hotel. It was unwound, so it cannot be resumed." in shown
+    assert "Go on with" not in desk.to_end("trip").err, "a resume would be refused"

@@ -271,7 +271,7 @@ def test_the_end_of_a_parent_is_the_end_of_its_children(world: Any, shop: Any, h
     (child,) = children(world)
     assert child.status is Status.CANCELLED
     record = state_of(world, child)
-    assert world.id() in record.why and "has cancelled" in record.why
+    assert world.id() in record.why and "was cancelled" in record.why
     with pytest.raises(MessageRefused):
         world.play(lambda app: app.resume(child.run_id))
 

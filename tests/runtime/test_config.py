@@ -2,11 +2,13 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from holdfast.errors import PolicyInvalid
-from holdfast.runtime.config import load_prices
+from holdfast.runtime.config import load, load_prices
+from holdfast.runtime.settings import Settings
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -60,3 +62,37 @@ def test_only_a_file_that_was_named_has_to_be_there(tmp_path: Path, monkeypatch:
     assert load_prices(None) == {}
     with pytest.raises(PolicyInvalid, match="cannot be read"):
         load_prices(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize("name", ["tool.look", "budgets.day", "Tools.look", "price.m"])
+def test_a_table_under_a_mistyped_name_is_refused(tmp_path: Path, name: str) -> None:
+    """Lost: a cap that an operator has set, and that binds nothing."""
+    with pytest.raises(PolicyInvalid, match="not understood"):
+        load(written(tmp_path, f"[{name}]\nusd = 5\n"))
+    load(written(tmp_path, '[holdfast]\nstore = "a.db"\n[tools.look]\ntimeout = 5\n[budget.day]\nusd = 5\n'))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lease_s", -1),
+        ("lease_s", 0),
+        ("poll_s", 0.0),
+        ("quiet_s", float("nan")),
+        ("park_s", float("inf")),
+        ("drain_s", "25"),
+        ("close_s", True),
+        ("model_calls_max", 0),
+        ("retries_max", -1),
+        ("children_max", 1.5),
+    ],
+)
+def test_settings_with_which_nothing_would_go_on_are_refused(name: str, value: Any) -> None:
+    """Lost: an app that hangs without a word, since no lease can be taken or no model call may begin."""
+    with pytest.raises(PolicyInvalid, match=name):
+        Settings(**{name: value})
+
+
+def test_settings_may_be_nothing_where_nothing_has_a_meaning() -> None:
+    """Lost: tests, and deployments that want no retries."""
+    assert Settings(settle_s=0, throttle_s=0.0, drain_s=0, retries_max=0, parked_max=0).lease_s == 30.0

@@ -65,3 +65,10 @@ async def test_a_ladder_of_the_operator_is_climbed() -> None:
         with pytest.raises(RunStopped, match="must not be missing"):
             await app.run(asks, None)
     assert Policies(over).of(look_up.spec).fallback == (Cached(max_age="1h"), Stop())
+
+
+@pytest.mark.parametrize("policies", [["look_up"], "look_up", 7])
+def test_policies_that_are_no_table_are_refused_in_words(policies: Any) -> None:
+    """Lost: what is wrong, behind a traceback of ours."""
+    with pytest.raises(PolicyInvalid, match="no table by tool"):
+        hf.App("memory:", policies=policies)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import pytest
 
 import holdfast as hf
-from holdfast.errors import ArgumentsInvalid
+from holdfast.errors import ArgumentsInvalid, PolicyInvalid
 from holdfast.runtime.tool import declared_names
 
 
@@ -39,3 +40,13 @@ def test_a_call_is_validated_before_it_is_ready() -> None:
         with pytest.raises(ArgumentsInvalid, match="pay do not fit"):
             pay.bound(wrong)
     assert pay.hidden == ("where",) and done == [5]
+
+
+@pytest.mark.parametrize(
+    "classes", [ValueError, [ValueError], ("ValueError",), (int,), (ValueError("x"),), "ValueError"]
+)
+@pytest.mark.parametrize("option", ["raises", "definite"])
+def test_what_is_no_tuple_of_exception_classes_is_refused_where_it_is_declared(option: str, classes: Any) -> None:
+    """Lost: a payment in doubt, and "a bug in holdfast", since a comma was forgotten."""
+    with pytest.raises(PolicyInvalid, match=option):
+        hf.tool(**{option: classes})(lambda: 1)

@@ -45,6 +45,8 @@ def budget(
     caps, who = caps_of(parts), option.name_of(by)
     if target is not None and not caps and not is_off:
         raise UsageError(f"Give a cap, such as `holdfast budget {target} usd=50`. Nothing was changed.")
+    if is_off and caps:
+        raise UsageError(f"--off takes all caps away, {parts[0]} sets one. Give one of both. Nothing was changed.")
     with opened(store) as journal:
         if target is None:
             return _list(journal, is_json=is_json)

@@ -211,8 +211,9 @@ def _ended(order: Order, driven: Driven, error: RunError) -> int:
         is_shut = isinstance(error, RunBlocked) or picture["run"]["why"] == Why.PAUSED
         is_blocked = is_shut and not picture["questions"]
         lines.append(f"Go on with: {order.reopen if is_blocked else order.again}")
-    elif code in (Exit.FAILED, Exit.BUDGET):
-        lines.append(f"Go on with: {order.reopen}{' --raise PART=+MORE' if code is Exit.BUDGET else ''}")
+    elif code in (Exit.FAILED, Exit.BUDGET) and not picture["run"]["is_unwound"]:
+        is_own = code is Exit.BUDGET and not picture["run"]["account"]  # more for one run is no more for all
+        lines.append(f"Go on with: {order.reopen}{' --raise PART=+MORE' if is_own else ''}")
     report(lines, type(error).__name__, code, is_json=order.is_json, run=picture["run"])
     return code
 

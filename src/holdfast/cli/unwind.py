@@ -38,7 +38,8 @@ def unwind(
 ) -> int:
     """Undo what a failed, stopped or cancelled run did; it ends as it had ended.
 
-    With FILE.py:AGENT it is done here; without, the next worker or `holdfast run` does it.
+    With FILE.py:AGENT it is done here; without, the next worker or `holdfast run` does it. The same command goes on
+    with an unwinding that waited for a person, or whose process died.
     """
     from holdfast.cli.order import tell, to_run
     from holdfast.core import accept
@@ -48,14 +49,16 @@ def unwind(
     with opened(url) as journal:
         head = find(journal, run)
         given = None if agent is None else recorded(journal, head, agent)
-        to_run(journal, head, accept.unwind(by=option.name_of(by), why=why))
+        is_under_way = head.is_unwound and not head.status.is_end  # it waits for a person, or its process is gone
+        if not is_under_way:
+            to_run(journal, head, accept.unwind(by=option.name_of(by), why=why))
         if agent is None or target is None:
-            tell(journal, head, "is to be unwound.", is_json=is_json)
+            tell(journal, head, "is being unwound." if is_under_way else "is to be unwound.", is_json=is_json)
             return 0
     from holdfast.cli import source  # these load the runtime
     from holdfast.cli.drive import Order, drive
 
-    again = shlex.join(["holdfast", "run", target, "…", "--key", head.key, *option.given(store=store, config=config)])
+    again = shlex.join(["holdfast", "unwind", head.key, target, *option.given(store=store, config=config)])
     order = Order(
         agent=agent,
         file=source.path_of(target),

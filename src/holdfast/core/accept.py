@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from holdfast.core.budget import Limits
 from holdfast.core.desk import DESK, refusal
 from holdfast.core.events import Charge, meta
-from holdfast.core.heads import PAUSING, Head, OpenQuestion, Status
+from holdfast.core.heads import PAUSING, Head, OpenQuestion, Status, said
 
 
 class MessageKind(StrEnum):
@@ -226,7 +226,7 @@ def _accept_signal(head: Head, facts: dict[str, Any]) -> Posted:
 def _accept_ended(head: Head, facts: dict[str, Any]) -> Posted:
     """Which of its children that is, its own record says; here, that it has one which it would wait for."""
     if head.status in (Status.SUCCEEDED, Status.CANCELLED):
-        return Posted(False, f"Run {head.run_id} has {head.status}; it waits for no run.")
+        return Posted(False, f"Run {head.run_id} {said(head.status)}; it waits for no run.")
     if not head.children:
         return Posted(False, f"Run {head.run_id} has no open child, so {facts.get('child')} is none of its.")
     return Posted(True)
@@ -237,7 +237,7 @@ def _accept_resume(head: Head, facts: dict[str, Any]) -> Posted:
     if raised is not None and (len(raised) not in (len(Charge._fields), len(Limits._fields)) or min(raised) < 0):
         return Posted(False, f"A raise of {raised!r} is not understood: caps only go up. Nothing was changed.")
     if head.status in (Status.SUCCEEDED, Status.CANCELLED):
-        return Posted(False, f"Run {head.run_id} has {head.status}; there is nothing to resume.")
+        return Posted(False, f"Run {head.run_id} {said(head.status)}; there is nothing to resume.")
     if head.is_unwound and head.status.is_end:
         return Posted(
             False,
@@ -265,7 +265,7 @@ def _accept_pause(head: Head) -> Posted:
 
 def _accept_cap(head: Head, facts: dict[str, Any]) -> Posted:
     if head.status in (Status.SUCCEEDED, Status.CANCELLED):
-        return Posted(False, f"Run {head.run_id} has {head.status}; it uses nothing any more.")
+        return Posted(False, f"Run {head.run_id} {said(head.status)}; it uses nothing any more.")
     caps = facts["caps"]
     unknown = [name for name, amount in caps.items() if name not in Limits._fields or not _is_amount(amount)]
     if unknown or not caps:

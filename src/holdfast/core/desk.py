@@ -153,7 +153,7 @@ def _unfit_caps(account: str, caps: Any) -> str:
     if account not in ACCOUNTS:
         return f"There is no account {account!r}: {' or '.join(ACCOUNTS)}. Nothing was changed."
     if not isinstance(caps, Mapping) or not caps.keys() <= set(CAPPED):
-        return f"Of a tenant {', '.join(CAPPED)} are counted. Nothing was changed."
+        return "Of all runs together, model_calls, tokens and usd are counted. Nothing was changed."
     wrong = [name for name, amount in caps.items() if amount is not None and (type(amount) is not int or amount < 0)]
     return f"{wrong[0]}={caps[wrong[0]]!r} is no cap. Give a number that is not negative." if wrong else ""
 

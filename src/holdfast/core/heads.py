@@ -33,6 +33,11 @@ class Status(StrEnum):
         return self in _ENDS
 
 
+def said(end: Status) -> str:
+    """An end as a sentence says it: "was cancelled", "has failed"."""
+    return f"{'was' if end in (Status.STOPPED, Status.CANCELLED) else 'has'} {end}"
+
+
 _ENDS = frozenset({Status.SUCCEEDED, Status.FAILED, Status.STOPPED, Status.CANCELLED})
 
 

@@ -71,6 +71,13 @@ def parse_table(tool: str, table: Any) -> Settings:
     return settings
 
 
+def parse_tables(tables: Any) -> dict[str, Settings]:
+    """What is set of several tools, by their names."""
+    if not isinstance(tables, Mapping):
+        raise PolicyInvalid(f"policies={tables!r} is no table by tool. Write {{'look': {{'retry.attempts': 2}}}}.")
+    return {tool: parse_table(tool, table) for tool, table in tables.items()}
+
+
 def merged(*layers: Overrides) -> Overrides:
     """Layers in one, the later ones above the earlier."""
     tools = {tool for layer in layers for tool in layer}

@@ -14,7 +14,7 @@ from holdfast.core.address import run_id as id_of
 from holdfast.core.budget import Budget
 from holdfast.core.desk import DISABLE, ENABLE, POLICY
 from holdfast.core.heads import Why
-from holdfast.core.override import Overrides, parse_table
+from holdfast.core.override import Overrides, parse_tables
 from holdfast.core.policy import Duration, seconds
 from holdfast.core.state import State, fold
 from holdfast.errors import (
@@ -79,7 +79,7 @@ class App:
         self._clock = clock or SystemClock()
         self._serves = serves
         self._on_emit = on_emit
-        self._policies = {tool: parse_table(tool, table) for tool, table in (policies or {}).items()}
+        self._policies = parse_tables(policies or {})
         self._agents: dict[str, Agent[Any, Any]] = {}
         self._services: Services | None = None
         self._worker: Worker | None = None

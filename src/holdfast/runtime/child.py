@@ -17,7 +17,7 @@ from holdfast.core import accept, charges, family
 from holdfast.core.address import child_id
 from holdfast.core.command import Call, Execute
 from holdfast.core.events import Address, Event, Kind, meta
-from holdfast.core.heads import Status, Why
+from holdfast.core.heads import Status, Why, said
 from holdfast.core.slot import Slot
 from holdfast.core.state import fold
 from holdfast.journal.codec import encode
@@ -177,6 +177,6 @@ def tell_end(driver: Driver) -> None:
         )
         driver.record.post(Post(state.parent, name, told))
     for child in sorted(state.open_children):
-        why = f"its parent {run_id} ({state.key}) has {state.status}"
+        why = f"its parent {run_id} ({state.key}) {said(state.status)}"
         by, fate = facts.get("by") or f"run {run_id}", family.fate(state.status)
         driver.record.post(Post(child, name, accept.cancel(by=by, why=why, is_now=driver.is_hurried, fate=fate)))

@@ -32,6 +32,7 @@ from holdfast.core.override import Overrides, Settings, merged, parse_table
 from holdfast.errors import PolicyInvalid
 
 NAME = "holdfast.toml"
+TABLES = ("holdfast", "prices", "tools", "budget")
 
 
 class Stated(NamedTuple):
@@ -75,6 +76,7 @@ def load(path: str | Path | None) -> Config:
         raise PolicyInvalid(f"{file} cannot be read: {missing.strerror}. Nothing was started.") from missing
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
         raise PolicyInvalid(f"{file} is no TOML: {wrong}. Nothing was started.") from wrong
+    _check_names(file, tables)
     prices = _table(file, tables, "prices", '[prices."claude-sonnet-5"]')
     tools = _table(file, tables, "tools", "[tools.find_invoice]")
     caps = _table(file, tables, "budget", "[budget.day]")
@@ -88,6 +90,14 @@ def load(path: str | Path | None) -> Config:
 def load_prices(path: str | Path | None) -> dict[str, Price]:
     """Prices by model name from this file."""
     return load(path).prices
+
+
+def _check_names(file: Path, tables: dict[str, Any]) -> None:
+    """A cap or policy under a mistyped name would bind nothing, and nobody would know."""
+    unknown = sorted(tables.keys() - set(TABLES))
+    if unknown:
+        names = ", ".join(f"[{name}]" for name in TABLES)
+        raise PolicyInvalid(f"{file}: [{unknown[0]}] is not understood. There are {names}. Nothing was started.")
 
 
 def _table(file: Path, tables: dict[str, Any], name: str, example: str) -> dict[str, Any]:

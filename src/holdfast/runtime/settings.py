@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core.budget import Price
 from holdfast.core.events import Address
+from holdfast.errors import PolicyInvalid
 from holdfast.protocols import Clock, Journal
 from holdfast.runtime.breakers import Breakers
 from holdfast.runtime.caps import Caps
@@ -61,6 +63,24 @@ class Settings:
     """Runs that one run may start."""
     model_calls_max: int = 64
     """Model calls that one app has under way at once; the others wait for their turn."""
+
+    def __post_init__(self) -> None:
+        for given in fields(self):
+            _check(given.name, getattr(self, given.name))
+
+
+_ABOVE_ZERO = frozenset({"poll_s", "lease_s", "verify_s", "model_calls_max"})
+"""With nothing of these, nothing would ever go on."""
+
+
+def _check(name: str, value: Any) -> None:
+    is_time = name.endswith("_s")
+    is_number = not isinstance(value, bool) and isinstance(value, int | float if is_time else int)
+    is_bounded = is_number and isfinite(value) and value >= 0 and (value > 0 or name not in _ABOVE_ZERO)
+    if not is_bounded:
+        what = "seconds, finite" if is_time else "a whole number"
+        least = "above 0" if name in _ABOVE_ZERO else "not negative"
+        raise PolicyInvalid(f"Settings({name}={value!r}) must be {what} and {least}.")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -116,7 +116,9 @@ def make_spec(
         raise PolicyInvalid(f"retry={policy!r} is no Retry. Write retry=holdfast.Retry(attempts=4).")
     if breaker is not None and not isinstance(breaker, Breaker):
         raise PolicyInvalid(f"breaker={breaker!r} is no Breaker. Write breaker=holdfast.Breaker(timeouts=3), or None.")
-    if definite != ONE_REQUEST and not isinstance(definite, tuple):
+    if not _are_errors(raises):
+        raise PolicyInvalid(f"raises={raises!r} is no tuple of exception classes. Write raises=(KeyError,).")
+    if definite != ONE_REQUEST and not _are_errors(definite):
         raise PolicyInvalid("definite= takes a tuple of exception classes, or holdfast.ONE_REQUEST.")
     if classify is not None and not callable(classify) and not isinstance(classify, Mapping):
         raise PolicyInvalid(f"classify={classify!r} is neither a table nor a function. Write {{503: 'transient'}}.")
@@ -189,6 +191,11 @@ def _rung(item: Any) -> Any:
         return Stop()
     declared = getattr(item, "spec", None)
     return Other(declared.name, item) if isinstance(declared, Spec) else item
+
+
+def _are_errors(classes: Any) -> bool:
+    """Whether it is what `isinstance` takes; found out when a body raises, it would make the outcome unknown."""
+    return isinstance(classes, tuple) and all(isinstance(c, type) and issubclass(c, BaseException) for c in classes)
 
 
 def _span(name: str, duration: Duration | None) -> float | None:

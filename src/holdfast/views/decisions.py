@@ -12,6 +12,7 @@ from typing import Any, assert_never
 from holdfast.core.budget import TIMES, USD_NANO, Limits
 from holdfast.core.desk import DESK
 from holdfast.core.events import Address, Event, Kind, StepKind
+from holdfast.core.state import UNWIND
 from holdfast.views.text import ago
 
 _REASONS = {
@@ -216,6 +217,8 @@ def _resumed(facts: dict[str, Any]) -> _Line:
     why = facts.get("why", "resume")
     if why == "takeover":
         return "takeover", "go on from the record", "the last process ended without giving the run back"
+    if why == UNWIND:
+        return "unwind", "undo what it did, the last step first", facts.get("because") or _by(facts)
     reopened = [str(Address(*parts)) for parts in facts.get("reopened", ())]
     choice = f"try again: {', '.join(reopened)}" if reopened else "go on"
     return "resume", choice, facts.get("because") or _by(facts)

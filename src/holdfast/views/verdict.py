@@ -49,11 +49,21 @@ def _verdict(picture: dict[str, Any], now: float, *, is_driven: bool) -> str:
             goes_on = f" It goes on as run {run['continued']}." if run["continued"] else ""
             return f"Done: {steps_of(picture)}.{goes_on}"
         case Status.FAILED:
-            return f"Failed {_where_failed(picture)}: {run['why']}"
+            return f"Failed {_where_failed(picture)}: {run['why']}{_unwound(run)}"
         case Status.STOPPED:
-            return f"Stopped {_after_last(picture)}: {run['why']}"
+            return f"Stopped {_after_last(picture)}: {run['why']}{_unwound(run)}"
         case Status.CANCELLED:
-            return f"{run['why'][:1].upper()}{run['why'][1:] or 'Cancelled'}."
+            return f"{run['why'][:1].upper()}{run['why'][1:] or 'Cancelled'}.{_unwound(run)}"
+
+
+def _unwound(run: dict[str, Any]) -> str:
+    """That it is over for good, whatever its end says of going on."""
+    if not run["is_unwound"]:
+        return ""
+    left = ", ".join(run["not_undone"])
+    told = f" Not undone: {left}; `holdfast unwind` tries it again." if left else ""
+    stop = "" if run["status"] == Status.CANCELLED or run["why"].endswith(".") else "."
+    return f"{stop} It was unwound, so it cannot be resumed.{told}"
 
 
 def moment(at: float) -> str:
