@@ -67,6 +67,7 @@ def _is_caught(bug: dict[str, Any], tmp_path: Path) -> None:
     assert after.returncode == FAILED, f"{bug['name']}: {bug['breaks']}, and {bug['test']} says\n{after.stdout}"
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("bug", BUGS[::EVERY], ids=lambda bug: bug["name"])
 def test_some_planted_bugs_are_caught(bug: dict[str, Any], tmp_path: Path) -> None:
     """Lost: tests that pass whatever the code does."""
@@ -74,6 +75,7 @@ def test_some_planted_bugs_are_caught(bug: dict[str, Any], tmp_path: Path) -> No
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug["name"])
 def test_every_planted_bug_is_caught(bug: dict[str, Any], tmp_path: Path) -> None:
     """Lost: tests that pass whatever the code does."""
