@@ -19,7 +19,9 @@ from holdfast.core.books import Books
 from holdfast.core.budget import DEFAULT_LIMITS, Limits
 from holdfast.core.conduct import Conduct
 from holdfast.core.events import NOTHING, Address, Charge, Event, Kind, StepKind
-from holdfast.core.heads import MISMATCHED, PAUSING, Head, OpenQuestion, Status
+from holdfast.core.heads import MISMATCHED, PAUSING, Head, Status
+from holdfast.core.questions import Questions
+from holdfast.core.signals import Signals
 from holdfast.core.slot import Slot
 from holdfast.core.slots import Slots
 
@@ -61,16 +63,18 @@ class State:
         self.slots = self._slots.known
         self.order = self._slots.order
         """Steps in the order in which their outcomes were recorded."""
-        self.questions: dict[str, OpenQuestion] = {}
-        self.question_slots: dict[str, Slot] = {}
+        self._questions = Questions()
+        self.questions = self._questions.open
+        self.question_slots = self._questions.slots
         self.notes: list[str] = []
         self.drifts: list[Event] = []
         self.decisions: list[Event] = []
         """What was decided and why, in order."""
         self.conduct = Conduct()
-        self.signals: list[Event] = []
+        self._signals = Signals()
+        self.signals = self._signals.come
         """Signals that have come, in order."""
-        self.unheard: list[Event] = []
+        self.unheard = self._signals.unheard
         """Those that no step has taken."""
         self.parent = ""
         """The run that started this one."""
@@ -90,6 +94,8 @@ class State:
         """Reads that may be under way without an intent: as many as were so at once. A takeover charges them."""
         self.deaths = 0
         """Processes that died one after the other, since anything else was recorded."""
+        self.closed = self._slots.closed
+        """Scopes that nobody need ask for; see `is_closed`."""
         self.moved = self._slots.moved
         """Calls that had no record of their own, and the recorded steps that they were found to be."""
         self.unverified = self._slots.unverified
@@ -157,8 +163,7 @@ class State:
             case Kind.DECIDED:
                 self._decided(event)
             case Kind.SIGNAL_RECEIVED:
-                self.signals.append(event)
-                self.unheard.append(event)
+                self._signals.received(event)
             case Kind.BUDGET_WARNED:
                 self.conduct.warned_of(event)
 
@@ -232,7 +237,7 @@ class State:
         slot.logical, slot.attempt = event.logical, event.attempt
         slot.is_in_flight = False
         slot.retry_at = None
-        self._slots.conclude(slot, self._heard(event) if event.step is StepKind.SIGNAL else event, self.count)
+        self._slots.conclude(slot, self._signals.heard(event) if event.step is StepKind.SIGNAL else event, self.count)
         if event.kind is Kind.STEP_SUCCEEDED:
             self.refusals = 0
         elif '"BreakerOpen"' in event.meta:
@@ -252,14 +257,6 @@ class State:
             self.conduct.ended(event, slot, self.count)
         if self.conduct.pending and event.step is StepKind.TOOL:
             self.conduct.tell(slot.address)
-
-    def _heard(self, event: Event) -> Event:
-        """A step took the first signal of its name, whose value is recorded there."""
-        name = event.address.name if event.address is not None else ""
-        if event.facts.get("outcome") != "received":
-            return event
-        place = next(i for i, signal in enumerate(self.unheard) if signal.facts["name"] == name)
-        return event._replace(body=self.unheard.pop(place).body)
 
     def is_closed(self, scope: str) -> bool:
         """Whether nobody need ask for the steps of this scope."""
@@ -282,43 +279,17 @@ class State:
         slot.failures += (event,)
 
     def _asked(self, event: Event) -> None:
-        facts = event.facts
-        question = OpenQuestion(
-            id=facts["id"],
-            about=facts["about"],
-            text=facts["text"],
-            options=tuple(facts.get("options", ())),
-            to=facts.get("to", ""),
-            asked_at=event.at,
-            expires_at=facts.get("expires_at"),
-        )
-        self.questions[question.id] = question
-        if event.address is None:  # it is about the whole run
-            return
-        slot = self.question_slots[question.id] = self._slots.of(event, self.count)
-        if question.about == "ask":
-            slot.intent = event
-        elif question.about == "failed":
-            slot.appeal, slot.ruling = event, None
-        else:
-            slot.doubt = event
+        question = self._questions.asked(event)
+        if event.address is not None:  # or it is about the whole run
+            self._questions.put_to(question, self._slots.of(event, self.count), event)
 
     def _closed(self, event: Event) -> None:
-        facts = event.facts
-        question = self.questions.pop(facts["id"])
-        slot = self.question_slots.get(question.id)
+        about, slot = self._questions.closed(event)
         if slot is None:
             return
-        if question.about == "in_doubt":
-            slot.doubt = None
-            slot.verdicts += (event,)
-        elif question.about == "failed":
-            slot.ruling = event
-            slot.again_at = event.at if facts.get("choice") == "try_again" else slot.again_at
-        elif question.about == "stuck":
-            slot.doubt = None
+        if about == "stuck":
             self.conduct.answered(event, self.count)
-        else:
+        elif about not in ("in_doubt", "failed"):
             self._slots.conclude(slot, event, self.count)
 
     def _started(self, event: Event) -> None:
@@ -394,13 +365,7 @@ class State:
         self._cut_reads(event)
         facts = event.facts
         self.status, self.why, self.wake_at = Status(facts["outcome"]), facts.get("why", ""), None
-        for question in self.questions:
-            slot = self.question_slots.get(question)
-            if slot is not None:
-                slot.doubt = slot.appeal = None
-            if slot is not None and slot.step is StepKind.QUESTION:
-                slot.intent = None
-        self.questions.clear()
+        self._questions.end()
         self.paused = self.unwinding = None
         self.end = event
 
@@ -469,12 +434,16 @@ _WAKING = frozenset(
 )
 
 
+_SAME = frozenset({"question_slots", "_questions", "_signals", "_slots"})
+"""Fields that say nothing which others do not say."""
+
+
 def _plain(thing: Any) -> Any:
     """`thing` as comparable data."""
     if isinstance(thing, State):
-        return {name: _plain(value) for name, value in vars(thing).items() if name != "question_slots"}
-    if isinstance(thing, (Slot, Slots)):
-        return [_plain(getattr(thing, name)) for name in thing.__slots__]
+        return {name: _plain(value) for name, value in vars(thing).items() if name not in _SAME}
+    if isinstance(thing, Slot):
+        return [_plain(getattr(thing, name)) for name in Slot.__slots__]
     if isinstance(thing, dict):
         return {name: _plain(value) for name, value in thing.items()}
     if isinstance(thing, list):

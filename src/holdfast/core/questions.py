@@ -1,0 +1,78 @@
+"""The questions that a run has put to people: which are open, which step each is about, and what an answer does to it.
+
+One part of `State`. That an answer is the outcome of the step that asked, or lets a run go on that was stuck, is said
+there; here is only what the step remembers of it.
+
+Invariants
+1. A question is open from the event that asked it until it is closed or the run ends, and never again.
+2. A step has at most one open question of each sort: whether it happened (`doubt`), and what to do about its failure
+   (`appeal`).
+"""
+
+from __future__ import annotations
+
+from holdfast.core.events import Event, StepKind
+from holdfast.core.heads import OpenQuestion
+from holdfast.core.slot import Slot
+
+
+class Questions:
+    """What one run has asked."""
+
+    __slots__ = ("open", "slots")
+
+    def __init__(self) -> None:
+        self.open: dict[str, OpenQuestion] = {}
+        self.slots: dict[str, Slot] = {}
+        """The steps that questions are about, also closed ones; one about the whole run has none."""
+
+    def asked(self, event: Event) -> OpenQuestion:
+        """One more is open."""
+        facts = event.facts
+        question = self.open[facts["id"]] = OpenQuestion(
+            id=facts["id"],
+            about=facts["about"],
+            text=facts["text"],
+            options=tuple(facts.get("options", ())),
+            to=facts.get("to", ""),
+            asked_at=event.at,
+            expires_at=facts.get("expires_at"),
+        )
+        return question
+
+    def put_to(self, question: OpenQuestion, slot: Slot, event: Event) -> None:
+        """It is about this step."""
+        self.slots[question.id] = slot
+        if question.about == "ask":
+            slot.intent = event
+        elif question.about == "failed":
+            slot.appeal, slot.ruling = event, None
+        else:
+            slot.doubt = event
+
+    def closed(self, event: Event) -> tuple[str, Slot | None]:
+        """What the question was about, and the step, if any."""
+        facts = event.facts
+        question = self.open.pop(facts["id"])
+        slot = self.slots.get(question.id)
+        if slot is None:
+            return question.about, None
+        if question.about == "in_doubt":
+            slot.doubt = None
+            slot.verdicts += (event,)
+        elif question.about == "failed":
+            slot.ruling = event
+            slot.again_at = event.at if facts.get("choice") == "try_again" else slot.again_at
+        elif question.about == "stuck":
+            slot.doubt = None
+        return question.about, slot
+
+    def end(self) -> None:
+        """The run has ended: nobody need answer any more."""
+        for question in self.open:
+            slot = self.slots.get(question)
+            if slot is not None:
+                slot.doubt = slot.appeal = None
+            if slot is not None and slot.step is StepKind.QUESTION:
+                slot.intent = None
+        self.open.clear()
