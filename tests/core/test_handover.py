@@ -47,6 +47,18 @@ def test_it_says_all_that_one_needs_to_go_on() -> None:
     ]
 
 
+def test_what_is_alike_is_told_once_with_how_often() -> None:
+    """Lost: the one other failure, behind a hundred refusals of a breaker."""
+    state = State()
+    add(state, Kind.STEP_FAILED, "send", 0, error="KeyError", text="no address")
+    for n in range(50):
+        add(state, Kind.STEP_FAILED, "look", n, error="BreakerOpen", text="it is down")
+        add(state, Kind.DECIDED, what="breaker", choice="refused", because="it is down")
+    lines = handover(state, "s", "h").splitlines()
+    assert "Failed: send: KeyError: no address; look ×50: BreakerOpen: it is down" in lines
+    assert "Decided: breaker: refused, because it is down (×50)" in lines
+
+
 def test_an_empty_run_has_a_short_one() -> None:
     """Lost: the reader's time."""
     assert handover(State(), "by ann", "holdfast resume r") == "Stopped: by ann\nGo on: holdfast resume r"

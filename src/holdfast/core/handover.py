@@ -24,11 +24,11 @@ def handover(state: State, why: str, how: str) -> str:
     slots = list(state.slots.values())
     parts = [
         _listed("Done", _counted(slot for slot in slots if _is(slot, Kind.STEP_SUCCEEDED))),
-        _listed("Failed", [_failed(slot) for slot in slots if _is(slot, Kind.STEP_FAILED)]),
+        _listed("Failed", _failures(slot for slot in slots if _is(slot, Kind.STEP_FAILED))),
         _listed("In doubt", [_named(slot) for slot in slots if slot.is_in_flight and slot.effect.is_write]),
         _listed("Under way, and not done", [_named(slot) for slot in slots if _is_open(slot)]),
         _listed("Asked, and not answered", [_cut(question.text) for question in state.questions.values()]),
-        _listed("Decided", [_decided(event) for event in state.decisions]),
+        _listed("Decided", _often(_decided(event) for event in state.decisions)),
         _listed("Noted", [_cut(note) for note in state.notes]),
     ]
     last = answer_of(state)
@@ -66,9 +66,22 @@ def _counted(slots: Iterable[Slot]) -> list[str]:
     return [f"{name} ×{count}" if count > 1 else name for name, count in counts.items()]
 
 
-def _failed(slot: Slot) -> str:
-    facts = slot.outcome.facts if slot.outcome is not None else {}
-    return _cut(f"{_named(slot)}: {facts.get('error', '')}: {facts.get('text', '')}")
+def _failures(slots: Iterable[Slot]) -> list[str]:
+    """Each failure; of a step that fails in the same words again and again, how often."""
+    alike: dict[tuple[str, str], list[Slot]] = {}
+    for slot in slots:
+        facts = slot.outcome.facts if slot.outcome is not None else {}
+        words = f"{facts.get('error', '')}: {facts.get('text', '')}"
+        alike.setdefault((slot.address.name, words), []).append(slot)
+    return [
+        _cut(f"{_named(those[0]) if len(those) == 1 else f'{name} ×{len(those)}'}: {words}")
+        for (name, words), those in alike.items()
+    ]
+
+
+def _often(lines: Iterable[str]) -> list[str]:
+    """Each line once, and how often."""
+    return [f"{line} (×{count})" if count > 1 else line for line, count in Counter(lines).items()]
 
 
 def _decided(event: Event) -> str:
