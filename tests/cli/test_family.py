@@ -26,6 +26,23 @@ async def leads(run: hf.Run, what: str) -> list:
     return [await run.spawn(helper, what), await run.spawn(helper, what + "!")]
 
 @hf.agent
+async def doubtful(run: hf.Run, what: str) -> object:
+    return (await run.ask("Really " + what + "?", options=["yes", "no"])).value
+
+@hf.agent
+async def middle(run: hf.Run, what: str) -> object:
+    return await run.spawn(doubtful, what)
+
+@hf.agent(budget=hf.Budget(tool_calls=3))
+async def top(run: hf.Run, what: str) -> object:
+    return [await run.spawn(helper, what), await run.spawn(middle, what)]
+
+@hf.agent(budget=hf.Budget(tool_calls=2))
+async def greedy(run: hf.Run, what: str) -> str:
+    await run.spawn(helper, what)
+    return await look(await look(what))
+
+@hf.agent
 async def waits(run: hf.Run, what: str) -> dict:
     heard = await run.signal("go")
     return {"heard": heard.value, "by": heard.by}
@@ -88,3 +105,24 @@ def test_a_run_that_kills_its_process_waits_for_a_person_and_is_5(agents: Any) -
     stopped = agents.run("answer", "k", "stop", "--by", "ann")
     assert stopped.code == 0
     assert agents.run("run", "family.py:helper", "tea", "--key", "k").code == 6
+
+
+def test_a_run_that_waits_for_its_runs_says_whom_these_have_asked(agents: Any) -> None:
+    """Lost: the question of a run that nobody has looked at, under one that "waits for a run that it started"."""
+    said = agents.run("run", "family.py:top", "tea", "--key", "k", "--wait", "0")
+    assert said.code == 75 and "(k/middle." in said.err and "Really tea?" in said.err
+    shown = agents.run("show", "k").out
+    assert "questions of its runs" in shown and "Really tea?" in shown
+    assert "used: tool calls 0 of 3" in shown and "with its runs: tool calls 1 of 3" in shown
+    (way,) = [line.split() for line in shown.splitlines() if line.endswith(" yes")]
+    assert agents.run(*way[1:]).code == 0
+    done = agents.run("run", "family.py:top", "tea", "--key", "k", "--json")
+    assert done.document["result"] == ["seen tea", "yes"]
+    assert "questions of its runs" not in agents.run("show", "k").out
+
+
+def test_a_run_stopped_by_the_cap_that_it_shares_with_its_runs_is_raised_itself(agents: Any) -> None:
+    """Lost: the advice that works, which is not that of a cap of all runs."""
+    said = agents.run("run", "family.py:greedy", "tea", "--key", "k")
+    assert said.code == 4 and "Go on with: holdfast resume k family.py:greedy --raise PART=+MORE" in said.err
+    assert agents.run("resume", "k", "family.py:greedy", "--raise", "tool_calls=+1").code == 0

@@ -16,9 +16,11 @@ from typing import Any
 
 from holdfast.cli import source
 from holdfast.cli.answer import how_to_answer
+from holdfast.cli.below import asked_below
 from holdfast.cli.exit import Exit, code_of
 from holdfast.cli.interrupt import Interrupt
 from holdfast.cli.output import SCHEMA, data, document, report, say
+from holdfast.core.books import run_key
 from holdfast.core.budget import DEFAULT_LIMITS, Budget
 from holdfast.core.heads import Status, Why
 from holdfast.core.state import State, fold
@@ -78,6 +80,8 @@ class Driven:
     picture: dict[str, Any]
     error: RunError | None
     now: float
+    below: list[str]
+    """What is asked in the runs that it waits for."""
 
 
 def drive(order: Order) -> int:
@@ -118,7 +122,8 @@ async def _drive(order: Order, interrupt: Interrupt) -> Driven:
                 watcher.cancel()
             interrupt.is_over = True
             [head] = app.journal.heads(key=key, limit=1)  # of its newest chapter
-            return Driven(show(head, app.journal.events(head.run_id)), error, app.journal.now())
+            below = asked_below(app.journal, head.run_id) if head.why == Why.CHILD else []
+            return Driven(show(head, app.journal.events(head.run_id)), error, app.journal.now(), below)
 
 
 async def _start(order: Order, app: App, state: State | None) -> str:
@@ -204,6 +209,7 @@ def _ended(order: Order, driven: Driven, error: RunError) -> int:
     lines += (picture["run"]["handover"] or "").splitlines()[1:]
     for asked in picture["questions"]:
         lines += how_to_answer(asked, picture["run"]["id"], driven.now)
+    lines += driven.below
     until = (picture["suspended"] or {}).get("until")
     if until is not None:
         lines.append(f"It is due at {moment(until)}.")
@@ -212,7 +218,8 @@ def _ended(order: Order, driven: Driven, error: RunError) -> int:
         is_blocked = is_shut and not picture["questions"]
         lines.append(f"Go on with: {order.reopen if is_blocked else order.again}")
     elif code in (Exit.FAILED, Exit.BUDGET) and not picture["run"]["is_unwound"]:
-        is_own = code is Exit.BUDGET and not picture["run"]["account"]  # more for one run is no more for all
+        account = picture["run"]["account"]  # whose cap it was; more for this run is no more for all
+        is_own = code is Exit.BUDGET and account in (None, run_key(picture["run"]["id"]))
         lines.append(f"Go on with: {order.reopen}{' --raise PART=+MORE' if is_own else ''}")
     report(lines, type(error).__name__, code, is_json=order.is_json, run=picture["run"])
     return code

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.cli import option
+from holdfast.cli.below import asked_below
 from holdfast.cli.output import document, paint, text
 from holdfast.cli.store import driver_of, find, opened
+from holdfast.core.books import run_key
 from holdfast.core.desk import DESK
+from holdfast.core.heads import Why
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from holdfast.core.accounts import Account
     from holdfast.protocols import Mail
 
 _STEPS_MAX = 40
@@ -28,6 +32,8 @@ _MARKS = {
     "retrying": ("↻", "yellow"),
     "abandoned": ("–", "dim"),
 }
+
+_CAPPED = ("tool_calls", "model_calls", "tokens", "usd")
 
 
 @click.command()
@@ -44,6 +50,8 @@ def show(run: str, is_all: bool, is_told: bool, store: str | None, is_json: bool
     with opened(store) as journal:
         head = find(journal, run)
         picture = picture_of(head, journal.events(head.run_id))
+        below = asked_below(journal, head.run_id) if head.why == Why.CHILD else []
+        shared = journal.account(run_key(head.run_id))
         mail, is_driven, now = journal.mail(head.run_id), driver_of(journal, head.run_id) is not None, journal.now()
     if is_json:
         document(picture)
@@ -51,11 +59,13 @@ def show(run: str, is_all: bool, is_told: bool, store: str | None, is_json: bool
     paint(
         text(verdict(picture, now, is_driven=is_driven), "bold"),
         *_head(picture, now),
+        *_shared(picture, shared),
         *_mail(mail),
         *_steps(picture, is_all=is_all),
         *_decisions(picture, is_all=is_all, is_asked=is_told),
         *_handover(picture),
         *_questions(picture, now),
+        *_below(below),
         *_rest(picture),
     )
     return 0
@@ -71,13 +81,23 @@ def _head(picture: dict[str, Any], now: float) -> list[RenderableType]:
         return [text(f"{run['id']}  key {run['key']}  since {begun}")]
     lines = [
         text(f"{run['id']}  key {run['key']}  agent {run['agent']}  since {begun}"),
-        text("used: " + " · ".join(_used(run, name) for name in ("tool_calls", "model_calls", "tokens", "usd"))),
+        text("used: " + " · ".join(_used(run, name) for name in _CAPPED)),
     ]
     if run["limits"]["active_s"] is not None or run["limits"]["wall_s"] is not None:
         lines.append(text("time: " + _times(run)))
     if run["status"] == "succeeded":
         lines.append(text(f"result: {_value(run['result'])}", limit=_VALUE_MAX))
     return list(lines)
+
+
+def _shared(picture: dict[str, Any], shared: Account | None) -> list[RenderableType]:
+    """What it used with the runs that are part of it: this is what its caps are about."""
+    from holdfast.views.show import amounts
+
+    if shared is None:
+        return []
+    run = picture["run"] | {"usage": amounts(shared.spent) | {"reserved": amounts(shared.reserved)}}
+    return [text("with its runs: " + " · ".join(_used(run, name) for name in _CAPPED))]
 
 
 def _used(run: dict[str, Any], name: str) -> str:
@@ -205,6 +225,10 @@ def _questions(picture: dict[str, Any], now: float) -> list[RenderableType]:
         return []
     lines = [line for asked in questions for line in how_to_answer(asked, picture["run"]["id"], now)]
     return [text(""), text("questions", "dim"), *(text(f"  {line}") for line in lines)]
+
+
+def _below(lines: list[str]) -> list[RenderableType]:
+    return [text(""), text("questions of its runs", "dim"), *(text(f"  {line}") for line in lines)] if lines else []
 
 
 def _handover(picture: dict[str, Any]) -> list[RenderableType]:
