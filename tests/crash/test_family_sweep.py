@@ -19,15 +19,11 @@ from holdfast.core.state import State, fold
 from holdfast.journal.open import open_journal
 from holdfast.protocols import Journal
 from holdfast.runtime.clock import SystemClock
-from holdfast.testing.crash import Scenario, effect, reach, sweep
+from holdfast.testing.crash import Scenario, effect, sweep
 
 STAYS = hf.Settings(settle_s=0.0, poll_s=1.0)
 """Nothing closes on its way, so that each life passes the same points."""
 CLOSES = hf.Settings(settle_s=0.0, poll_s=0.1, quiet_s=0.02, park_s=0.04)
-
-
-SPARE = 16
-"""Points after the end: how many there are before it differs a little, with which runs share a commit."""
 
 
 class Place(NamedTuple):
@@ -41,6 +37,7 @@ class Family(Scenario):
     """A parent with a composite, two children in parallel, one of them with a child of its own, and a signal."""
 
     limit_s = 30
+    spare = 16
 
     def __init__(self, directory: Path, *, serves: bool = False) -> None:
         self.directory = directory
@@ -68,8 +65,6 @@ class Family(Scenario):
                 assert await app.run(parent, 1, key="k") == ["part 1", ["leaf 1", "leaf 2"], "went", "leaf 3"]
 
         asyncio.run(main())
-        for _ in range(SPARE):
-            reach("over")
 
     def check(self, place: Place, kills: Sequence[str]) -> list[str]:
         """No run was lost or started twice, no effect done twice under another key, no charge lost or made twice."""

@@ -110,9 +110,9 @@ def play(store: Any, scenario: Callable[[hf.App], Awaitable[Any]], *, limit_s: f
 
 
 def ended(store: Any, agent: Any, **options: Any) -> str:
-    """What a process that starts or goes on with the run comes to, in words."""
+    """What a process that starts or goes on with the run comes to, in words. A time is waited for, a person is not."""
     try:
-        return str(play(store, lambda app: app.run(agent, None, key="k", wait=0), **options))
+        return str(play(store, lambda app: app.run(agent, None, key="k", wait=5), **options))
     except (hf.RunError, hf.JournalError, hf.InternalError, TimeoutError) as error:
         return f"{type(error).__name__}: {error}"
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import holdfast as hf
-from holdfast.testing.crash import sweep
+from holdfast.protocols import Journal
+from holdfast.testing.crash import Scenario, reach, sweep
 
 WINDOWS = (
     "append:before:StepIntended(charge)",
@@ -23,6 +26,38 @@ WINDOWS = (
     "append:before:RunEnded",
 )
 CLOSING = ("append:before:RunSuspended", "append:after:RunSuspended", "release:before", "release:after")
+
+
+class Shorter(Scenario):
+    """Passes ten points in its first life, and eight in any other."""
+
+    def __init__(self, directory: Path, spare: int) -> None:
+        self.lives = directory / "lives"
+        self.spare = spare
+
+    def prepare(self, trial: str) -> None:
+        """All trials share what they count."""
+
+    def run(self, place: None, journal: Callable[[Journal], Journal]) -> None:
+        """One life."""
+        points = 8 if self.lives.exists() else 10
+        self.lives.touch()
+        for number in range(points):
+            reach(f"point {number}")
+
+    def check(self, place: None, kills: Sequence[str]) -> list[str]:
+        """Nothing can be wrong."""
+        return []
+
+
+def test_a_life_that_is_shorter_than_the_first_one_needs_points_to_spare(tmp_path: Path) -> None:
+    """Lost: a sweep that fails by chance; or one that counts a kill that it never made."""
+    with pytest.raises(AssertionError, match="was not reached"):
+        sweep(Shorter(tmp_path, spare=0))
+    (tmp_path / "lives").unlink()
+    report = sweep(Shorter(tmp_path, spare=2), seconds=0)
+    assert sum(report.kills.values()) == 10 and report.points[-3:] == ["point 9", "spare", "spare"]
+    assert all(report.in_window(f"point {number}") == 1 for number in range(8)) and report.kills["spare"] == 2
 
 
 @pytest.mark.timeout(120)

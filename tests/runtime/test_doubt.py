@@ -205,6 +205,15 @@ def test_a_tool_may_need_longer_to_be_sure_than_others(world: Any) -> None:
     assert len(asked) == 2 and asked[1] - asked[0] >= 0.3
 
 
+def test_a_doubt_that_settles_itself_in_time_does_not_call_for_a_person(world: Any) -> None:
+    """Lost: somebody is sent to answer a question that was never asked."""
+    till = Till(world, happens=False, verify="truthful")
+    till.die()
+    with pytest.raises(RunBlocked, match="verify` is asked again in time") as told:
+        world.run(till.agent, settle_s=60, wait=0)
+    assert "holdfast answer" not in str(told.value)
+
+
 def test_a_clock_that_is_set_forward_between_two_noes_settles_nothing_early(world: Any) -> None:
     """Lost: an hour that was none makes the second "not done" count, while the request is under way."""
     asked: list[float] = []

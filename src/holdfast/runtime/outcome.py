@@ -71,7 +71,9 @@ def waiting(head: Head) -> RunWaiting:
     asked = "; ".join(f"{q.id}: {q.text}" for q in head.questions)
     how = {
         "question": f"Answer with `holdfast answer {head.run_id}`: {asked}",
-        "in_doubt": f"Say what happened with `holdfast answer {head.run_id}`: {asked}",
+        "in_doubt": f"Say what happened with `holdfast answer {head.run_id}`: {asked}"
+        if head.questions
+        else "Whether an effect happened is not known yet; its `verify` is asked again in time, if a worker runs.",
         "crash_loop": f"Its processes died one after the other. Say what becomes of it with `holdfast answer "
         f"{head.run_id}`: {asked}",
         "paused": f"An operator paused it. Go on with `holdfast resume {head.run_id}`.",

@@ -144,6 +144,9 @@ class Scenario(ABC):
 
     limit_s: int = 60
     """A child that takes longer is ended, and its trial has failed."""
+    spare: int = 0
+    """Points after the end, which no kill is planned at. Where runs in parallel may share a commit, one life has a few
+    points less than another; with some to spare it still reaches the last one that was planned."""
 
     @abstractmethod
     def prepare(self, trial: str) -> Any:
@@ -226,11 +229,16 @@ def sweep(
     labels, end = _child(scenario, place, None)
     report = Report(labels)
     report.trials.append(Trial("through", (), tuple(_problems(scenario, place, (), end))))
-    for first in _chosen(labels, every, offset, windows):
+    for first in _chosen(_own(scenario, labels), every, offset, windows):
         if stops_early and report.problems:
             break
         _sweep_one(scenario, report, first, seconds)
     return report
+
+
+def _own(scenario: Scenario, labels: list[str]) -> list[str]:
+    """Without those to spare."""
+    return labels[: max(len(labels) - scenario.spare, 0)]
 
 
 def _chosen(labels: Sequence[str], every: int, offset: int, windows: Iterable[str]) -> list[int]:
@@ -244,7 +252,7 @@ def _chosen(labels: Sequence[str], every: int, offset: int, windows: Iterable[st
 def _sweep_one(scenario: Scenario, report: Report, first: int, seconds: int) -> None:
     trial, labels = _trial(scenario, f"at{first}", first)
     report.trials.append(trial)
-    for second in _spread(len(labels), seconds, first):
+    for second in _spread(len(_own(scenario, labels)), seconds, first):
         report.trials.append(_trial(scenario, f"at{first}then{second}", first, second)[0])
 
 
@@ -303,6 +311,8 @@ def _live(scenario: Scenario, place: Any, points: _Points) -> int:
     signal.alarm(scenario.limit_s)
     try:
         scenario.run(place, lambda journal: CrashingJournal(journal))
+        for _ in range(scenario.spare):
+            reach("spare")
     except BaseException:  # the top of a child: the parent must see a code, never a second test run
         traceback.print_exc()
         return 1
