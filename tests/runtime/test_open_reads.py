@@ -41,3 +41,38 @@ def test_a_read_under_way_counts_for_the_children_that_are_begun_meanwhile(world
     account = world.store.account(f"run/{world.id()}")
     assert len(done) == cap == account.spent.tool_calls and account.reserved.tool_calls == 0
     assert found[:2] == ["0", "1"] and "budget" in found[2]
+
+
+def test_a_family_pays_for_no_read_that_was_not_made_however_often_it_is_killed(world: Any) -> None:
+    """Lost: the cap. Each death of a process would cost each run of the family a read, though none was under way
+    without an intent: so a family that is taken over often is stopped with its cap over-full, and little done."""
+    done: list[int] = []
+    deaths = [1, 2]
+
+    @hf.tool(effect="read")
+    async def look(n: int) -> int:
+        done.append(n)
+        return n
+
+    @hf.agent(name="leaf", budget=hf.Budget(tool_calls=50))
+    async def leaf(run: hf.Run, n: int) -> int:
+        found = await look(n)
+        while deaths:
+            await asyncio.sleep(0.005)
+        return found
+
+    @hf.agent(name="top", budget=hf.Budget(tool_calls=4))
+    async def top(run: hf.Run, n: int) -> Any:
+        leaves = asyncio.gather(run.spawn(leaf, 1), run.spawn(leaf, 2))
+        await asyncio.sleep(0.03)
+        if deaths:
+            deaths.pop()
+            raise world.Crash
+        return [*await leaves, await look(3)]
+
+    for _ in range(2):
+        with pytest.raises(world.Crash):
+            world.run(top, 1, agents=[leaf, top])
+    assert world.run(top, 1, agents=[leaf, top]) == [1, 2, 3]
+    account = world.store.account(f"run/{world.id()}")
+    assert len(done) == 3 == account.spent.tool_calls and account.reserved.tool_calls == 0

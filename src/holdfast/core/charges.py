@@ -44,8 +44,10 @@ def charges(before: Charged, state: State, unwritten: Sequence[Event]) -> tuple[
 
 
 def is_asking(state: State, event: Event) -> bool:
-    """Whether this event, which is not yet written, reserves something."""
+    """Whether this event, which is not yet written, reserves something that was not begun."""
     if event.kind is not Kind.STEP_INTENDED or event.address is None or event.charge == NOTHING:
+        return False
+    if '"is_open":true' in event.meta:
         return False
     slot = state.slots[event.address]
     return slot.intent is event and slot.reservation is not NOTHING

@@ -83,7 +83,8 @@ def _note_takeover(driver: Driver) -> None:
         driver.was_taken_over = False
         facts = meta(why="takeover", alive_until=driver.alive_until)
         state = driver.state
-        charge = unnoted(state.limits, state.used, state.allowance)
+        noted = state.books.are_joint  # then each read has its intent
+        charge = NOTHING if noted else unnoted(state.limits, state.used, state.allowance)
         driver.record.add(Event(Kind.RUN_RESUMED, driver.record.now(), charge=charge, meta=facts))
 
 

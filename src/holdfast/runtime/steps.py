@@ -281,11 +281,10 @@ class Attempting(Settling, Climbing):
                 driver.left(sender)
             driver.silence.ended(is_write=is_write)
             driver.open_reads.discard(self)
-            driver.record.unpaid.pop(self.address, None)  # of a late intent: it was begun all the same
 
     def intend_late(self) -> None:
         """Others pay from the same budget from here on: what this read takes of it, which is under way, is written."""
-        self._intend(self.way)
+        self._intend(self.way, is_open=True)
         self.has_intent = True
         self.driver.open_reads.discard(self)
 
@@ -309,7 +308,8 @@ class Attempting(Settling, Climbing):
         failure = Failure(FailureKind.TRANSIENT, "TimeoutError", text, text, is_definite, because=limit.because)
         return Attempted(None, way.reservation, failure)
 
-    def _intend(self, way: Way) -> None:
+    def _intend(self, way: Way, *, is_open: bool = False) -> None:
+        """Add the intent. is_open: of an attempt that was begun without, and that nobody can refuse any more."""
         plan, driver = self.plan, self.driver
         body, facts = (plan.args, {}) if plan.intent is None else plan.intent(self.address)
         facts = facts | plan.call.intended() | self._marks(way)
@@ -318,6 +318,8 @@ class Attempting(Settling, Climbing):
         at_once = 0 if plan.needs_intent else min(ALLOWANCE_MAX, driver.reads_at_once)
         if at_once > driver.state.allowance:
             facts |= {"allowance": at_once}
+        if is_open:
+            facts |= {"is_open": True}
         written = meta(**facts) if facts else ""
         driver.record.add(self._event(Kind.STEP_INTENDED, charge=way.reservation, body=body, meta=written))
 
