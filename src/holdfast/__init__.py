@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent as Agent
     from holdfast.runtime.agent import agent as agent
     from holdfast.runtime.app import App as App
+    from holdfast.runtime.asking import Answer as Answer
     from holdfast.runtime.command import command as command
     from holdfast.runtime.current import detached as detached
     from holdfast.runtime.heartbeat import heartbeat as heartbeat
     from holdfast.runtime.meter import Meter as Meter
-    from holdfast.runtime.run import Answer as Answer
     from holdfast.runtime.run import Run as Run
     from holdfast.runtime.settings import Settings as Settings
     from holdfast.runtime.signature import INJECTED as INJECTED
@@ -54,7 +54,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Agent": "runtime.agent",
-    "Answer": "runtime.run",
+    "Answer": "runtime.asking",
     "App": "runtime.app",
     "Ask": "core.rung",
     "Breaker": "core.breaker",

@@ -24,8 +24,8 @@ from holdfast.errors import (
 )
 from holdfast.journal.codec import Opaque, encode
 from holdfast.runtime import current
+from holdfast.runtime.asking import Answer
 from holdfast.runtime.facts import facts_of
-from holdfast.runtime.run import Answer
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _SPEAKS_FOR_ITSELF = (ToolFailed, Unverified, ArgumentsInvalid)

@@ -27,7 +27,8 @@ from holdfast.runtime.thread import in_thread
 from holdfast.runtime.tool import Tool
 
 if TYPE_CHECKING:
-    from holdfast.runtime.run import Answer, Run
+    from holdfast.runtime.asking import Answer
+    from holdfast.runtime.run import Run
 
 NOTHING: Any = object()
 """For `input=`: the scorer is called without it."""

@@ -5,31 +5,30 @@ from __future__ import annotations
 import inspect
 import typing
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 from holdfast.core import deadline
-from holdfast.core.accept import is_signal_name
 from holdfast.core.breaker import BREAKER, Breaker
 from holdfast.core.budget import USD_NANO, Budget, Limits
 from holdfast.core.command import Call
 from holdfast.core.confidence import Otherwise
-from holdfast.core.events import Charge, Effect, Event, StepKind
+from holdfast.core.events import Charge, Effect, StepKind
 from holdfast.core.policy import Duration, Retry, seconds
-from holdfast.core.rung import Ask, Other
-from holdfast.errors import PolicyInvalid, UsageError
-from holdfast.journal.codec import decode, digest, encode
-from holdfast.runtime import chapter, current
+from holdfast.core.rung import Ask
+from holdfast.errors import UsageError
+from holdfast.journal.codec import digest, encode
+from holdfast.runtime import asking, chapter, current
+from holdfast.runtime.asking import Answer, Signal
 from holdfast.runtime.clock import Random, derived_random, derived_uuid
+from holdfast.runtime.declared import Declared
 from holdfast.runtime.facts import safe
 from holdfast.runtime.gating import NOTHING, Gated, gate
-from holdfast.runtime.pauses import Decision, Note, Question, Sleep
-from holdfast.runtime.pauses import Signal as SignalWait
-from holdfast.runtime.signature import INJECTED, injected
+from holdfast.runtime.pauses import Note, Sleep
 from holdfast.runtime.spawn import spawned
-from holdfast.runtime.spec import Classify, Definite, EffectName, Spec, check_cached, make_spec
+from holdfast.runtime.spec import Classify, Definite, EffectName
 from holdfast.runtime.tool import Tool, as_tool, take_step
 from holdfast.runtime.unwind import unwind
 
@@ -41,32 +40,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - input
 O = TypeVar("O")  # noqa: E741 - output
-
-
-SPECS_MAX = 64
-"""Declarations of `run.step` that a run keeps; a lambda made anew for each call is declared anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of a question: three different outcomes, and the value only where there is one."""
-
-    outcome: Literal["answered", "expired", "withdrawn"]
-    value: Any = None
-    """The option taken or the text given; the default when it expired."""
-    by: str = ""
-    """Who answered; empty when nobody did."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """What a wait for a signal came to."""
-
-    outcome: Literal["received", "expired"]
-    value: Any = None
-    """What was sent; the default when it expired."""
-    by: str = ""
-    """Who sent it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +66,7 @@ class Run:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._place = current.Place(driver)
-        self._specs: dict[tuple[Any, ...], tuple[Spec, tuple[str, ...]]] = {}
+        self._declared = Declared(driver.agent.name)
 
     @property
     def id(self) -> str:
@@ -160,7 +133,7 @@ class Run:
         where = self._where("step", name)
         if isinstance(fn, Tool):
             raise UsageError(f"{name}: {fn!r} is a tool already; call it, `await {fn.name}(…)`. It was not begun.")
-        spec, keyed = self._spec(
+        spec, keyed = self._declared.spec(
             fn,
             name,
             effect,
@@ -187,39 +160,6 @@ class Run:
             needs_key=bool(keyed),
         )
 
-    def _spec(self, fn: Callable[..., Any], name: str, *declared: Any) -> tuple[Spec, tuple[str, ...]]:
-        """What was declared, and where the key goes: worked out once for a function that is stepped again."""
-        effect, retry, breaker, timeout, verify, raises, definite, window, check, within, *rest = declared
-        heartbeat, classify, fallback = rest
-        declared = (*declared[:-2], _hashable(classify), tuple(fallback))
-        found = self._specs.get((fn, name, *declared))
-        if found is None:
-            spec = make_spec(
-                fn,
-                name=name,
-                effect=effect,
-                retry=retry,
-                breaker=breaker,
-                shared=f"{self._driver.agent.name}.{name}",
-                timeout=timeout,
-                verify=verify,
-                raises=raises,
-                definite=definite,
-                window=window,
-                check=check,
-                classify=classify,
-                fallback=fallback,
-                within=within,
-                heartbeat=heartbeat,
-            )
-            spec = replace(spec, is_tool=False)
-            check_cached(spec, spec.policy.fallback)
-            _check_others(spec)
-            if len(self._specs) >= SPECS_MAX:
-                self._specs.clear()
-            found = self._specs[fn, name, *declared] = (spec, _injected(fn))
-        return found
-
     async def sleep(self, duration: Duration, name: str = "sleep") -> None:
         """Wait; the time it ends is written now and kept through restarts. Never early by the store's clock."""
         self._where(name)
@@ -244,16 +184,9 @@ class Run:
         `expired` with `default`. show: facts that are recorded and shown beside the text.
         """
         scope = self._where("ask", name).scope
-        question = Question(
-            call=Call(scope, name, "", StepKind.QUESTION, Effect.READ, safe(text, 200).encode()),
-            text=safe(text),
-            options=tuple(options),
-            to=to or self._driver.agent.escalate,
-            within_s=None if within is None else seconds(within, "within"),
-            default=encode(default),
-            shows=encode(show),
+        return await asking.ask(
+            self._driver, scope, text, name, options=options, to=to, within=within, default=default, show=show
         )
-        return _answer(await self._driver.step(question))
 
     async def signal(self, name: str, *, within: Duration | None = None, default: Any = None) -> Signal:
         """Wait for a signal with this name: `app.signal`, or `holdfast signal`. One that came before is kept.
@@ -261,25 +194,14 @@ class Run:
         Each signal is taken by one call, the oldest first. within: after so long it is over, as `expired` with
         `default`. What it says is data: nothing of it is read as a command.
         """
-        where = self._where("signal", name)
-        if not is_signal_name(name):
-            raise UsageError(f"{name!r} names no signal. Give 1 to 200 printable characters.")
-        call = Call(where.scope, name, "signal", StepKind.SIGNAL, Effect.READ)
-        within_s = None if within is None else seconds(within, "within")
-        outcome = await self._driver.step(SignalWait(call, within_s, encode(default)))
-        facts, value = outcome.facts, None if outcome.body is None else decode(outcome.body)
-        return Signal(facts["outcome"], value, facts.get("sender", ""))
+        return await asking.signal(self._driver, self._where("signal", name).scope, name, within, default)
 
     async def decide(self, what: str, choice: T, *, because: str) -> T:
         """Write a choice of your own with its reason, and give it back: on replay the recorded one, whatever is given.
 
         For what a plain branch would decide anew after a crash. `holdfast show` lists it.
         """
-        where, body = self._where("decide", what), encode(choice)
-        call = Call(where.scope, safe(what, 200), "decision", StepKind.DECISION, Effect.READ, body[:200])
-        shown = safe(choice if isinstance(choice, str) else body.decode("utf-8", "replace"), 200)
-        outcome = await self._driver.step(Decision(call, body, shown, safe(because)))
-        decided: T = decode(outcome.body) if outcome.body is not None else None  # type: ignore[assignment]
+        decided: T = await asking.decide(self._driver, self._where("decide", what).scope, what, choice, because)
         return decided
 
     async def unwind(self, *, because: str) -> list[str]:
@@ -433,35 +355,5 @@ class Run:
         return f"{scope}/{name}", counts[key]
 
 
-def _hashable(classify: Any) -> Any:
-    return tuple(classify.items()) if isinstance(classify, Mapping) else classify
-
-
-def _check_others(spec: Spec) -> None:
-    """What is no tool has no arguments by name that another could be called with."""
-    for rung in spec.policy.fallback:
-        if isinstance(rung, Other):
-            raise PolicyInvalid(
-                f"run.step({spec.name!r}) cannot fall back to {rung.name!r}. Nothing was begun. Declare the function "
-                "as a tool, whose arguments have names."
-            )
-
-
 async def _awaited(awaitable: Awaitable[T]) -> T:
     return await awaitable
-
-
-def _answer(outcome: Event) -> Answer:
-    facts = outcome.facts
-    value = facts.get("choice")
-    if value is None and outcome.body is not None:
-        value = decode(outcome.body)
-    return Answer(facts["outcome"], value, facts.get("by", ""))
-
-
-def _injected(fn: Callable[..., Any]) -> tuple[str, ...]:
-    """Parameters for the key; looked at only where a default could be the mark, since signatures are slow."""
-    defaults = (*(getattr(fn, "__defaults__", None) or ()), *(getattr(fn, "__kwdefaults__", None) or {}).values())
-    if hasattr(fn, "__code__") and not any(value is INJECTED for value in defaults):
-        return ()
-    return injected(inspect.signature(fn))

@@ -1,0 +1,99 @@
+"""What a run asks of others and waits for, in the agent's words: a person's answer, a signal, a choice on record.
+
+From the arguments of `Run.ask`, `Run.signal` and `Run.decide` to a step that waits (`pauses`), and from its outcome to
+what the agent gets. Nothing is decided here, and nothing is kept: the outcome in the record is the only truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from holdfast.core.accept import is_signal_name
+from holdfast.core.command import Call
+from holdfast.core.events import Effect, Event, StepKind
+from holdfast.core.policy import Duration, seconds
+from holdfast.errors import UsageError
+from holdfast.journal.codec import decode, encode
+from holdfast.runtime.facts import safe
+from holdfast.runtime.pauses import Decision, Question
+from holdfast.runtime.pauses import Signal as SignalWait
+
+if TYPE_CHECKING:
+    from holdfast.runtime.driver import Driver
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a question: three different outcomes, and the value only where there is one."""
+
+    outcome: Literal["answered", "expired", "withdrawn"]
+    value: Any = None
+    """The option taken or the text given; the default when it expired."""
+    by: str = ""
+    """Who answered; empty when nobody did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What a wait for a signal came to."""
+
+    outcome: Literal["received", "expired"]
+    value: Any = None
+    """What was sent; the default when it expired."""
+    by: str = ""
+    """Who sent it."""
+
+
+async def ask(
+    driver: Driver,
+    scope: str,
+    text: str,
+    name: str,
+    *,
+    options: Sequence[str],
+    to: str,
+    within: Duration | None,
+    default: Any,
+    show: Any,
+) -> Answer:
+    """A person is asked, for days if need be; see `Run.ask`."""
+    question = Question(
+        call=Call(scope, name, "", StepKind.QUESTION, Effect.READ, safe(text, 200).encode()),
+        text=safe(text),
+        options=tuple(options),
+        to=to or driver.agent.escalate,
+        within_s=None if within is None else seconds(within, "within"),
+        default=encode(default),
+        shows=encode(show),
+    )
+    return _answer(await driver.step(question))
+
+
+def _answer(outcome: Event) -> Answer:
+    facts = outcome.facts
+    value = facts.get("choice")
+    if value is None and outcome.body is not None:
+        value = decode(outcome.body)
+    return Answer(facts["outcome"], value, facts.get("by", ""))
+
+
+async def signal(driver: Driver, scope: str, name: str, within: Duration | None, default: Any) -> Signal:
+    """The next signal of this name that no other call takes; see `Run.signal`."""
+    if not is_signal_name(name):
+        raise UsageError(f"{name!r} names no signal. Give 1 to 200 printable characters.")
+    call = Call(scope, name, "signal", StepKind.SIGNAL, Effect.READ)
+    within_s = None if within is None else seconds(within, "within")
+    outcome = await driver.step(SignalWait(call, within_s, encode(default)))
+    facts, value = outcome.facts, None if outcome.body is None else decode(outcome.body)
+    return Signal(facts["outcome"], value, facts.get("sender", ""))
+
+
+async def decide(driver: Driver, scope: str, what: str, choice: Any, because: str) -> Any:
+    """The agent's choice, as it was recorded first; see `Run.decide`."""
+    body = encode(choice)
+    call = Call(scope, safe(what, 200), "decision", StepKind.DECISION, Effect.READ, body[:200])
+    shown = safe(choice if isinstance(choice, str) else body.decode("utf-8", "replace"), 200)
+    outcome = await driver.step(Decision(call, body, shown, safe(because)))
+    return decode(outcome.body) if outcome.body is not None else None

@@ -1,0 +1,83 @@
+"""What is declared at a call of `run.step`: worked out once for a function that is stepped again and again.
+
+A run keeps its own, at most `SPECS_MAX`: declaring reads a signature, which takes longer than a step. What is kept is
+found by the function and by everything that was declared, so a changed option is a declaration of its own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from holdfast.core.rung import Other
+from holdfast.errors import PolicyInvalid
+from holdfast.runtime.signature import INJECTED, injected
+from holdfast.runtime.spec import Spec, check_cached, make_spec
+
+SPECS_MAX = 64
+"""Declarations of `run.step` that a run keeps; a lambda made anew for each call is declared anew."""
+
+
+class Declared:
+    """The declarations of one run of this agent."""
+
+    def __init__(self, agent: str) -> None:
+        self._agent = agent
+        self._specs: dict[tuple[Any, ...], tuple[Spec, tuple[str, ...]]] = {}
+
+    def spec(self, fn: Callable[..., Any], name: str, *declared: Any) -> tuple[Spec, tuple[str, ...]]:
+        """What was declared, and where the key goes."""
+        effect, retry, breaker, timeout, verify, raises, definite, window, check, within, *rest = declared
+        heartbeat, classify, fallback = rest
+        declared = (*declared[:-2], _hashable(classify), tuple(fallback))
+        found = self._specs.get((fn, name, *declared))
+        if found is None:
+            spec = make_spec(
+                fn,
+                name=name,
+                effect=effect,
+                retry=retry,
+                breaker=breaker,
+                shared=f"{self._agent}.{name}",
+                timeout=timeout,
+                verify=verify,
+                raises=raises,
+                definite=definite,
+                window=window,
+                check=check,
+                classify=classify,
+                fallback=fallback,
+                within=within,
+                heartbeat=heartbeat,
+            )
+            spec = replace(spec, is_tool=False)
+            check_cached(spec, spec.policy.fallback)
+            _check_others(spec)
+            if len(self._specs) >= SPECS_MAX:
+                self._specs.clear()
+            found = self._specs[fn, name, *declared] = (spec, _injected(fn))
+        return found
+
+
+def _hashable(classify: Any) -> Any:
+    return tuple(classify.items()) if isinstance(classify, Mapping) else classify
+
+
+def _check_others(spec: Spec) -> None:
+    """What is no tool has no arguments by name that another could be called with."""
+    for rung in spec.policy.fallback:
+        if isinstance(rung, Other):
+            raise PolicyInvalid(
+                f"run.step({spec.name!r}) cannot fall back to {rung.name!r}. Nothing was begun. Declare the function "
+                "as a tool, whose arguments have names."
+            )
+
+
+def _injected(fn: Callable[..., Any]) -> tuple[str, ...]:
+    """Parameters for the key; looked at only where a default could be the mark, since signatures are slow."""
+    defaults = (*(getattr(fn, "__defaults__", None) or ()), *(getattr(fn, "__kwdefaults__", None) or {}).values())
+    if hasattr(fn, "__code__") and not any(value is INJECTED for value in defaults):
+        return ()
+    return injected(inspect.signature(fn))
