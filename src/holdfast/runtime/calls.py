@@ -36,6 +36,7 @@ from holdfast.runtime.record import Record
 from holdfast.runtime.rest import Silence
 from holdfast.runtime.settings import Services
 from holdfast.runtime.thread import Bridge, forget, is_running_here, loop_elsewhere
+from holdfast.runtime.waits import Waits
 
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
@@ -62,6 +63,9 @@ class Calls(ABC):
         self.loop = asyncio.get_running_loop()
         self.time = RunTime(self)
         self.silence = Silence(services.clock, lambda: self.record.is_writing, self._on_silence)
+        self.waits = Waits(
+            self.loop, services.clock, self.silence.touch, lambda asked: asked in self.state.questions, self._expire
+        )
         self.latest_at = 0.0
         """Time of the latest event handed to the run: what `run.now` tells."""
         self.allowance = state.allowance
@@ -89,9 +93,6 @@ class Calls(ABC):
         self._waiting: dict[Ask, _Answer] = {}
         self._alike: dict[tuple[str, ...], dict[Ask, _Answer]] = {}
         """The same, by what is asked for."""
-        self._questions: dict[str, asyncio.Future[None]] = {}
-        self._news: dict[Address, tuple[str, asyncio.Future[None]]] = {}
-        """Steps that wait for a message, and what it is about."""
         self.counts: dict[tuple[str, str], int] = {}
         """Generators and UUIDs made so far, by scope and name."""
         self._writes: set[asyncio.Task[Any]] = set()
@@ -399,67 +400,8 @@ class Calls(ABC):
         services = self.services
         return idempotency_key(services.journal.hash_key, services.tenant, self.lease.run_id, address, logical)
 
-    def wake(self, question: str) -> None:
-        """This question may have been closed."""
-        self.silence.touch()
-        future = self._questions.pop(question, None)
-        if future is not None and not future.done():
-            future.set_result(None)
-
-    async def answered(self, question: str, expires_at: float | None = None) -> None:
-        """Wait until the question is closed; at its time close it with its default."""
-        clock = self.services.clock
-        while question in self.state.questions:
-            future = self._questions[question] = self.loop.create_future()
-            delay_s = None if expires_at is None else max(0.0, expires_at - clock.now())
-            call_off = None if delay_s is None else clock.call_later(delay_s, lambda: self.wake(question))
-            try:
-                await future
-            finally:
-                if call_off is not None:
-                    call_off()
-            if expires_at is not None and clock.now() >= expires_at:
-                await self._expire(question)
-
-    def tell(self, about: str) -> None:
-        """A message about this was read."""
-        for what, news in self._news.values():
-            if what == about:
-                self.silence.touch()
-                _settle(news)
-
-    async def news(self, address: Address, about: str, until: float | None = None) -> None:
-        """Wait until a message about this was read, at most until then."""
-        clock = self.services.clock
-        future: asyncio.Future[None] = self.loop.create_future()
-        self._news[address] = (about, future)
-        delay_s = None if until is None else max(0.0, until - clock.now())
-        call_off = None if delay_s is None else clock.call_later(delay_s, partial(_settle, future))
-        try:
-            await future
-        finally:
-            del self._news[address]
-            if call_off is not None:
-                call_off()
-
     def begins(self, scope: str) -> None:
         """The body of a composite begins: as on every replay of it."""
         self.machine.begins(scope)
         for key in [key for key in self.counts if is_within(key[0], scope)]:
             del self.counts[key]
-
-    async def until(self, at: float) -> None:
-        """Wait for a time of the store's clock; never early."""
-        clock = self.services.clock
-        while (left_s := at - clock.now()) > 0:
-            woken: asyncio.Future[None] = self.loop.create_future()
-            call_off = clock.call_later(left_s, partial(_settle, woken))
-            try:
-                await woken
-            finally:
-                call_off()
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -55,7 +55,7 @@ class Child:
         slot = driver.state.slots[address]
         with driver.silence.waits(address, Why.CHILD, None):
             while slot.outcome is None:
-                await driver.news(address, about_child(slot.child))
+                await driver.waits.news(address, about_child(slot.child))
                 if slot.outcome is None:  # it was stopped with this run, which goes on
                     await self._go_on(driver, address, slot)
         driver.conclude(address)

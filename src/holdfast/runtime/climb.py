@@ -219,7 +219,7 @@ class Climbing(ABC):
             return
         asked = slot.appeal.facts
         with driver.silence.waits(self.address, Why.QUESTION, asked.get("expires_at")):
-            await driver.answered(asked["id"], asked.get("expires_at"))
+            await driver.waits.answered(asked["id"], asked.get("expires_at"))
 
     # --- stop ------------------------------------------------------------------------------------------------
 

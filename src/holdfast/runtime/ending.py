@@ -103,7 +103,7 @@ class Pace:
             return
         async with self._lock:
             with self._driver.silence.moves():
-                await self._driver.until(self._ended_at + self._driver.services.settings.throttle_s)
+                await self._driver.waits.until(self._ended_at + self._driver.services.settings.throttle_s)
             self._note()
             if not is_stream:
                 try:

@@ -46,11 +46,11 @@ async def open_mail(driver: Driver) -> None:
         await record.write()
     for mail in arrived:
         if mail.message.kind is MessageKind.ANSWER:
-            driver.wake(mail.message.facts["question"])
+            driver.waits.wake(mail.message.facts["question"])
         elif mail.message.kind is MessageKind.SIGNAL:
-            driver.tell(about_signal(mail.message.facts["name"]))
+            driver.waits.tell(about_signal(mail.message.facts["name"]))
         elif mail.message.kind is MessageKind.ENDED:
-            driver.tell(child.about_child(mail.message.facts["child"]))
+            driver.waits.tell(child.about_child(mail.message.facts["child"]))
     driver.time.look()
 
 

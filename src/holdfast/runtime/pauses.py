@@ -35,7 +35,7 @@ class Sleep:
         else:
             until = slot.intent.facts["until"]
         with driver.silence.waits(command.address, Why.SLEEP, until):
-            await driver.until(until)
+            await driver.waits.until(until)
         self._note(driver, Kind.STEP_SUCCEEDED, command)
         await driver.write()
         driver.conclude(command.address)
@@ -96,7 +96,7 @@ class Question:
         asked = intent.facts if intent is not None else {}
         expires_at = asked.get("expires_at")
         with driver.silence.waits(address, Why.QUESTION, expires_at):
-            await driver.answered(asked["id"], expires_at)
+            await driver.waits.answered(asked["id"], expires_at)
         driver.conclude(address)
 
 
@@ -145,7 +145,7 @@ class Signal:
                 if until is not None and driver.services.clock.now() >= until:
                     await driver.read_mail()  # one that arrived before counts
                     break
-                await driver.news(address, about_signal(name), until)
+                await driver.waits.news(address, about_signal(name), until)
         self._conclude(driver, address, name)
         await driver.write()
         driver.conclude(address)

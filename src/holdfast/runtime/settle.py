@@ -166,4 +166,4 @@ class Settling(ABC):
             await driver.write()
         asked = slot.doubt.facts["id"] if slot.doubt is not None else ""
         with driver.silence.waits(self.address, Why.IN_DOUBT, None):
-            await driver.answered(asked)
+            await driver.waits.answered(asked)

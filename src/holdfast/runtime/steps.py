@@ -443,4 +443,4 @@ class Attempting(Settling, Climbing):
 
     async def _wait(self, why: Why, until: float) -> None:
         with self.driver.silence.waits(self.address, why, until):
-            await self.driver.until(until)
+            await self.driver.waits.until(until)

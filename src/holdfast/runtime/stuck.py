@@ -125,7 +125,7 @@ async def _asked(driver: Calls, call: Call, address: Address, seen: Seen | None)
         await driver.write()
     if question:
         with driver.silence.waits(address, Why.QUESTION, None):
-            await driver.answered(question)
+            await driver.waits.answered(question)
 
 
 def _question(driver: Calls, address: Address) -> str:
