@@ -13,13 +13,9 @@ from holdfast.core import accept
 from holdfast.core.address import run_id as id_of
 from holdfast.core.budget import Budget
 from holdfast.core.desk import DISABLE, ENABLE, POLICY
-from holdfast.core.heads import Why
 from holdfast.core.override import Overrides, parse_tables
 from holdfast.core.policy import Duration, seconds
-from holdfast.core.state import State, fold
 from holdfast.errors import (
-    InternalError,
-    JournalError,
     MessageRefused,
     NotFound,
     RunMismatch,
@@ -35,7 +31,7 @@ from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.config import Config, load
 from holdfast.runtime.desk import carry_out, check_operator, order
 from holdfast.runtime.gate import Gate
-from holdfast.runtime.outcome import check_wait, checked_key, is_too_long, result_of, waiting
+from holdfast.runtime.outcome import checked_key, result_of, until_over
 from holdfast.runtime.policies import Policies
 from holdfast.runtime.pricing import check_prices
 from holdfast.runtime.progress import OnEmit, Watch, Watchers
@@ -211,11 +207,13 @@ class App:
         at once when only a person can help, `RunWaiting` is raised and the run stays resumable. None: stay.
         """
         run = await self.start(agent, input, key=key, budget=budget)
-        clock = self._open().clock
+        services, worker = self._open(), self._worker
+        assert worker is not None
+        clock = services.clock
         give_up = None if wait is None else clock.now() + seconds(wait, "wait")
         while True:
             wait_s = None if give_up is None else max(0.0, give_up - clock.now())
-            state, error = await self._until_over(run, wait_s)
+            state, error = await until_over(services, worker, run, wait_s)
             if not state.continued:
                 return result_of(state, agent, error)
             run = state.continued
@@ -257,39 +255,6 @@ class App:
                 self._serves = serves
 
         return run_blocking(alone())
-
-    async def _until_over(self, run: str, wait_s: float | None) -> tuple[State, BaseException | None]:
-        """The folded run when it has ended, with what its agent raised if that was here; otherwise `RunWaiting`."""
-        services, worker = self._open(), self._worker
-        assert worker is not None
-        give_up = None if wait_s is None else services.clock.now() + wait_s
-        error: BaseException | None = None
-        if (found := services.journal.head(run)) is not None and found.why == Why.CHILD:
-            worker.adopt(run)
-        while True:
-            driver = worker.drivers.get(run)
-            if driver is None:
-                head = services.journal.head(run)
-                if head is not None and head.status.is_end and not services.journal.mail(run):
-                    return fold(services.journal.events(run)), error
-                if head is not None:
-                    check_wait(head, services, give_up)
-                    if worker.is_stopping:
-                        raise waiting(head)
-                await worker.admit(run)
-            elif driver.is_waiting and is_too_long(driver.state.head(), services, give_up):
-                head = driver.state.head()
-                await driver.close()
-                await driver.finished()
-                raise waiting(head)
-            if driver is None or not driver.is_gone:
-                await worker.change_of(run, services.settings.poll_s)
-            if driver is not None and driver.is_gone:
-                error = driver.error
-                if isinstance(error, (JournalError, InternalError)):
-                    raise error
-                if driver.state.status.is_end and driver.record.is_given_back:
-                    return driver.state, error
 
     def watch(self, run: str) -> Watch:
         """What this run emits in this process from now on, as an async iterator that ends with the run.

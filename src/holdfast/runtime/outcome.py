@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.core.budget import USD_NANO, Limits
 from holdfast.core.events import Event, Kind
 from holdfast.core.handover import reason
 from holdfast.core.heads import BLOCKED, MISMATCHED, Head, Status, Why
 from holdfast.core.policy import seconds
-from holdfast.core.state import State
+from holdfast.core.state import State, fold
 from holdfast.errors import (
     BudgetExceeded,
     HistoryGrew,
+    InternalError,
+    JournalError,
     PolicyInvalid,
     RunBlocked,
     RunCancelled,
@@ -24,6 +26,9 @@ from holdfast.errors import (
 from holdfast.journal.codec import decode
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.settings import Services
+
+if TYPE_CHECKING:
+    from holdfast.runtime.worker import Worker
 
 O = TypeVar("O")  # noqa: E741 - output
 
@@ -39,6 +44,40 @@ def checked_key(key: Any) -> str:
     if key.startswith("@"):
         raise UsageError(f"key={key!r} cannot name a run: keys that begin with @ are holdfast's own.")
     return str(key)
+
+
+async def until_over(
+    services: Services, worker: Worker, run: str, wait_s: float | None
+) -> tuple[State, BaseException | None]:
+    """The folded run when it has ended, with what its agent raised if that was here; otherwise `RunWaiting`."""
+    give_up = None if wait_s is None else services.clock.now() + wait_s
+    error: BaseException | None = None
+    if (found := services.journal.head(run)) is not None and found.why == Why.CHILD:
+        worker.adopt(run)
+    while True:
+        driver = worker.drivers.get(run)
+        if driver is None:
+            head = services.journal.head(run)
+            if head is not None and head.status.is_end and not services.journal.mail(run):
+                return fold(services.journal.events(run)), error
+            if head is not None:
+                check_wait(head, services, give_up)
+                if worker.is_stopping:
+                    raise waiting(head)
+            await worker.admit(run)
+        elif driver.is_waiting and is_too_long(driver.state.head(), services, give_up):
+            head = driver.state.head()
+            await driver.close()
+            await driver.finished()
+            raise waiting(head)
+        if driver is None or not driver.is_gone:
+            await worker.change_of(run, services.settings.poll_s)
+        if driver is not None and driver.is_gone:
+            error = driver.error
+            if isinstance(error, (JournalError, InternalError)):
+                raise error
+            if driver.state.status.is_end and driver.record.is_given_back:
+                return driver.state, error
 
 
 def is_too_long(head: Head, services: Services, give_up: float | None) -> bool:
