@@ -60,6 +60,14 @@ def test_the_first_rung_by_kind(kind: FailureKind, status: int | None, first: st
     assert taken(failed(kind, status), FULL) == first
 
 
+def test_why_it_failed_names_no_rung_that_may_be_passed_over_yet() -> None:
+    """Lost: a question that tells a person of an old result which there is not. Where it goes on stands in `next`."""
+    climb = ladder.next_rung(failed(K.TRANSIENT), OVER, SELF, FULL)
+    assert climb is not None and climb.because == OVER.because
+    escalated = ladder.next_rung(failed(K.UNAUTHORISED), OVER, Model("a", account="x"), (OPS,))
+    assert escalated is not None and escalated.because == OVER.because
+
+
 def test_every_kind_has_been_decided_for() -> None:
     """Lost: the decision for a new kind of failure."""
     for kind in K:

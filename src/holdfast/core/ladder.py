@@ -71,7 +71,7 @@ def next_rung(
     for further, rung in enumerate(rest, 1):
         why = _why_not(rung, failure)
         if not why:
-            return Climb(further, f"{decision.because}; {rung.name}", passed)
+            return Climb(further, decision.because, passed)
         passed += ((rung.name, why),)
     return Climb(0, decision.because, passed)
 
@@ -81,7 +81,7 @@ def _escalated(failure: Failure, decision: Again | GiveUp | InDoubt, rest: Seque
     if isinstance(decision, GiveUp) and failure.kind is FailureKind.UNAUTHORISED:
         for further, rung in enumerate(rest, 1):
             if isinstance(rung, Escalation):
-                return Climb(further, f"{decision.because}; {rung.name}")
+                return Climb(further, decision.because)
     return None
 
 
