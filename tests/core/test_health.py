@@ -63,3 +63,21 @@ def test_counts_add_up_in_any_order(one: list[Count], two: list[Count], three: l
     assert all(latest - SLICES < count.slice <= latest for count in left)
     kept = [count for count in (*one, *two, *three) if latest - SLICES < count.slice <= latest]
     assert sum(count.calls for count in left) == sum(count.calls for count in kept)
+
+
+@given(
+    st.lists(st.sampled_from(Said), max_size=8),
+    st.integers(0, 3),
+    st.integers(1, 5),
+)
+def test_successes_that_are_counted_first_are_those_that_are_added_one_by_one(
+    before: list[Said], later: int, times: int
+) -> None:
+    """Otherwise a tool's share of failures would depend on how its successes were kept, and open its breaker early."""
+    seen, window_s = Seen(), 60.0
+    for said in before:
+        seen = seen.and_then(said, 0.0, window_s)
+    now, one_by_one = later * window_s / SLICES, seen
+    for _ in range(times):
+        one_by_one = one_by_one.and_then(Said.WELL, now, window_s)
+    assert seen.and_well(slice_of(now, window_s), times) == one_by_one

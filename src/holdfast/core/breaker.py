@@ -54,7 +54,7 @@ class Breaker:
             count: Any = getattr(self, name)
             if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= COUNT_MAX:
                 raise PolicyInvalid(f"Breaker({name}={count!r}) must be a whole number from 1 to {COUNT_MAX}.")
-        if not 1.0 <= self.window_s <= WINDOW_S_MAX:
+        if not 1.0 <= seconds(self.of, "Breaker(of=…)") <= WINDOW_S_MAX:
             raise PolicyInvalid(f"Breaker(of={self.of!r}) must be from 1 s to 1 h.")
         if not 0.0 < self.wait_s <= WAIT_S_MAX:
             raise PolicyInvalid(f"Breaker(wait={self.wait!r}) must be above 0 and at most 1 h.")
@@ -62,7 +62,7 @@ class Breaker:
     @property
     def window_s(self) -> float:
         """`of` in seconds."""
-        return seconds(self.of, "Breaker(of=…)")
+        return self.of if type(self.of) is float else seconds(self.of, "Breaker(of=…)")
 
     @property
     def wait_s(self) -> float:

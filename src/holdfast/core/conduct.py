@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from holdfast.core import landing
-from holdfast.core.events import Address, Charge, Event, StepKind
+from holdfast.core.events import NOTHING, Address, Charge, Event, StepKind
 from holdfast.core.slot import Slot
 
 GO_ON, STOP = "go_on", "stop"
@@ -95,7 +95,7 @@ class Conduct:
     @property
     def fenced(self) -> Charge:
         """What is kept apart, so that what was done can be undone."""
-        return landing.fence(len(self.undoable))
+        return landing.fence(len(self.undoable)) if self.undoable else NOTHING
 
     def raised(self) -> None:
         """The caps were changed."""

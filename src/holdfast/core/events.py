@@ -178,6 +178,10 @@ class Event(NamedTuple):
         """`meta`, parsed."""
         return json.loads(self.meta) if self.meta else {}
 
+    def heard_after(self, asked: int) -> Event:
+        """The same outcome, recorded when so many calls were made; `_replace`, at a third of its cost."""
+        return Event(*self[:-1], asked)
+
 
 def meta(**facts: Any) -> str:
     """The JSON text of `facts`, without those that are None; keys in order, so equal facts are equal bytes.

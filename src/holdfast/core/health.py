@@ -81,6 +81,13 @@ class Seen(NamedTuple):
             counts = merged(self.counts, (Count(place, 1, errors),), place)
         return Seen(counts, self.late + 1, self.has_other) if said is Said.LATE else Seen(counts, 0, True)
 
+    def and_well(self, place: int, times: int) -> Seen:
+        """With so many more that went well, all in this slice: what `and_then` comes to for each of them."""
+        if self.counts and self.counts[-1].slice == place:
+            before = self.counts[-1]
+            return Seen((*self.counts[:-1], Count(place, before.calls + times, before.errors)), 0, True)
+        return Seen(merged(self.counts, (Count(place, times, 0),), place), 0, True)
+
 
 def slice_of(now: float, window_s: float) -> int:
     """The slice of the clock that `now` is in."""

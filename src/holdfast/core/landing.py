@@ -12,7 +12,7 @@ A raised cap takes all of it back. Steps that undo keep their share apart (`fenc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from holdfast.core.budget import USD_NANO, Excess, Limits, first_excess
@@ -37,20 +37,12 @@ class Turn(NamedTuple):
     """How much more it reserved than the one before it: its prompt grows."""
 
 
-def capped(limits: Limits, used: Charge) -> Iterator[tuple[str, int, int]]:
-    """Name, cap and amount of each part that has a cap."""
-    for name, have in zip(Charge._fields, used, strict=True):
-        cap: int | None = getattr(limits, name)
-        if cap is not None:
-            yield name, cap, have
-
-
 def due_warnings(limits: Limits, used: Charge, warned: Mapping[str, int]) -> list[Excess]:
     """Parts that are nearly used up, and not warned of under this cap."""
     return [
         Excess(name, cap, have, 0)
-        for name, cap, have in capped(limits, used)
-        if have * 100 >= cap * WARN_PERCENT and have and warned.get(name) != cap
+        for name, cap, have in zip(Charge._fields, limits, used, strict=False)
+        if cap is not None and have and have * 100 >= cap * WARN_PERCENT and warned.get(name) != cap
     ]
 
 

@@ -377,7 +377,7 @@ class State:
     @property
     def used(self) -> Charge:
         """Spent and reserved together: what a new reservation is checked against."""
-        return self.spent.plus(self.reserved)
+        return self.spent.plus(self.reserved) if any(self.reserved) else self.spent
 
     @property
     def is_unwound(self) -> bool:

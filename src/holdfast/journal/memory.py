@@ -161,7 +161,8 @@ class MemoryJournal(Journal):
             refused = refusal.unwritable(f"An append to run {append.lease.run_id}", ValueError("a blob is not there"))
         if refused is None:
             try:
-                self._accounts.update(charged(self._accounts.get, append.charges))
+                if append.charges:
+                    self._accounts.update(charged(self._accounts.get, append.charges))
             except BudgetRefused as error:
                 refused = error
         if refused is None:

@@ -206,7 +206,7 @@ async def _read_step(
 async def _attempt(request: Any, options: Options, send: Send, begun: Begun) -> Attempted:
     secrets = secrets_of(str(request.url), request.headers)
     try:
-        async with (begun.limit or Limit(SystemClock())).bounded(options.timeout_s):
+        with (begun.limit or Limit(SystemClock())).bounded(options.timeout_s):
             attempted = await _sent(send, secrets)
     except Exception as error:  # the step itself: whatever a client, a hook or a proxy raises is a fact
         attempted = Attempted(None, ONE_TOOL_CALL, failure_without(error), error=error)

@@ -87,7 +87,7 @@ class Exchange:
 
     async def _attempted(self, begun: Begun, got: _Got) -> Attempted:
         try:
-            async with (begun.limit or Limit(SystemClock())).bounded(self.timeout_s):
+            with (begun.limit or Limit(SystemClock())).bounded(self.timeout_s):
                 return await self._exchange(begun, got)
         except asyncio.CancelledError:
             if not self._has_left():

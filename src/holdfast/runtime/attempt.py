@@ -26,7 +26,6 @@ from holdfast.runtime import current
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.deadline import Limit
 from holdfast.runtime.facts import safe
-from holdfast.runtime.heartbeat import beating
 from holdfast.runtime.judge import failure_of, judged, unfit_alone, weighed
 from holdfast.runtime.senders import Sender
 from holdfast.runtime.spec import Calling, Done, Spec, Unknown
@@ -55,7 +54,7 @@ async def attempted(
         return _failed(spec, error)
     try:
         with current.entered(inside):
-            return await judged(spec, result)
+            return weighed(spec, result) if spec.check is None else await judged(spec, result)
     except Unwind:
         raise asyncio.CancelledError("the run is closing") from None
 
@@ -104,12 +103,11 @@ async def _called(spec: Spec, call: Callable[[], Any], limit: Limit, sender: Sen
     about an effect has to wait for it."""
     is_unending = spec.effect is Effect.COMPOSITE and not spec.is_async  # its steps have times of their own
     times = (None, None) if is_unending else (spec.policy.timeout_s, spec.policy.heartbeat_s)
-    async with limit.bounded(*times) as pulse:
-        with beating(pulse):
-            if spec.is_async or spec.isolated is not None:
-                return await call()
-            result = await (in_thread(spec.name, call) if sender is None else _watched(spec, call, sender))
-            return await result if inspect.isawaitable(result) else result
+    with limit.bounded(*times, beats=True):
+        if spec.is_async or spec.isolated is not None:
+            return await call()
+        result = await (in_thread(spec.name, call) if sender is None else _watched(spec, call, sender))
+        return await result if inspect.isawaitable(result) else result
 
 
 async def _watched(spec: Spec, call: Callable[[], Any], sender: Sender) -> Any:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from holdfast.core import breaker, bucket
 from holdfast.core.breaker import CLOSED, Breaker, Change, Circuit
 from holdfast.core.failure import Failure, FailureKind
-from holdfast.core.health import Said, Seen
+from holdfast.core.health import Said, Seen, slice_of
 from holdfast.errors import JournalError
 from holdfast.protocols import Clock, Journal
 
@@ -55,19 +55,39 @@ _NOTHING = Told()
 class _Known:
     """What this process knows of one tool."""
 
-    __slots__ = ("calm_from", "calm_until", "circuit", "probe", "seen", "successes", "told_at")
+    __slots__ = ("calm_from", "calm_until", "circuit", "probe", "seen", "successes", "told_at", "well", "well_slice")
 
     def __init__(self) -> None:
         self.circuit = CLOSED
         self.calm_from = self.calm_until = 0.0
         """Between these times nothing need be read: it was found healthy."""
         self.seen = Seen()
-        """Not told yet."""
+        """Not told yet; without the latest successes, which are only counted."""
+        self.well = self.well_slice = 0
+        """So many successes since, all in this slice of time."""
         self.successes = 0
         """Not yet counted for the shared retries."""
         self.told_at = 0.0
         self.probe: tuple[Hashable, str] = (None, "")
         """Which attempt of this process probes, and its ticket."""
+
+    def see(self, said: Said, now: float, window_s: float) -> None:
+        """One more observation. A success is as good as free: it is counted, and added up with the next one that is
+        none, or of another slice."""
+        if said is not Said.WELL:
+            self.sum_up()
+            self.seen = self.seen.and_then(said, now, window_s)
+        elif (place := slice_of(now, window_s)) == self.well_slice:
+            self.well += 1
+        else:
+            self.sum_up()
+            self.well, self.well_slice = 1, place
+
+    def sum_up(self) -> None:
+        """Put the successes that are only counted into `seen`."""
+        if self.well:
+            self.seen = self.seen.and_well(self.well_slice, self.well)
+            self.well = 0
 
 
 class Breakers:
@@ -79,6 +99,11 @@ class Breakers:
         self._known: dict[str, _Known] = {}
 
     # --- before an attempt ---------------------------------------------------------------------------------------
+
+    def is_calm(self, name: str) -> bool:
+        """Whether `entered` has nothing to say, whatever the policy is: it was found healthy a moment ago."""
+        known = self._known.get(name)
+        return known is not None and known.calm_from <= self._clock.now() < known.calm_until
 
     def entered(self, name: str, policy: Breaker, attempt: Hashable) -> Told:
         """Whether this attempt may begin. attempt: by which `observed` will name it."""
@@ -125,6 +150,19 @@ class Breakers:
 
     # --- after an attempt ----------------------------------------------------------------------------------------
 
+    def went_well(self, name: str, policy: Breaker | None) -> bool:
+        """Count a success, where that is all that `observed` would do: of a tool that is healthy, and not probed."""
+        known = self._known.get(name)
+        if known is None or known.probe[1]:
+            return False
+        now = self._clock.now()
+        if policy is not None and not known.circuit.is_healthy(now):
+            return False
+        known.successes += 1
+        if policy is not None:
+            known.see(Said.WELL, now, policy.window_s)
+        return True
+
     def observed(self, name: str, policy: Breaker | None, attempt: Hashable, said: Said, text: str) -> Told:
         """An attempt is over. text: its failure, for the reason."""
         known = self._known_of(name)
@@ -136,7 +174,7 @@ class Breakers:
         if ticket:
             known.probe = (None, "")
         else:
-            known.seen = known.seen.and_then(said, now, policy.window_s)
+            known.see(said, now, policy.window_s)
         if not ticket and not self._is_news(said, known, now):
             return _NOTHING
         try:
@@ -155,6 +193,7 @@ class Breakers:
         return circuit.late > 0 or not known.told_at <= now < known.told_at + TELL_S
 
     def _tell(self, name: str, policy: Breaker, known: _Known, now: float, said: Said, ticket: str) -> Change:
+        known.sum_up()
         for _ in range(TRIES):
             version, circuit = self._read(name, policy, known, now)
             if ticket:

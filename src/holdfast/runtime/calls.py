@@ -326,7 +326,8 @@ class Calls(ABC):
     @property
     def used(self) -> Charge:
         """Spent, reserved, under way as a read without a reservation, or kept apart for steps that undo."""
-        used = self.state.used.plus(self.state.conduct.fenced)
+        state = self.state
+        used = state.used.plus(state.conduct.fenced) if state.conduct.undoable else state.used
         return used.plus(self.unnoted) if self.reads_open or self.reads_cut else used
 
     @property
@@ -341,12 +342,12 @@ class Calls(ABC):
 
     def excess(self, charge: Charge, marks: Mapping[str, Any], address: Address) -> Excess | None:
         """Why this charge of a step with these marks does not fit; None when it does."""
-        used, conduct = self.used, self.state.conduct
+        used, state = self.used, self.state
         if "undoes" in marks:
-            used = used.minus(conduct.fenced)
-        elif "undo" in marks and address not in conduct.undoable:
+            used = used.minus(state.conduct.fenced)
+        elif "undo" in marks and address not in state.conduct.undoable:
             used = used.plus(fence(1))
-        return first_excess(self.state.limits, used, charge)
+        return first_excess(state.limits, used, charge)
 
     def sends(self, address: Address, logical: int, number: int) -> senders.Sender:
         """An effect is about to begin: known as long as its body may act."""

@@ -21,7 +21,7 @@ from holdfast.core.budget import Excess
 from holdfast.core.events import Kind, meta
 from holdfast.core.heads import MISMATCHED, Status
 from holdfast.protocols import Clock
-from holdfast.runtime.heartbeat import Pulse
+from holdfast.runtime.heartbeat import Pulse, beats_as_before, beats_of
 from holdfast.runtime.thread import forget
 
 if TYPE_CHECKING:
@@ -65,9 +65,12 @@ class Limit:
     def __exit__(self, *raised: object) -> None:
         self._open.discard(self)
 
-    def bounded(self, timeout_s: float | None = None, heartbeat_s: float | None = None) -> _Bounded:
-        """Within the block (`async with`) the time runs; `TimeoutError` when it is up. Gives the attempt's pulse."""
-        return _Bounded(self, timeout_s, heartbeat_s)
+    def bounded(
+        self, timeout_s: float | None = None, heartbeat_s: float | None = None, *, beats: bool = False
+    ) -> _Bounded:
+        """Within the block (`with`) the time runs; `TimeoutError` when it is up. beats: it is the body of the attempt,
+        whose pulse `heartbeat()` finds."""
+        return _Bounded(self, timeout_s, heartbeat_s, beats)
 
     def cut(self, by: str, because: str) -> None:
         """Its time is up."""
@@ -128,22 +131,41 @@ def _on(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         pass  # that loop is closed, and with it everybody who waits
 
 
-class _Bounded:
-    """A block within which the time of an attempt runs."""
+class _Bounded(Pulse):
+    """A block within which the time of an attempt runs, and the attempt's pulse.
 
-    __slots__ = ("_heartbeat_s", "_limit", "_loop", "_offs", "_pulse", "_scope", "_timeout_s")
+    A block without a time of its own costs next to nothing, and can be cut short all the same. The cancellation that
+    becomes a `TimeoutError` is counted as `asyncio.timeout` does it, so that one from elsewhere stays what it is.
+    """
 
-    def __init__(self, limit: Limit, timeout_s: float | None, heartbeat_s: float | None) -> None:
+    __slots__ = (
+        "_cancelling",
+        "_has_beats",
+        "_heartbeat_s",
+        "_is_expired",
+        "_limit",
+        "_offs",
+        "_task",
+        "_timeout_s",
+        "_token",
+    )
+
+    def __init__(self, limit: Limit, timeout_s: float | None, heartbeat_s: float | None, beats: bool) -> None:
+        super().__init__(limit.clock.monotonic)
         self._limit = limit
         self._timeout_s = timeout_s
         self._heartbeat_s = heartbeat_s
-        self._loop = asyncio.get_running_loop()
-        self._offs: list[Callable[[], None]] = []
-        self._pulse = Pulse(limit.clock.monotonic)
-        self._scope = asyncio.timeout(None)
+        self._offs: tuple[Callable[[], None], ...] = ()
+        self._is_expired = False
+        self._task: asyncio.Task[Any] | None = None
+        """Whose block it is, while it is in it."""
+        self._has_beats = beats
 
-    async def __aenter__(self) -> Pulse:
-        await self._scope.__aenter__()
+    def __enter__(self) -> Pulse:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("the time of an attempt runs in a task")
+        self._task, self._cancelling = task, task.cancelling()
         limit = self._limit
         limit._bounds.append(self)
         if limit.cut_by:
@@ -155,26 +177,30 @@ class _Bounded:
             self._later(max(0.0, limit._until - limit.clock.monotonic()), lambda: limit.cut(WITHIN, because))
         if self._heartbeat_s is not None:
             self._listen(self._heartbeat_s, self._heartbeat_s)
-        return self._pulse
+        self._token = beats_of(self) if self._has_beats else None
+        return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._token is not None:
+            beats_as_before(self._token)
         self._limit._bounds.remove(self)
         for call_off in self._offs:
             call_off()
-        self._pulse.over()
-        try:
-            await self._scope.__aexit__(kind, error, trace)
-        except TimeoutError:
-            raise TimeoutError(self._limit.because) from None
+        self.over()
+        task, self._task = self._task, None
+        if self._is_expired and task is not None:
+            is_ours = task.uncancel() <= self._cancelling
+            if is_ours and kind is asyncio.CancelledError:
+                raise TimeoutError(self._limit.because) from None
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
-        self._offs.append(self._limit.clock.call_later(delay_s, call))
+        self._offs += (self._limit.clock.call_later(delay_s, call),)
 
     def _listen(self, heartbeat_s: float, wait_s: float) -> None:
         def look() -> None:
-            left_s = self._pulse.at + heartbeat_s - self._limit.clock.monotonic()
+            left_s = self.at + heartbeat_s - self._limit.clock.monotonic()
             if left_s > 0:
                 self._listen(heartbeat_s, left_s)
             else:
@@ -184,17 +210,13 @@ class _Bounded:
 
     def expire(self) -> None:
         """Cancel the task whose block this is; from any thread."""
-        try:
-            self._loop.call_soon_threadsafe(_expire, self._scope, self._loop)
-        except RuntimeError:
-            pass  # that loop is closed, and with it the attempt
+        if (task := self._task) is not None:
+            _on(task.get_loop(), self._expire)
 
-
-def _expire(scope: asyncio.Timeout, loop: asyncio.AbstractEventLoop) -> None:
-    try:
-        scope.reschedule(loop.time())
-    except RuntimeError:
-        pass  # it is over already
+    def _expire(self) -> None:
+        if self._task is not None and not self._is_expired:
+            self._is_expired = True
+            self._task.cancel()
 
 
 class RunTime:

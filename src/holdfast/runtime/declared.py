@@ -26,9 +26,18 @@ class Declared:
     def __init__(self, agent: str) -> None:
         self._agent = agent
         self._specs: dict[tuple[Any, ...], tuple[Spec, tuple[str, ...]]] = {}
+        self._latest: dict[tuple[Any, str], tuple[tuple[Any, ...], tuple[Spec, tuple[str, ...]]]] = {}
+        """What was declared last for a function under a name: mostly the very same is declared again."""
 
     def spec(self, fn: Callable[..., Any], name: str, *declared: Any) -> tuple[Spec, tuple[str, ...]]:
         """What was declared, and where the key goes."""
+        is_fixed = declared[-2:] == (None, ())  # a table, or a list, may have changed since
+        latest = self._latest.get((fn, name)) if is_fixed else None
+        if latest is None or latest[0] != declared:
+            latest = self._latest[fn, name] = (declared, self._known(fn, name, *declared))
+        return latest[1]
+
+    def _known(self, fn: Callable[..., Any], name: str, *declared: Any) -> tuple[Spec, tuple[str, ...]]:
         effect, retry, breaker, timeout, verify, raises, definite, window, check, within, *rest = declared
         heartbeat, classify, fallback = rest
         declared = (*declared[:-2], _hashable(classify), tuple(fallback))
@@ -57,6 +66,7 @@ class Declared:
             _check_others(spec)
             if len(self._specs) >= SPECS_MAX:
                 self._specs.clear()
+                self._latest.clear()
             found = self._specs[fn, name, *declared] = (spec, _injected(fn))
         return found
 

@@ -129,7 +129,10 @@ class Pace:
 
 def note(driver: Calls, address: Address, step: StepKind, *, is_measured: bool) -> None:
     """An outcome was added: warn of what is nearly used up, or more than that, and tell the model of its last turn."""
-    state, record, conduct = driver.state, driver.record, driver.state.conduct
+    state, record = driver.state, driver.record
+    conduct = state.conduct
+    if not is_measured and not conduct.models and not landing.due_warnings(state.limits, driver.used, conduct.warned):
+        return  # as nearly always: nothing is nearly used up, and there is no model that could land
     mark = StepKind.TOOL if step is StepKind.TOOL else None  # with its outcome the model can be told
     _warn(driver, address, mark, is_measured=is_measured)
     if step is StepKind.TOOL and conduct.models and not conduct.landing_no:

@@ -7,7 +7,7 @@ process of an isolated tool another one stands in its place, and the beats come 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Protocol
 
 
@@ -81,6 +81,16 @@ def pulse() -> Pulse | None:
     return told if isinstance(told, Pulse) else None
 
 
+def beats_of(beats: Beats) -> Token[Beats | None]:
+    """From here on the code of this context is the body of an attempt with these beats."""
+    return _beats.set(beats)
+
+
+def beats_as_before(token: Token[Beats | None]) -> None:
+    """It is no longer."""
+    _beats.reset(token)
+
+
 class beating:
     """Run a block as the body of an attempt with these beats."""
 
@@ -90,7 +100,7 @@ class beating:
         self._beats = beats
 
     def __enter__(self) -> None:
-        self._token = _beats.set(self._beats)
+        self._token = beats_of(self._beats)
 
     def __exit__(self, *raised: object) -> None:
-        _beats.reset(self._token)
+        beats_as_before(self._token)

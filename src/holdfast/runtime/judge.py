@@ -38,6 +38,8 @@ CHECK_S: Final = 30.0
 """Time box of one `check`; one that hangs does not hold the step up for ever."""
 _TEXT_MAX = 500
 _TYPE = "it is not of the declared type"
+_SAYS_NOTHING: Final = (str, bytes, int, float, list, type(None))
+"""Results that cannot say of themselves that they are a refusal."""
 _KINDS: Final = frozenset(str(kind) for kind in FailureKind)
 
 
@@ -91,7 +93,9 @@ async def unfit_alone(spec: Spec, result: Any) -> Failure | None:
 
 def refusal(spec: Spec, result: Any) -> Failure | None:
     """The failure that the result itself tells of."""
-    facts = _asked(spec, result, _refused(result))
+    facts = _refused(result)
+    if spec.classify is not None:
+        facts = _asked(spec, result, facts)
     if facts is None:
         return None
     named = named_in(facts, spec.policy.classify)
@@ -111,12 +115,12 @@ def failure_of(spec: Spec, error: BaseException) -> Failure:
 
 
 def _refused(result: Any) -> Facts | None:
+    if isinstance(result, _SAYS_NOTHING):
+        return None
     if isinstance(result, dict):
         if result.get("ok") is False:
             return _facts("NotOk", NOT_OK, result)
         return _facts("IsError", IS_ERROR, result) if result.get("isError") is True else None
-    if isinstance(result, (str, bytes, int, float, list, type(None))):
-        return None
     try:
         is_error = getattr(result, "isError", None) is True or getattr(result, "is_error", None) is True
         content = getattr(result, "content", None) if is_error else None

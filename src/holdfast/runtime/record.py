@@ -107,15 +107,21 @@ class Record:
 
     def _add(self, event: Event) -> None:
         if is_outcome(event):
-            opened = (stream.asked for stream in self.streams if stream.address == event.address)
-            scope = event.address.scope if event.address is not None else ""
-            event = event._replace(asked=next(opened, None) or self.asked(scope))
+            event = event.heard_after(self._asked_before(event.address))
         self.state.apply(event)
         if event.kind is Kind.RUN_ENDED:
             self._before_end = len(self._unwritten), len(self._posts)
         if event.body is not None and len(event.body) > BODY_IN_ROW_MAX:
             self.large[len(self._unwritten)] = event.body
         self._unwritten.append(event)
+
+    def _asked_before(self, address: Address | None) -> int:
+        """How many calls the agent had made when it got this step's outcome, or the beginning of it."""
+        if self.streams:
+            opened = next((stream.asked for stream in self.streams if stream.address == address), 0)
+            if opened:
+                return opened
+        return self.asked(address.scope if address is not None else "")
 
     def set_cell(self, name: str, value: str) -> None:
         """Set a shared cell in the same transaction as what was added."""

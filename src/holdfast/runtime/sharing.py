@@ -28,10 +28,13 @@ a loop around them."""
 
 def refused(driver: Calls, plan: Attempts, way: Way, address: Address) -> Failure | None:
     """Why the breaker keeps this attempt from beginning; None when it does not."""
-    policy = _policy(plan, way).breaker
-    if policy is None or not (name := _name(driver, way)):
+    name, breakers = _name(driver, way), driver.services.breakers
+    if not name or breakers.is_calm(name):
         return None
-    return _told(driver, address, name, driver.services.breakers.entered(name, policy, (driver.lease.run_id, address)))
+    policy = _policy(plan, way).breaker
+    if policy is None:
+        return None
+    return _told(driver, address, name, breakers.entered(name, policy, (driver.lease.run_id, address)))
 
 
 def shut(driver: Calls, plan: Attempts, way: Way, address: Address) -> Failure | None:
@@ -46,10 +49,11 @@ def observed(driver: Calls, plan: Attempts, way: Way, address: Address, attempte
     """Tell the breaker how an attempt ended."""
     if not (name := _name(driver, way)):
         return
-    failure = attempted.failure
+    failure, policy, breakers = attempted.failure, _policy(plan, way).breaker, driver.services.breakers
+    if failure is None and breakers.went_well(name, policy):
+        return
     text = "" if failure is None else f"{failure.error}: {failure.because}"
-    attempt = (driver.lease.run_id, address)
-    told = driver.services.breakers.observed(name, _policy(plan, way).breaker, attempt, said_by(failure), text)
+    told = breakers.observed(name, policy, (driver.lease.run_id, address), said_by(failure), text)
     _record(driver, address, name, told)
 
 

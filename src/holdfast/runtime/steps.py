@@ -76,7 +76,8 @@ class Attempting(Settling, Climbing):
         if self.recovered is not None and not await self._recover(self.recovered):
             return
         plan = self.plan
-        refusal = None if plan.is_undo else await stuck.refused(self.driver, plan.call, self.address, plan.essence)
+        is_watched = stuck.is_watched(self.driver, self.address) and not plan.is_undo
+        refusal = await stuck.refused(self.driver, plan.call, self.address, plan.essence) if is_watched else None
         if refusal is not None:
             await self._conclude(Kind.STEP_FAILED, Attempted(None, NOTHING, refusal), stuck.facts(refusal))
             return
@@ -158,7 +159,8 @@ class Attempting(Settling, Climbing):
         driver.reads_at_once += is_read
         try:
             with driver.time.limit(within_s, self._left_s(within_s)) as limit:
-                attempted = await self._in_turn(limit)
+                is_at_once = self.way.turn is None and self.plan.call.step is not StepKind.MODEL
+                attempted = await (self._begin(limit) if is_at_once else self._in_turn(limit))
         finally:
             driver.reads_at_once -= is_read
         if attempted is None:  # others have their turn meanwhile
@@ -168,14 +170,12 @@ class Attempting(Settling, Climbing):
 
     async def _in_turn(self, limit: Limit) -> Attempted | None:
         turn = self.way.turn
-        if turn is None and self.plan.call.step is not StepKind.MODEL:
-            return await self._begin(limit)
         if (refusal := guards.shut(self.driver, self.way, self.address, self.plan)) is not None:
             self.is_begun = False
             return Attempted(None, NOTHING, refusal)
         async with AsyncExitStack() as held:
             try:
-                async with limit.bounded():
+                with limit.bounded():
                     await held.enter_async_context(self.driver.pace.turn(is_stream=self.plan.is_stream))
                     if turn is not None:
                         with self.driver.silence.moves():
@@ -185,6 +185,8 @@ class Attempting(Settling, Climbing):
             return await self._begin(limit)
 
     def _left_s(self, within_s: float | None) -> float | None:
+        if within_s is None:
+            return None
         return step_left_s(within_s, self._counted_from(), self.driver.record.now())
 
     def _counted_from(self) -> float | None:
@@ -222,7 +224,8 @@ class Attempting(Settling, Climbing):
     async def _begin(self, limit: Limit) -> Attempted | None:
         """None when it may not begin: the run stops."""
         driver, plan, way = self.driver, self.plan, self.way
-        if driver.state.limits.is_timed:
+        state = driver.state
+        if state.limits.is_timed:
             driver.time.look()
         self.is_begun = False
         if way.refusal:
@@ -241,16 +244,16 @@ class Attempting(Settling, Climbing):
         self.is_begun = True
         if self.began_at is None:
             self.began_at = driver.record.now()
-        slot = driver.state.slots.get(self.address)
+        slot = state.slots.get(self.address)
         is_again = slot is not None and slot.is_in_flight  # the intent also settles what was reserved before a crash
-        is_asked_for = within_s is not None or driver.state.books.are_joint
+        is_asked_for = within_s is not None or state.books.are_joint
         # a read that was begun before is written down: else each crash would give its retry once more
         is_noted = is_again or self.number > 1
         is_beyond = driver.reads_open >= driver.allowance
         self.has_intent = plan.needs_intent or is_beyond or is_noted or is_asked_for
         if self.has_intent:
             self._intend(way)
-            allowance = driver.state.allowance
+            allowance = state.allowance
             await driver.write()
             driver.allowance = max(driver.allowance, allowance)
             if (refused := driver.record.unpaid.pop(self.address, None)) is not None:
@@ -266,7 +269,7 @@ class Attempting(Settling, Climbing):
         sender = driver.sends(self.address, self.logical, self.number) if is_write else None
         try:
             key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
-            attempted = await self._made(way, Begun(self.address, key, self.number, sender, limit), limit)
+            attempted = await self._made(way, Begun(self.address, key, self.number, sender, limit), within_s)
             if limit.cut_by != RUN:  # that the run's own time was up says nothing about the tool
                 guards.observed(driver, plan, way, self.address, attempted)
             return attempted
@@ -293,12 +296,10 @@ class Attempting(Settling, Climbing):
         undo = way.terms.undo if way.terms is not None else ""
         return self.plan.marks | {"undo": undo} if undo else self.plan.marks
 
-    async def _made(self, way: Way, begun: Begun, limit: Limit) -> Attempted:
+    async def _made(self, way: Way, begun: Begun, within_s: float | None) -> Attempted:
         """The attempt; a tool that goes on after it was cut short is left behind."""
-        driver, policy = self.driver, self.terms.policy()
-        times = (policy.timeout_s, policy.heartbeat_s, self.plan.policy().within_s)
-        is_timed = driver.state.limits.is_timed or times != (None, None, None)
-        if not is_timed or self.plan.call.step is not StepKind.TOOL:
+        driver, limit = self.driver, begun.limit
+        if limit is None or self.plan.call.step is not StepKind.TOOL or not self._is_timed(within_s):
             return await way.attempt(begun)
         attempted = await outlived(way.attempt(begun), limit, driver.services.settings.close_s)
         if attempted is not None:
@@ -307,6 +308,13 @@ class Attempting(Settling, Climbing):
         is_definite = not self.effect.is_write
         failure = Failure(FailureKind.TRANSIENT, "TimeoutError", text, text, is_definite, because=limit.because)
         return Attempted(None, way.reservation, failure)
+
+    def _is_timed(self, within_s: float | None) -> bool:
+        """Whether the attempt can be cut short when a time is up."""
+        if within_s is not None or self.driver.state.limits.is_timed:
+            return True
+        policy = self.terms.policy()
+        return policy.timeout_s is not None or policy.heartbeat_s is not None
 
     def _intend(self, way: Way, *, is_open: bool = False) -> None:
         """Add the intent. is_open: of an attempt that was begun without, and that nobody can refuse any more."""
@@ -419,7 +427,8 @@ class Attempting(Settling, Climbing):
         driver = self.driver
         if attempted.error is not None:
             driver.live_errors[self.address] = attempted.error
-        facts = facts | stuck.marks(driver, self.plan)
+        if marks := stuck.marks(driver, self.plan):
+            facts = facts | marks
         driver.record.add(
             self._event(kind, charge=attempted.charge, meta=meta(**facts) if facts else "", body=attempted.body)
         )

@@ -32,6 +32,12 @@ MARK_CHARACTERS = 16
 """Of the digest of a progress."""
 
 
+def is_watched(driver: Calls, address: Address) -> bool:
+    """Whether there is anything to see for `refused`: a cheap look, as it is taken for each step."""
+    rule: Stuck | None = driver.agent.stuck
+    return not (rule is None or _is_the_codes(driver, rule)) or address in driver.state.slots
+
+
 async def refused(driver: Calls, call: Call, address: Address, essence: Essence = None) -> Failure | None:
     """What the agent is told instead of this step, which goes on with a loop; None when it may begin. Does not come
     back when the run is stopped for it. essence: what counts of a model's answer."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.core.events import ONE_TOOL_CALL, Address, Charge
@@ -52,8 +51,7 @@ class Verdict(NamedTuple):
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(NamedTuple):
     """What holds for the attempts of one way."""
 
     policy: Callable[[], Policy]
@@ -68,8 +66,7 @@ class Terms:
     """What undoes it; empty: nothing does."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class Way(NamedTuple):
     """One way to perform a step. A model call may have several, one a model, tried in order."""
 
     attempt: Callable[[Begun], Awaitable[Attempted]]

@@ -108,7 +108,7 @@ def last_good(spec: Spec, where: current.Place, args: bytes) -> str:
     Of this very function: another of the same name is another tool.
     """
     fallback = where.driver.services.policies.of(spec).fallback
-    if not any(isinstance(rung, Cached) for rung in fallback):
+    if not fallback or not any(isinstance(rung, Cached) for rung in fallback):
         return ""
     home = f"{getattr(spec.fn, '__module__', '')}.{getattr(spec.fn, '__qualname__', '')}"
     what = hashlib.sha256(encode([home, digest(args)])).hexdigest()[:40]
