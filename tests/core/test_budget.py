@@ -179,3 +179,11 @@ def test_law_the_worst_case_is_never_less_than_the_bill(plain: int, read: int, w
     """Lost: P7; a reservation smaller than what the call can cost."""
     bill = PRICE.usd_nano(input=plain, output=output, cache_read=read, cache_write=write)
     assert bill <= PRICE.worst_usd_nano(input=plain + read + write, output=output)
+
+
+def test_caps_that_are_stated_leave_the_declared_ones_of_other_parts() -> None:
+    """Lost: who caps the dollars of one run takes away its cap of tool calls without a word."""
+    declared = Budget(tool_calls=1000, tokens=100_000).limits()
+    assert Budget(usd=1).limits().over(declared) == Budget(usd=1, tool_calls=1000, tokens=100_000).limits()
+    assert Budget(tool_calls=5).limits().over(declared) == Budget(tool_calls=5, tokens=100_000).limits()
+    assert Budget(usd=1).limits().over(None) == Budget(usd=1).limits()

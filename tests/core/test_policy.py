@@ -242,3 +242,13 @@ def test_a_crash_does_not_use_up_a_small_number_of_attempts() -> None:
         retry = Retry(attempts=attempts)
         assert isinstance(after_crash(READ, retry, attempt=last - 1, age_s=0, window_s=DAY), Again)
         assert isinstance(after_crash(READ, retry, attempt=last, age_s=0, window_s=DAY), GiveUp)
+
+
+def test_why_an_unknown_effect_is_tried_again_is_that_nobody_knows() -> None:
+    """Lost: a reason that says "does not go away by itself" for making the attempt again."""
+    failure = Failure(FailureKind.PERMANENT, "ValueError", "x", "x", is_definite=False, because="does not go away")
+    decision = after_failure(
+        Effect.IDEMPOTENT, failure, Retry(attempts=3), attempt=1, elapsed_s=0, window_s=60, draw=0.5
+    )
+    assert isinstance(decision, Again)
+    assert "nobody knows whether it happened" in decision.because and "go away" not in decision.because

@@ -198,7 +198,7 @@ def _succeeded(order: Order, driven: Driven) -> int:
 
 def _ended(order: Order, driven: Driven, error: RunError) -> int:
     picture = driven.picture
-    code = _code(error, picture["run"])
+    code = _code(error, picture["run"], driven.below)
     name = f"{picture['run']['id']} ({order.key})"
     lines = [f"Run {name} waits for a person. Nothing is lost."] if picture["questions"] else [str(error)]
     place = source.where(error.__cause__, order.file) if error.__cause__ is not None else ""
@@ -225,9 +225,9 @@ def _ended(order: Order, driven: Driven, error: RunError) -> int:
     return code
 
 
-def _code(error: RunError, run: dict[str, Any]) -> Exit:
+def _code(error: RunError, run: dict[str, Any], below: list[str]) -> Exit:
     code = code_of(error)
-    if code is Exit.LATER and run["why"] in (Why.QUESTION, Why.PAUSED, Why.CRASH_LOOP):
+    if code is Exit.LATER and (below or run["why"] in (Why.QUESTION, Why.PAUSED, Why.CRASH_LOOP)):
         return Exit.PERSON
     if isinstance(error, RunStopped) and not isinstance(error, BudgetExceeded) and run["by"]:
         return Exit.CANCELLED  # somebody aborted it when they were asked

@@ -26,7 +26,7 @@ def dry_run(
 ) -> int:
     """Show it; refused as the run itself would be."""
     file = load(config)
-    stated = budget.limits() if budget is not None else agent.limits
+    stated = budget.limits().over(agent.limits) if budget is not None else agent.limits
     limits = stated or DEFAULT_LIMITS
     check_prices(agent.name, agent.models, stated, file.prices)
     prices, policies = Prices(file.prices), Policies(file.tools, flags)

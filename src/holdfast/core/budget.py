@@ -91,6 +91,12 @@ class Limits(NamedTuple):
         """Whether there is a cap on time."""
         return self.active_ms is not None or self.wall_ms is not None
 
+    def over(self, declared: Limits | None) -> Limits:
+        """These caps, and the declared ones of the parts that they do not name."""
+        if declared is None:
+            return self
+        return Limits(*(own if own is not None else other for own, other in zip(self, declared, strict=True)))
+
     def raised(self, by: Sequence[int]) -> Limits:
         """The caps after an operator's raise by so much of each part, the later ones left out; what has no cap stays
         so."""

@@ -160,7 +160,8 @@ def _retry_or(
     if elapsed_s + wait_s > total_s:
         return end(f"the next attempt would begin after {elapsed_s + wait_s:.1f} s; total={total_s:g} s")
     floor = f", not before Retry-After {failure.retry_after_s:g} s" if failure.retry_after_s else ""
-    return Again(wait_s, f"{failure.because}; attempt {attempt} of {retry.attempts}{floor}")
+    why = failure.because if failure.is_definite else f"{failure.error}: nobody knows whether it happened; the same key"
+    return Again(wait_s, f"{why}; attempt {attempt} of {retry.attempts}{floor}")
 
 
 def after_crash(

@@ -173,7 +173,7 @@ class App:
         self._register(agent)
         name = services.clock.fresh_id() if key is None else checked_key(key)
         body = encode(input, agent.takes)
-        limits = budget.limits() if budget is not None else agent.limits
+        limits = budget.limits().over(agent.limits) if budget is not None else agent.limits
         check_prices(agent.name, agent.models, limits, services.prices, is_priced=services.caps.is_priced)
         message = accept.start(
             agent=agent.name,

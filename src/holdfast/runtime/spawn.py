@@ -31,7 +31,7 @@ async def spawned(
     """The child's result, or its id when it is detached; raises how else it ended."""
     _check(driver, agent, budget, is_detached)
     body = encode(input, agent.takes)
-    limits = budget.limits() if budget is not None else agent.limits
+    limits = budget.limits().over(agent.limits) if budget is not None else agent.limits
     asked = digest(encode([agent.name, digest(body)]))
     child = Child(
         call=Call(where.scope, name or agent.name, asked, StepKind.CHILD, Effect.READ, body[:200]),
