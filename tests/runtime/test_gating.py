@@ -168,6 +168,24 @@ def test_tools_measure_too(world: Any) -> None:
     assert world.run(gated(plain), key="plain")[:2] == [True, 0.85]
 
 
+def test_a_resume_asks_a_tool_that_measures_anew(world: Any) -> None:
+    """Lost: the way on. The tool's old measure would be taken again, and the resumed run stopped by it for ever."""
+    scores = [0.9, 0.1]
+
+    @hf.tool(effect="read")
+    async def score() -> float:
+        return scores.pop()
+
+    @hf.agent(name="a", budget=hf.Budget(tool_calls=10))
+    async def agent(run: hf.Run, given: Any) -> bool:
+        return bool(await run.gate("quality", score, 0.5, otherwise="stop"))
+
+    with pytest.raises(RunStopped):
+        world.run(agent)
+    world.resume()
+    assert world.run(agent) is True
+
+
 def test_a_tool_that_writes_is_no_measure(world: Any) -> None:
     """Lost: a check that may be asked again without harm."""
 

@@ -77,17 +77,18 @@ async def gate(
     judged, choice = Judged(*decided[:3]), decided[3]
     if judged.passed or choice == "tell":
         return Gated(*judged)
+    measure = scorer.spec.name if isinstance(scorer, Tool) else name
     text = f"gate {name}: {judged.because}" + (
         "" if claim is None else f"; the agent claims {claim}, which does not count"
     )
     if choice == "stop":
-        await _stop(run, scope, name, f"{text}.", "")
+        await _stop(run, scope, name, measure, f"{text}.", "")
     answer = await run.ask(
         f"{text}. Shall it go on all the same?", options=(GO_ON, STOP), to=to, within=within, name=_question(name)
     )
     if answer.outcome == "answered" and answer.value == GO_ON:
         return Gated(True, judged.score, judged.because, answer.by or "a person")
-    await _stop(run, scope, name, f"{text}. {_said(answer)}.", answer.by)
+    await _stop(run, scope, name, measure, f"{text}. {_said(answer)}.", answer.by)
     raise AssertionError  # a run that is stopped does not come back
 
 
@@ -134,10 +135,10 @@ async def _decided(
     return recorded
 
 
-async def _stop(run: Run, scope: str, name: str, why: str, by: str) -> None:
-    """Stop the run; resumed, it measures, decides and asks anew."""
+async def _stop(run: Run, scope: str, name: str, measure: str, why: str, by: str) -> None:
+    """Stop the run; resumed, it measures, decides and asks anew. measure: the name of the step that measured."""
     driver = run._driver
-    ends = [_latest(run, scope, name), _latest(run, scope, _decision(name)), _latest(run, scope, _question(name))]
+    ends = [_latest(run, scope, measure), _latest(run, scope, _decision(name)), _latest(run, scope, _question(name))]
     causes = [list(address) for address in ends if address is not None]
     driver.stop(Status.STOPPED, why, {"gate": name, "cause": causes, "by": by or None})
     await driver.never()
