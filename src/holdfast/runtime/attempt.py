@@ -45,7 +45,8 @@ async def attempted(
         return await sender.on_loop(attempted(spec, call, inside, begun._replace(sender=None)))
     try:
         with current.entered(inside):
-            result = await _called(spec, call, _limit(begun), sender)
+            limit = begun.limit if begun is not None else None
+            result = await _called(spec, call, limit or Limit(_clock), sender)
     except Unwind:
         raise asyncio.CancelledError("the run is closing") from None
     except BaseException as error:  # the user's step: whatever it raises is a fact about it
@@ -91,11 +92,6 @@ def _came(spec: Spec, result: Any, error: BaseException | None) -> Attempted | N
     if isinstance(error, Unwind) or inspect.isawaitable(result):
         return None
     return weighed(spec, result) if error is None else _failed(spec, error)
-
-
-def _limit(begun: Begun | None) -> Limit:
-    limit = begun.limit if begun is not None else None
-    return limit or Limit(_clock)
 
 
 async def _called(spec: Spec, call: Callable[[], Any], limit: Limit, sender: Sender | None = None) -> Any:

@@ -156,7 +156,7 @@ class Breakers:
         if known is None or known.probe[1]:
             return False
         now = self._clock.now()
-        if policy is not None and not known.circuit.is_healthy(now):
+        if policy is not None and known.circuit is not CLOSED and not known.circuit.is_healthy(now):
             return False
         known.successes += 1
         if policy is not None:
