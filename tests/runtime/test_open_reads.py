@@ -57,18 +57,15 @@ def test_a_family_pays_for_no_read_that_was_not_made_however_often_it_is_killed(
     @hf.agent(name="leaf", budget=hf.Budget(tool_calls=50))
     async def leaf(run: hf.Run, n: int) -> int:
         found = await look(n)
-        while deaths:
-            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)  # until the other one has looked, too
+        if deaths:
+            deaths.pop()
+            raise world.Crash
         return found
 
     @hf.agent(name="top", budget=hf.Budget(tool_calls=4))
     async def top(run: hf.Run, n: int) -> Any:
-        leaves = asyncio.gather(run.spawn(leaf, 1), run.spawn(leaf, 2))
-        await asyncio.sleep(0.03)
-        if deaths:
-            deaths.pop()
-            raise world.Crash
-        return [*await leaves, await look(3)]
+        return [*await asyncio.gather(run.spawn(leaf, 1), run.spawn(leaf, 2)), await look(3)]
 
     for _ in range(2):
         with pytest.raises(world.Crash):
