@@ -129,8 +129,8 @@ class Pace:
 
 def note(driver: Calls, address: Address, step: StepKind, *, is_measured: bool) -> None:
     """An outcome was added: warn of what is nearly used up, or more than that, and tell the model of its last turn."""
-    state, record = driver.state, driver.record
-    conduct = state.conduct
+    record = driver.record
+    state, conduct = record.state, record.state.conduct
     if not is_measured and not conduct.models and not landing.due_warnings(state.limits, driver.used, conduct.warned):
         return  # as nearly always: nothing is nearly used up, and there is no model that could land
     mark = StepKind.TOOL if step is StepKind.TOOL else None  # with its outcome the model can be told

@@ -94,7 +94,8 @@ class Record:
 
     def add(self, event: Event) -> None:
         """Take an event in; it is written with the next `write`."""
-        if event.kind is not Kind.RUN_SUSPENDED:  # this we say by ourselves: nothing was done about what was read
+        # that a run is suspended we say by ourselves: nothing was done about what was read
+        if self.streams and event.kind is not Kind.RUN_SUSPENDED:
             self._add_parts(event.address)
         self._add(event)
         if self.streams and is_outcome(event):
@@ -199,7 +200,7 @@ class Record:
             self._written += len(self._unwritten)
             self._mail_written = self.mail_read
             self._charged = self._charging
-            posted = [post.run_id for post in self._posts]
+            posted = [post.run_id for post in self._posts] if self._posts else []
             self._forget_unwritten()
             if posted:
                 self.services.on_posted(posted)

@@ -64,7 +64,7 @@ class Scribe:
     async def write(self, writer: Writer) -> None:
         """Come back when everything that the writer had to write is committed or refused."""
         if self.active <= 1 and writer.is_lone and not self._dirty and not writer.large:
-            self._commit([writer])
+            self._commit_alone(writer)
             now = self._clock.monotonic()
             if now - self._yielded_at > YIELD_EVERY_S:
                 self._yielded_at = now
@@ -152,6 +152,21 @@ class Scribe:
             return
         for (_, future), posted in zip(waiting, results, strict=True):
             future.set_result(posted)
+
+    def _commit_alone(self, writer: Writer) -> None:
+        """As `_commit` does it for several."""
+        append = writer.take()
+        if append is None:
+            return
+        result: JournalError | None
+        try:
+            result = self._journal.append([append])[0]
+        except JournalError as error:
+            result = error
+        if isinstance(result, BudgetRefused) and writer.retake(result):
+            self._commit([writer])
+        else:
+            writer.written(result)
 
     def _commit(self, writers: list[Writer]) -> None:
         while writers:
