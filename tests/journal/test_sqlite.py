@@ -751,6 +751,8 @@ HEADS = st.builds(
     wake_at=st.none() | st.floats(0, 1e10),
     spent=st.builds(Charge, st.integers(0), st.integers(0), st.integers(0), st.integers(0)),
     questions=st.lists(QUESTIONS, max_size=2).map(tuple),
+    is_unwound=st.booleans(),
+    children=st.integers(0, 1_000),
 )
 
 
