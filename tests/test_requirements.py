@@ -154,6 +154,7 @@ SHOWN_BY = {
         "e2e/test_requirements_budget.py::test_five_kills_do_not_refill_the_budget_of_a_family",
         "e2e/test_requirements_budget.py::test_a_call_that_an_account_refused_goes_on_where_it_was",
         "e2e/test_requirements_budget.py::test_a_child_without_room_is_told_before_it_is_stopped",
+        "e2e/test_requirements_budget.py::test_a_cap_of_all_runs_is_not_answered_by_a_raise_of_one",
         "runtime/test_shared_budget.py::test_no_schedule_overshoots_a_cap_or_forgets_a_call",
     ),
     "R26 correct accounting": (
