@@ -148,6 +148,14 @@ WINDOWS = (
 
 
 @pytest.mark.timeout(240)
+def test_a_family_killed_at_some_points_and_in_each_window(tmp_path: Path) -> None:
+    """Lost: as below; the default run's sample."""
+    report = sweep(Family(tmp_path), every=6, seconds=0, windows=WINDOWS)
+    report.require(kills=12, windows=WINDOWS)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
 def test_a_family_killed_at_every_point(tmp_path: Path) -> None:
     """Lost: a child started twice or never, an end that nobody heard of, a signal or a part that was taken twice."""
     report = sweep(Family(tmp_path), seconds=0)

@@ -136,6 +136,14 @@ class Ladder(Scenario):
 
 
 @pytest.mark.timeout(180)
+def test_some_points_of_a_ladder_and_each_of_its_windows(tmp_path: Path) -> None:
+    """Lost: as below; the default run's sample."""
+    report = sweep(Ladder(tmp_path), every=6, seconds=0, windows=WINDOWS)
+    report.require(kills=10, windows=WINDOWS)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
 def test_every_point_of_a_ladder_with_a_second_kill_in_recovery(tmp_path: Path) -> None:
     """Lost: the place on the ladder. A person asked twice, an answer not taken, an age that is not told."""
     report = sweep(Ladder(tmp_path), seconds=1)
