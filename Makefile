@@ -20,7 +20,7 @@ help: ## show this list
 demo: $(READY) ## see an agent survive a crash
 	@$(BIN)/holdfast demo
 
-test: $(READY) ## the tests (about 4 minutes on two cores)
+test: $(READY) ## the tests (about 7 minutes on two cores)
 	@$(BIN)/pytest -q -n 2 --dist worksteal tests
 
 test-frameworks: $(FRAMEWORKS) ## agent frameworks as they are, killed at every step (own venv)
