@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -132,7 +133,16 @@ def test_a_worker_that_serves_leaves_a_paused_run_alone(world: Any, shop: Any) -
 
     async def looking(app: hf.App) -> None:
         await held(app, world.id())
-        await asyncio.sleep(0.1)
+        claim, looks, looked = app.journal.claim, itertools.count(1), asyncio.Event()
+
+        def counted(*given: Any, **more: Any) -> Any:
+            if next(looks) == 3:
+                looked.set()
+            return claim(*given, **more)
+
+        app.journal.claim = counted  # type: ignore[method-assign]
+        await looked.wait()
+        del app.journal.claim
 
     with pytest.raises(world.Crash):
         shop.dies_at = "x"

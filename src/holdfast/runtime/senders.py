@@ -72,7 +72,7 @@ class Sender:
         def body() -> Any:
             try:
                 result = call()
-            except BaseException as error:
+            except BaseException as error:  # the user's step: whatever it raises is a fact about it
                 raised = error
                 self._over(lambda: come(None, raised))
                 raise
