@@ -29,7 +29,7 @@ test-frameworks: $(FRAMEWORKS) ## agent frameworks as they are, killed at every 
 lint: $(READY) ## style, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy src $(TYPING)
+	@$(BIN)/mypy src proof $(TYPING)
 	@$(if $(TYPING),$(BIN)/pyright $(TYPING))
 	@$(BIN)/lint-imports --no-logo
 
@@ -41,7 +41,7 @@ bench: $(READY) ## the benchmarks (PEERS=1: beside other libraries)
 	@$(BIN)/python -m bench $(if $(PEERS),--peers)
 
 lock: .venv-lock ## resolve requirements/dev.lock anew
-	@$(COMPILE) --extra anthropic --extra openai --extra prices --extra test --group dev \
+	@$(COMPILE) --extra anthropic --extra openai --extra postgres --extra prices --extra test --group dev \
 		--custom-compile-command 'make lock' --output-file requirements/dev.lock
 
 lock-frameworks: .venv-lock ## resolve requirements/frameworks.lock anew

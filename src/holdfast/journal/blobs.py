@@ -25,7 +25,7 @@ PIECE: Final = 1 << 20
 """Bytes of a piece, and so what another writer waits for: 5 ms where 100 MB take 200 ms."""
 
 _FIND = "SELECT blob_no, size, is_whole FROM blobs WHERE tenant = ? AND hash = ?"
-_BEGIN = "INSERT INTO blobs VALUES (NULL, ?, ?, ?, 0, ?, ?)"
+_BEGIN = "INSERT INTO blobs (tenant, hash, size, is_whole, format, key_id) VALUES (?, ?, ?, 0, ?, ?)"
 _ADD = "INSERT INTO pieces VALUES (NULL, ?, ?, ?) ON CONFLICT (blob_no, number) DO UPDATE SET bytes = excluded.bytes"
 _HAS_PIECE = "SELECT 1 FROM pieces WHERE blob_no = ? AND number = ? AND bytes = ?"
 _FINISH = "UPDATE blobs SET is_whole = 1 WHERE blob_no = ?"

@@ -26,7 +26,7 @@ import apsw
 
 from holdfast.errors import JournalCorrupt, JournalError, SchemaNewer, StoreForeign, StoreUnreachable
 
-SCHEMA = 3
+SCHEMA = 4
 """The newest schema that this code knows; `schema/NNNN.sql` leads to each."""
 APPLICATION_ID = 0x484F4C44
 """`HOLD`, at offset 68 of the file."""
@@ -44,6 +44,10 @@ _SETTINGS: dict[str, str | int] = {
 if sys.platform == "darwin":  # its fsync leaves the data in the disk's own cache
     _SETTINGS |= {"fullfsync": "ON", "checkpoint_fullfsync": "ON"}
 
+_MAKE_STORE = (
+    "INSERT INTO store (only_row, application, id, hash_key, created_at) "
+    "VALUES (1, 'holdfast', lower(hex(randomblob(16))), randomblob(32), ?)"
+)
 _MAGIC = b"SQLite format 3\x00"
 _OPENING = threading.Lock()
 """Held from making a file until its last other descriptor is closed (invariant 3, for threads)."""
@@ -151,9 +155,7 @@ def _upgrade(connection: apsw.Connection, path: str, created_at: float) -> None:
         script = resources.files("holdfast.journal") / "schema" / f"{number:04}.sql"
         connection.execute(script.read_text(encoding="utf-8"))
     if schema == 0:
-        connection.execute(
-            "INSERT INTO store VALUES (1, 'holdfast', lower(hex(randomblob(16))), randomblob(32), ?)", (created_at,)
-        )
+        connection.execute(_MAKE_STORE, (created_at,))
     connection.pragma("user_version", SCHEMA)
     connection.execute("COMMIT")
     connection.pragma("journal_mode", "wal")
