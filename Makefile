@@ -33,8 +33,8 @@ lint: $(READY) ## style, types and layers
 	@$(if $(TYPING),$(BIN)/pyright $(TYPING))
 	@$(BIN)/lint-imports --no-logo
 
-proof: $(READY) ## the long proofs: crash sweeps, kill storms, planted bugs
-	@$(BIN)/pytest -q -rP -n 2 --dist worksteal -m proof tests
+proof: $(READY) ## the long proofs, counted; writes docs/evidence.json and the README's claims (PROOF_HOURS=n: longer)
+	@$(BIN)/python -m proof $(if $(PROOF_HOURS),--hours $(PROOF_HOURS))
 
 bench: $(READY) ## the benchmarks (PEERS=1: beside other libraries)
 	@$(if $(PEERS),$(PIP) install --requirement requirements/peers.txt)

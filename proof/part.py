@@ -2,10 +2,14 @@
 
 A part is a module of this package with `WANTED`, how much of what it must have seen at full scale, and `run(plan)`.
 Its counts are what it did, never what it meant to do; the claims of the README and docs/evidence.json are made of them.
+It may also say `COST`, the seconds of one core that the full scale takes (60 when it does not say): what is dear begins
+first, and is divided into shards of about a minute each; and `SHARDS`, how many shards it can be divided into at most.
 
 Invariants
 1. A part that did not see what it wants to have seen has failed, also when nothing went wrong.
 2. Equal plans do equal things, where no real process, disk or database is involved.
+3. A part that is divided takes all its trials from `Plan.trials`, to the end: whoever passes that over would do, and
+   count, the same again in each shard.
 """
 
 from __future__ import annotations
@@ -16,6 +20,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
+
+
+@dataclass(slots=True)
+class Taken:
+    """How many trials a plan has offered, and how many of them were taken."""
+
+    offered: int = 0
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +42,18 @@ class Plan:
     shard: int = 0
     shards: int = 1
     """This process does each `shards`-th trial, from number `shard` on."""
+    trial: Taken = field(default_factory=Taken, compare=False, repr=False)
 
     def trials(self, count: int) -> Iterator[int]:
         """The numbers of this shard's trials, of `count` at full scale."""
-        return iter(range(self.shard, ceil(count * self.scale), self.shards))
+        numbers = range(self.shard, ceil(count * self.scale), self.shards)
+        self.trial.offered += len(numbers)
+        return self._counted(numbers)
+
+    def _counted(self, numbers: range) -> Iterator[int]:
+        for number in numbers:
+            self.trial.taken += 1
+            yield number
 
     def random(self, trial: int) -> random.Random:
         """The chance of one trial, the same in whichever shard it runs."""

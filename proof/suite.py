@@ -1,0 +1,70 @@
+"""Tests of the repository, run by a part: what passed, what failed and how, and what the tests have counted.
+
+A test counts by pytest's own `record_property("kills", 12)`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = ROOT / "tests"
+OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib --strict-markers")
+LIMIT_S = 3_600
+TAIL = 1_500
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run of tests came to."""
+
+    code: int
+    """Pytest's own: 0 all passed, 1 some failed; others (no such test, an error on the way) are no verdict."""
+    said: str
+    passed: list[str] = field(default_factory=list)
+    """Names, with their parameters."""
+    failed: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def ran(
+    tests: Sequence[str], directory: Path, *more: str, source: Path | None = None, limit_s: float = LIMIT_S
+) -> Outcome:
+    """Run these tests (paths below tests/, or node ids) in a process of their own, against this source."""
+    report = directory / "report.xml"
+    report.unlink(missing_ok=True)
+    place = {"PYTHONPATH": str(source)} if source else {}
+    where = ["--basetemp", str(directory / "tmp"), "--junitxml", str(report)]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *OPTIONS, *where, *more, *(str(TESTS / test) for test in tests)],
+            cwd=ROOT,
+            env=os.environ | place | {"PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+        )
+    except subprocess.TimeoutExpired as slow:
+        return Outcome(-1, f"did not end within {slow.timeout:.0f} s")
+    outcome = Outcome(done.returncode, (done.stdout + done.stderr)[-TAIL:])
+    if report.exists():
+        _read(report, outcome)
+    return outcome
+
+
+def _read(report: Path, outcome: Outcome) -> None:
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = case.get("name", "")
+        if any(case.find(what) is not None for what in ("failure", "error")):
+            outcome.failed.append(name)
+        elif case.find("skipped") is None:
+            outcome.passed.append(name)
+            for counted in case.iter("property"):
+                outcome.counts[counted.get("name", "")] += int(counted.get("value", "0"))
