@@ -1,4 +1,7 @@
-"""A store of schema 2, which knew neither cells nor accounts: brought up to date, and its run goes on."""
+"""Stores of schema 2, which knew neither cells nor accounts, and 3: brought up to date; a run of 2 goes on.
+
+The runs of 3 go on in `tests/journals`, where the first released format is, too.
+"""
 
 import gzip
 from pathlib import Path
@@ -11,7 +14,7 @@ from holdfast.journal import file
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Account, Cell
 
-SCHEMA_2 = Path(__file__).parent.parent / "journals" / "schema-2.db.gz"
+JOURNALS = Path(__file__).parent.parent / "journals"
 QUICK = hf.Settings(quiet_s=0.02, park_s=0.06, poll_s=0.02)
 paid: list[int] = []
 
@@ -39,35 +42,38 @@ async def keeper(run: hf.Run, name: str) -> str:
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """The file, as the code of then left it."""
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The file, as the code of then left it; of schema 2 unless the test says otherwise."""
     path = tmp_path / "h.db"
-    path.write_bytes(gzip.decompress(SCHEMA_2.read_bytes()))
+    path.write_bytes(gzip.decompress((JOURNALS / f"schema-{getattr(request, 'param', 2)}.db.gz").read_bytes()))
     path.chmod(0o600)
     return path
 
 
-def tables(path: Path) -> list[list[tuple[object, ...]]]:
-    """All rows of what schema 2 knew."""
+def tables(path: Path, names: tuple[str, ...]) -> list[list[tuple[object, ...]]]:
+    """All rows of these tables."""
     connection = apsw.Connection(str(path))
     try:
-        names = ("runs", "events", "mail", "blobs", "pieces", "store")
         return [list(connection.execute(f"SELECT * FROM {name}")) for name in names]
     finally:
         connection.close()
 
 
-def test_a_store_of_schema_2_is_brought_up_to_date_and_keeps_all(old: Path) -> None:
+KNEW = ("runs", "events", "mail", "blobs", "pieces", "store")
+
+
+@pytest.mark.parametrize(("old", "knew"), [(2, KNEW), (3, (*KNEW, "cells", "accounts"))], indirect=["old"])
+def test_an_older_store_is_brought_up_to_date_and_keeps_all(old: Path, knew: tuple[str, ...]) -> None:
     """Lost: the runs of whoever upgrades."""
-    before = tables(old)
+    before = tables(old, knew)
     journal = SqliteJournal(old, clock=lambda: 2e9)
     assert (journal.facts()["schema"], journal.facts()["problems"]) == (file.SCHEMA, [])
-    assert journal.account("total") is None and journal.cell("a") is None
-    assert journal.swap("a", 0, "x") and journal.cell("a") == Cell(1, "x")
+    assert (journal.account("total") is not None) is ("accounts" in knew)
+    assert journal.cell("zzz") is None and journal.swap("zzz", 0, "x") and journal.cell("zzz") == Cell(1, "x")
     journal.close()
-    for was, now in zip(before, tables(old), strict=True):
-        assert [row[: len(was[0])] for row in now] == was  # what is new stands at the end of a row, and is NULL
-        assert all(part is None for row in now for part in row[len(was[0]) :])
+    for was, now in zip(before, tables(old, knew), strict=True):
+        assert [row[: len(was[0])] for row in now][: len(was)] == was  # what is new stands at the end, and is NULL
+        assert all(part is None for row in now[: len(was)] for part in row[len(was[0]) :])
 
 
 async def test_its_run_goes_on_where_it_was(old: Path) -> None:
