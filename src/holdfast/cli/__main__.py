@@ -19,6 +19,7 @@ from holdfast.cli.output import leave_pipe, report
 VERBS = {
     "demo": Verb("holdfast.cli.demo:demo", "See an agent survive a crash."),
     "run": Verb("holdfast.cli.run:run", "Start a run, or go on with it."),
+    "worker": Verb("holdfast.cli.worker:worker", "Drive the runs of agents, also those that others left behind."),
     "pause": Verb("holdfast.cli.pause:pause", "Let a run begin nothing more until it is resumed."),
     "resume": Verb("holdfast.cli.resume:resume", "Let a failed, stopped, blocked or paused run go on."),
     "ls": Verb("holdfast.cli.ls:ls", "List runs; those that need you first."),

@@ -55,7 +55,7 @@ class Interrupt:
 
 
 def _leave_at_once(number: int) -> None:
-    _write("Left at once. The run stays resumable; an effect that was in flight is in doubt.\n")
+    _write("Left at once. What was driven stays resumable; an effect that was in flight is in doubt.\n")
     os._exit(128 + number)
 
 

@@ -10,6 +10,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,19 @@ def agents_of(file: Path, agent: Agent[Any, Any]) -> list[Agent[Any, Any]]:
     module = _modules.get(file.resolve())
     beside = [value for value in vars(module).values() if isinstance(value, Agent)] if module is not None else []
     return list(({other.name: other for other in beside} | {agent.name: agent}).values())
+
+
+def agents_in(targets: Iterable[str]) -> list[Agent[Any, Any]]:
+    """Of each `FILE.py` all agents, of each `FILE.py:AGENT` that one; a file is loaded once."""
+    from holdfast.runtime.agent import Agent  # loads asyncio
+
+    found: dict[int, Agent[Any, Any]] = {}
+    for target in dict.fromkeys(targets):
+        path, name = _parts(target)
+        module = _modules.get(path.resolve()) or _module(path)
+        here = [_agent(module, path, name)] if name else [v for v in vars(module).values() if isinstance(v, Agent)]
+        found |= {id(agent): agent for agent in here or [_agent(module, path, name)]}
+    return list(found.values())
 
 
 def policy_of(target: str) -> Policy:

@@ -229,6 +229,7 @@ class Worker:
         self.drivers[claim.lease.run_id] = driver
         if driver.agent.is_sync:
             self._threaded[claim.lease.run_id] = driver
+        _log.info("%s (%s) %s", claim.lease.run_id, claim.head.key, _begins(claim, state))
         driver.start()
 
     async def deliver(self, driver: Driver) -> None:
@@ -267,6 +268,8 @@ class Worker:
 
     def _changed(self, driver: Driver) -> None:
         run = driver.lease.run_id
+        if (became := _became(driver)) is not None:
+            _log.info("%s (%s) %s", run, driver.state.key, became)
         if driver.is_gone and self.drivers.get(run) is driver:
             del self.drivers[run]
             self._threaded.pop(run, None)
@@ -311,3 +314,21 @@ class Worker:
             self._watchers[run_id].discard(event)
             if not self._watchers[run_id]:
                 del self._watchers[run_id]
+
+
+def _begins(claim: Claim, state: State) -> str:
+    """What a process does with a run that it has just taken, in words."""
+    if not state.count:
+        return "begins."
+    after = f"goes on after event {state.count}"
+    return f"{after}; its last owner went without giving it back." if claim.is_takeover else f"{after}."
+
+
+def _became(driver: Driver) -> str | None:
+    """What has become of a run here, in words; None when that is no news."""
+    state, refusal = driver.state, driver.record.refusal
+    if refusal is not None:
+        return f"has left this process: {refusal}" if driver.is_gone else None
+    if state.status.is_end if driver.is_gone else state.status is Status.SUSPENDED:
+        return f"{state.status} ({state.why})" if state.why else state.status
+    return None

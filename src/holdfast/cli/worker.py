@@ -1,0 +1,135 @@
+"""`holdfast worker FILE.py …`: drives due runs of the agents in these files until a signal comes.
+
+Several workers may share a store: each takes what nobody else holds, and goes on with what a dead one left behind.
+stdout stays empty, also of what agents print; stderr tells what is taken and what becomes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.cli import option
+from holdfast.cli.exit import Exit
+
+if TYPE_CHECKING:
+    from holdfast.cli.interrupt import Interrupt
+    from holdfast.protocols import Journal
+    from holdfast.runtime.agent import Agent
+    from holdfast.runtime.app import App
+
+_LOOK_S = 0.1
+_LOOKS_PER_LOOK = 10
+"""A look at a large store takes its time: after each, so many times as long is rested."""
+_ALL = 1_000_000_000
+
+
+@click.command()
+@click.argument("files", metavar="FILE.py[:AGENT]...", nargs=-1, required=True)
+@option.store
+@click.option("--until-idle", "is_brief", is_flag=True, help="End when nothing is left to drive.")
+@click.option(
+    "--wait",
+    default="0s",
+    show_default=True,
+    metavar="TIME",
+    help="With --until-idle: stay for what is due within this time.",
+)
+@option.policy
+@click.option("--config", metavar="FILE", help="holdfast.toml to use; the one in this directory when left out.")
+def worker(
+    files: tuple[str, ...], store: str | None, is_brief: bool, wait: str, policy: tuple[str, ...], config: str | None
+) -> int:
+    """Drive due runs of all agents in these files, also those that another process left behind.
+
+    Ctrl-C and SIGTERM end it in order: nothing new begins, what is in flight finishes (at most 25 s), and its runs are
+    given back. The signal once more ends it at once. Any number of workers may share a store.
+    """
+    from holdfast.cli import source  # these load asyncio and the runtime
+    from holdfast.cli.interrupt import Interrupt
+    from holdfast.cli.store import address
+    from holdfast.core.policy import seconds
+    from holdfast.runtime.app import App
+
+    stay_s = seconds(wait, "--wait") if is_brief else None
+    policies = option.policies_of(policy)
+    interrupt = Interrupt()
+    with redirect_stdout(sys.stderr):
+        agents = source.agents_in(files)
+        app = App(address(store, config), agents=agents, config=config, policies=policies)
+        try:
+            asyncio.run(_work(app, agents, stay_s, interrupt))
+        except asyncio.CancelledError:
+            if interrupt.number is None:
+                raise
+            return interrupt.exit_code
+    return Exit.DONE
+
+
+async def _work(app: App, agents: list[Agent[Any, Any]], stay_s: float | None, interrupt: Interrupt) -> None:
+    """Be a worker until a signal cancels this; without `stay_s` nothing else does."""
+    from holdfast.cli.output import say
+
+    task = asyncio.current_task()
+    assert task is not None
+    names = frozenset(agent.name for agent in agents)
+    _tell()
+    with interrupt.listening(task):
+        try:
+            async with app:
+                say(f"Worker (pid {os.getpid()}) takes runs of {', '.join(sorted(names))}. Ctrl-C ends it in order.")
+                await _idle(app.journal, names, stay_s)
+        except asyncio.CancelledError:
+            say("Ended in order. What was driven here is given back, and any worker goes on with it.")
+            raise
+        interrupt.is_over = True
+    say("Nothing is left to do.")
+
+
+async def _idle(journal: Journal, agents: frozenset[str], stay_s: float | None) -> None:
+    """Come back when all runs of these agents have ended, or wait for something that is not due soon."""
+    loop = asyncio.get_running_loop()
+    if stay_s is None:
+        await loop.create_future()
+    while True:
+        began = loop.time()
+        if _is_idle(journal, agents, stay_s or 0.0):
+            return
+        await asyncio.sleep(max(_LOOK_S, _LOOKS_PER_LOOK * (loop.time() - began)))
+
+
+def _is_idle(journal: Journal, agents: frozenset[str], stay_s: float) -> bool:
+    from holdfast.core.heads import Status
+
+    due_at = journal.now() + stay_s
+    for status in (Status.RUNNING, Status.READY):
+        if any(head.agent in agents for head in journal.heads(status=status, limit=_ALL)):
+            return False
+    waiting = [head for head in journal.heads(status=Status.SUSPENDED, limit=_ALL) if head.agent in agents]
+    if any(head.wake_at is not None and head.wake_at <= due_at for head in waiting):
+        return False
+    return not any(journal.mail(head.run_id) for head in waiting)
+
+
+class _Said(logging.Handler):
+    """What holdfast logs, as lines on stderr that are safe for a terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from holdfast.cli.output import say
+
+        for line in self.format(record).splitlines():
+            say(line)
+
+
+def _tell() -> None:
+    """Tell what is taken and what becomes of it, unless the user's file has said where logs go."""
+    log = logging.getLogger("holdfast")
+    if not log.hasHandlers():
+        log.addHandler(_Said())
+        log.setLevel(logging.INFO)
