@@ -30,6 +30,9 @@ J20 The charges of an append are added to their accounts in its own transaction,
     limits sets them; the limits in force are those of the account that it names as its `cap`, else its own.
 J21 An append that asks for more than some account has room for is refused with `BudgetRefused` and writes nothing. In
     a group, and of several writers, each is judged after those before it. What asks for nothing is never refused.
+J22 `listen` has `ring` called, from any thread, soon after somebody (also another process) has left mail or made a run
+    due at once: after the commit of a post, of an append with posts or that gives back a run which is due, of such a
+    release. A hint that may be lost, come twice or for nothing; looking once a second is the truth.
 """
 
 from __future__ import annotations
@@ -211,6 +214,10 @@ class Journal(Protocol):
 
     def owner(self, run_id: str) -> tuple[Worker, float] | None:
         """Who holds the run, and until when; None when nobody does."""
+
+    def listen(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Call `ring` when there may be work (J22); it returns soon and never raises. Gives the function that ends it:
+        once that has returned, `ring` is not called any more."""
 
     def facts(self) -> dict[str, Any]:
         """What `doctor` prints: engine, version, schema, counts, problems found."""

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 import holdfast as hf
+from holdfast.core import accept
 from holdfast.core.events import Effect, Kind, StepKind
 from holdfast.core.heads import Status
 from holdfast.core.machine import Call
 from holdfast.core.policy import Policy
 from holdfast.errors import InternalError, JournalCorrupt, LeaseLost, RunBlocked, StoreUnreachable
+from holdfast.journal.sqlite import SqliteJournal
 from holdfast.runtime import current
 from holdfast.runtime.attempts import Attempts
 from holdfast.runtime.way import Way
@@ -356,3 +358,22 @@ def test_two_apps_on_one_key_drive_it_once_and_both_get_the_result(world: Any, s
 
     assert world.play(scenario) == ["paid A (1)"] * 3
     assert shop.paid() == ["A"]
+
+
+def test_what_others_leave_is_seen_when_the_bell_rings_not_when_the_worker_looks(world: Any) -> None:
+    """Lost: a person who answers waits up to a second for each run that goes on."""
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return await run.signal("paid")
+
+    async def scenario(app: hf.App) -> Any:
+        running = asyncio.ensure_future(app.run(agent, None, key="k"))
+        await until(lambda: world.kinds()[-1:] == [Kind.RUN_SUSPENDED])
+        other = SqliteJournal(world.path, clock=world.clock.now)
+        posted = await asyncio.to_thread(other.post, world.id(), "m1", accept.signal("paid", by="ann", body=b"7"))
+        assert posted.is_stored
+        other.close()
+        return await running
+
+    assert world.play(scenario, serves=True, agents=[agent], poll_s=3_600, park_s=3_600)["value"] == 7

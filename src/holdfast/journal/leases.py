@@ -154,11 +154,11 @@ def stands(db: apsw.Connection, tenant: str, claims: list[Claim]) -> bool:
     return bool(claims) and db.execute(_HELD, (tenant, *claims[0].lease)).fetchone() is not None
 
 
-def release(db: apsw.Connection, tenant: str, lease: Lease, wake_at: float | None, now: float) -> None:
-    """Give the run back, if the lease is the newest."""
+def release(db: apsw.Connection, tenant: str, lease: Lease, wake_at: float | None, now: float) -> bool:
+    """Give the run back, if the lease is the newest; whether it may be claimed at once."""
     held = db.execute(_HELD, (tenant, *lease)).fetchone()
     if held is None:
-        return
+        return False
     run_no, text, sealed, was, due_at, has_mail = held
     if wake_at != was:
         head = replace(rows.read_head(tenant, lease.run_id, text, sealed, was), wake_at=wake_at)
@@ -166,6 +166,7 @@ def release(db: apsw.Connection, tenant: str, lease: Lease, wake_at: float | Non
         sealed = rows.seal(tenant, lease.run_id, text)
     due = (now if due_at is None else due_at) if has_mail else wake_at
     db.execute(_RELEASE, (wake_at, due, text, sealed, run_no))
+    return due is not None and due <= now
 
 
 def with_mail(db: apsw.Connection, tenant: str, worker_id: str) -> list[str]:

@@ -60,6 +60,8 @@ class Group:
         self.results: list[JournalError | None] = []
         self.proof = (0, 0, b"")
         """Run, number and link of one event, by which to see whether the transaction stands."""
+        self.wakes = False
+        """Whether there is mail now that was not there, or a free run that is due."""
         self._db = db
         self._tenant = tenant
         self._now = now
@@ -122,9 +124,11 @@ class Group:
         if append.releases:
             due = head.wake_at if posted == read else self._now
             self._given_back[run_no] = (due, run_no)
+            self.wakes = self.wakes or (due is not None and due <= self._now)
             self._known[run_id] = (run_no, None, epoch, count, chain, posted, read, head.status, head.wake_at, due)
         if append.posts:
             self._deliver(append)
+            self.wakes = True
         return None
 
     def _charge(self, append: Append) -> BudgetRefused | None:

@@ -1,6 +1,6 @@
 """The journal in memory: the contract of `protocols.Journal` in few lines, for tests and trials.
 
-Invariants: J1–J9, J11, J15 to J21 as everywhere; one lock makes each call a transaction. Never: outlives its process
+Invariants: J1–J9, J11, J15 to J22 as everywhere; one lock makes each call a transaction. Never: outlives its process
 (J10), has bytes that could change (J12), a commit that could fail (J13) or a file that could be foreign (J14).
 """
 
@@ -58,6 +58,7 @@ class MemoryJournal(Journal):
         self._blobs: dict[str, bytes] = {}
         self._cells: dict[str, Cell] = {}
         self._accounts: dict[str, Account] = {}
+        self._listeners: list[Callable[[], None]] = []
 
     def now(self) -> float:
         return self._clock()
@@ -70,7 +71,9 @@ class MemoryJournal(Journal):
             for post in posts:
                 if not self._has_blob(post.message.body, post.blob):
                     raise refusal.unwritable(f"A message to run {post.run_id}", ValueError(f"no blob {post.blob}"))
-            return [self._deliver(post) for post in posts]
+            posted = [self._deliver(post) for post in posts]
+        self._ring(any(one.is_stored for one in posted))
+        return posted
 
     def _deliver(self, post: Post) -> Posted:
         run_id, message_id, message = post.run_id, post.message_id, post.message
@@ -144,10 +147,19 @@ class MemoryJournal(Journal):
             run = self._runs.get(lease.run_id)
             if run is not None and (run.worker_id, run.epoch) == lease[1:]:
                 run.worker_id, run.head = None, replace(run.head, wake_at=wake_at)
+            is_due = run is not None and run.worker_id is None and run.due_at(self._clock()) is not None
+        self._ring(is_due)
 
     def append(self, appends: Sequence[Append]) -> list[JournalError | None]:
         with self._lock:
-            return [self._append(append) for append in appends]
+            results = [self._append(append) for append in appends]
+            done = [append for append, refused in zip(appends, results, strict=True) if refused is None]
+            wakes = any(append.posts or (append.releases and self._is_due(append.lease.run_id)) for append in done)
+        self._ring(wakes)
+        return results
+
+    def _is_due(self, run_id: str) -> bool:
+        return self._runs[run_id].due_at(self._clock()) is not None
 
     def _append(self, append: Append) -> JournalError | None:
         run = self._runs.get(append.lease.run_id)
@@ -242,6 +254,20 @@ class MemoryJournal(Journal):
         with self._lock:
             run = self._runs.get(run_id)
             return None if run is None or run.worker_id is None else self._workers.get(run.worker_id)
+
+    def listen(self, ring: Callable[[], None]) -> Callable[[], None]:
+        with self._lock:
+            self._listeners.append(ring)
+        return lambda: self._hush(ring)
+
+    def _hush(self, ring: Callable[[], None]) -> None:
+        with self._lock:
+            if ring in self._listeners:
+                self._listeners.remove(ring)
+
+    def _ring(self, is_due: bool) -> None:
+        for ring in list(self._listeners) if is_due else ():
+            ring()
 
     def facts(self) -> dict[str, Any]:
         with self._lock:

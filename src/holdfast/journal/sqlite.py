@@ -1,6 +1,6 @@
 """The journal in one SQLite file: what holdfast uses unless it is told otherwise.
 
-Invariants (J1–J21 in `protocols` bind; these are how)
+Invariants (J1–J22 in `protocols` bind; these are how)
 1. Whatever decides is read in the transaction that writes: the run's row, its mail, the workers' leases.
 2. `post`, `claim` and `append` are synced to the disk before they return. `release`, `register` and `retire` are
    not: all that a power cut can take from them is that a claim comes back as a takeover, which is always safe.
@@ -30,6 +30,7 @@ from holdfast.core.heads import Head
 from holdfast.errors import JournalCorrupt, JournalError
 from holdfast.journal import blobs, file, leases, log, mailbox, refusal, rows, shared
 from holdfast.journal.database import Database
+from holdfast.journal.doorbell import NAME_MAX, Doorbell
 from holdfast.journal.process import proven_dead
 from holdfast.protocols import Append, Cell, Claim, Lease, Mail, Post, Worker
 
@@ -51,6 +52,7 @@ class SqliteJournal:
         self._is_dead = is_dead
         file.open_file(self.path, clock())
         self._database = Database(self.path, lambda: self._commit())
+        self._doorbell = Doorbell(self.path)
         self._id, self._hash_key = self._database.read(_identity)
 
     def _commit(self) -> None:
@@ -82,10 +84,13 @@ class SqliteJournal:
             return stored is not None and mailbox.has_message(db, self.tenant, stored.run_id, stored.message_id)
 
         try:
-            return self._database.write(work, stands)
+            posted = self._database.write(work, stands)
         except refusal.UNWRITABLE as error:
             what = f"A message to run {posts[0].run_id}" if len(posts) == 1 else f"One of {len(posts)} messages"
             raise refusal.unwritable(what, error) from error
+        if any(one.is_stored for one in posted):
+            self._doorbell.ring()
+        return posted
 
     def unread(self, worker_id: str) -> list[str]:
         """Ids of the runs that this worker holds and that have unread mail (J16)."""
@@ -121,7 +126,8 @@ class SqliteJournal:
     def release(self, lease: Lease, wake_at: float | None) -> None:
         """Give a run back (J15); a stale lease changes nothing."""
         now = self._clock()
-        self._database.write(lambda db: leases.release(db, self.tenant, lease, wake_at, now), is_durable=False)
+        if self._database.write(lambda db: leases.release(db, self.tenant, lease, wake_at, now), is_durable=False):
+            self._doorbell.ring()
 
     def owner(self, run_id: str) -> tuple[Worker, float] | None:
         """Who holds the run, and until when; None when nobody does, or its holder has gone without a trace."""
@@ -136,7 +142,10 @@ class SqliteJournal:
         one_by_one = len(appends) == 1
         while True:
             try:
-                return self._append(appends, unfit, one_by_one).results
+                group = self._append(appends, unfit, one_by_one)
+                if group.wakes:
+                    self._doorbell.ring()
+                return group.results
             except log.Unfit as error:  # all was taken back; the others go again
                 one_by_one = True
                 if error.place is not None and error.reason is not None:
@@ -233,6 +242,10 @@ class SqliteJournal:
     def _head(self, row: tuple[Any, ...]) -> Head:
         return rows.read_head(self.tenant, *row)
 
+    def listen(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Call `ring` when there may be work (J22)."""
+        return self._doorbell.listen(apsw.randomness(NAME_MAX // 2).hex(), ring)
+
     def facts(self) -> dict[str, Any]:
         """What `doctor` prints."""
         stored = self._database.read(lambda db: _census(db, self.tenant))
@@ -254,6 +267,7 @@ class SqliteJournal:
 
     def close(self) -> None:
         """Close connections; a second call does nothing."""
+        self._doorbell.close()
         self._database.close()
 
 

@@ -50,6 +50,8 @@ class Worker:
         self._ticked_at = self._renewed_at = services.clock.monotonic()
         self._caps_due_at = self._ticked_at
         self._kick = asyncio.Event()
+        self._hush: Callable[[], None] = lambda: None
+        """Ends the doorbell."""
         self._loop_task: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._admitted: dict[str, asyncio.Future[None]] | None = None
@@ -84,11 +86,14 @@ class Worker:
         self._renew()
         self._thread = threading.Thread(target=self._keep_alive, name="holdfast lease", daemon=True)
         self._thread.start()
-        self._loop_task = asyncio.get_running_loop().create_task(self._look(), name="holdfast worker")
+        loop = asyncio.get_running_loop()
+        self._hush = self._services.journal.listen(partial(wake, loop, self._kick.set))
+        self._loop_task = loop.create_task(self._look(), name="holdfast worker")
 
     async def stop(self, then: Callable[[], None] = lambda: None) -> None:
         """Give every run back, resumable, and retire. then: called when nothing is done for this worker any more."""
         self.is_stopping = True
+        self._hush()
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.wait({self._loop_task})
@@ -135,6 +140,7 @@ class Worker:
 
     async def _look(self) -> None:
         while True:
+            self._kick.clear()  # what comes from here on is looked at in the next round
             self._ticked_at = self._services.clock.monotonic()
             try:
                 self._give_back()
@@ -157,7 +163,6 @@ class Worker:
             self._services.caps.look(self._services.journal)
 
     async def _pause(self, limit_s: float) -> None:
-        self._kick.clear()
         call_off = self._services.clock.call_later(limit_s, self._kick.set)
         try:
             await self._kick.wait()

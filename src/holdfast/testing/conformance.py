@@ -1,4 +1,4 @@
-"""The contract of `Journal` as tests: what an engine must do, J1 to J21, one class to inherit from.
+"""The contract of `Journal` as tests: what an engine must do, J1 to J22, one class to inherit from.
 
     class TestMyEngine(JournalConformance):
         @pytest.fixture
@@ -13,7 +13,8 @@ without knowing the engine (changing bytes behind its back, a commit that fails)
 `fail_commits`, `make_newer` and `make_foreign`.
 
 `conformance_store` holds what the tests are built from, `conformance_engine` what an engine gives them,
-`conformance_shared` the tests of cells and accounts, `conformance_model` the state machine that the last of them runs.
+`conformance_shared` the tests of cells and accounts, `conformance_doorbell` those of `listen`, `conformance_model` the
+state machine that the last of them runs.
 The invariants are numbered in `holdfast.protocols`; each test is named after the one it checks. This file is long
 because the tests stay together, in that order: one class is what an engine inherits, and whoever changes a number
 reads all that is said about it in one place.
@@ -47,6 +48,7 @@ from holdfast.errors import (
     StoreUnreachable,
 )
 from holdfast.protocols import BODY_IN_ROW_MAX, Claim, Lease, Post, Worker
+from holdfast.testing.conformance_doorbell import DoorbellConformance
 from holdfast.testing.conformance_engine import GENTLE, Damage, Moment
 from holdfast.testing.conformance_model import DELAYS, AgainstModel, ModelRun
 from holdfast.testing.conformance_shared import SharedConformance
@@ -72,7 +74,7 @@ LARGE = bytes(range(251)) * 10_000
 """A body that is a blob of several pieces, if the engine has pieces; of no power of two."""
 
 
-class JournalConformance(SharedConformance):
+class JournalConformance(SharedConformance, DoorbellConformance):
     """Inherit from it and give it the fixture `open_engine`. Each test is named after the invariant it checks."""
 
     def test_j1_a_message_that_counts_is_stored_with_its_time(self, store: Store) -> None:
