@@ -18,6 +18,7 @@ from proof.part import Seen
 
 PARTS: dict[str, str] = {
     "planted": "planted",
+    "power_cut": "power_cut",
 }
 """By name: the module of each part."""
 HOURS = 1 / 3

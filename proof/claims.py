@@ -27,7 +27,10 @@ class Claim(NamedTuple):
     """Of something that is drawn at random or is one of many, so that the rule of three says something."""
 
 
-CLAIMS: tuple[Claim, ...] = (Claim("planted", "caught", "planted bugs, each caught by its test", is_sample=False),)
+CLAIMS: tuple[Claim, ...] = (
+    Claim("power_cut", "images", "power cuts: disks as a cut may leave them, opened by the real engine"),
+    Claim("planted", "caught", "planted bugs, each caught by its test", is_sample=False),
+)
 """In the order in which they stand in the README. Each part has one."""
 
 

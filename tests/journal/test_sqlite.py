@@ -44,6 +44,7 @@ from holdfast.journal.process import this_worker
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Account, Append, Cell, Claim, Lease, Post, Worker
 from holdfast.testing.conformance import TTL_S, Store, start_of, step
+from holdfast.testing.disk import Change, Disk
 
 Fingerprint = dict[str, bytes]
 
@@ -204,6 +205,53 @@ def test_an_empty_file_becomes_a_store(path: Path) -> None:
     journal = open_sqlite(path)
     assert len(journal.hash_key) == 32
     journal.close()
+
+
+def cut_in_the_making(path: Path) -> None:
+    """The power goes when the journal is safe and, of the new pages, all but the first sector."""
+    with Disk(path.parent) as disk:
+        open_sqlite(path).close()
+    written = [op for op in disk.ops if op.change is Change.WRITTEN]
+    content = b"".join(op.data for op in written if op.name == path.name)
+    header = bytes.fromhex("d9d505f920a163d7") + bytes(4) + written[0].data[12:]
+    path.write_bytes(bytes(512) + content[512:])
+    Path(f"{path}-journal").write_bytes(header)
+
+
+def test_a_store_that_was_cut_in_its_making_is_made_anew(path: Path) -> None:
+    """Otherwise a power cut at the first start would leave a file that every later start refuses."""
+    cut_in_the_making(path)
+    journal = open_sqlite(path)
+    assert journal.post("r1", "m1", start_of("r1")).is_stored and journal.facts()["integrity"] == "ok"
+    journal.close()
+
+
+@pytest.mark.parametrize("spoil", [lambda header: header[:16] + b"\0\0\0\1" + header[20:], lambda header: b"notes"])
+def test_a_file_with_another_journal_beside_it_is_not_ours(path: Path, spoil: Callable[[bytes], bytes]) -> None:
+    """Otherwise a file that had something in it would be emptied."""
+    cut_in_the_making(path)
+    journal = Path(f"{path}-journal")
+    journal.write_bytes(spoil(journal.read_bytes()))
+    before = fingerprint(path)
+    with pytest.raises(StoreForeign):
+        open_sqlite(path)
+    assert fingerprint(path) == before
+
+
+def test_another_program_that_was_faster_keeps_its_database(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise two programs that begin with one name would write into one file."""
+    path.touch()
+    connect = file.connect
+
+    def too_late(name: str) -> apsw.Connection:
+        connection = connect(name)
+        connection.execute("CREATE TABLE diary (entry)")
+        return connection
+
+    monkeypatch.setattr(file, "connect", too_late)
+    with pytest.raises(StoreForeign, match="another program"):
+        open_sqlite(path)
+    assert apsw.Connection(str(path)).execute("SELECT name FROM sqlite_schema").fetchall() == [("diary",)]
 
 
 def test_many_may_make_the_store_at_once(path: Path) -> None:

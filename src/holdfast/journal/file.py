@@ -49,6 +49,7 @@ _MAKE_STORE = (
     "VALUES (1, 'holdfast', lower(hex(randomblob(16))), randomblob(32), ?)"
 )
 _MAGIC = b"SQLite format 3\x00"
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _OPENING = threading.Lock()
 """Held from making a file until its last other descriptor is closed (invariant 3, for threads)."""
 DAMAGE = (
@@ -119,6 +120,8 @@ def _recognise(path: str) -> None:
     finally:
         connection.close()
     if not start.startswith(_MAGIC):
+        if _was_being_made(path):
+            return
         raise StoreForeign(
             f"{path} is not an SQLite file, so no holdfast store. Nothing was changed. Name another file."
         )
@@ -128,6 +131,17 @@ def _recognise(path: str) -> None:
             f"holdfast has {APPLICATION_ID}). Nothing was changed. Name another file."
         )
     _refuse_newer(int.from_bytes(start[60:64]), path)
+
+
+def _was_being_made(path: str) -> bool:
+    """Whether the power went while a database was made here: the journal beside the file says that it was empty
+    before. Some of its sectors may be missing, the first too; whoever opens it with SQLite finds it empty again."""
+    try:
+        with open(path + "-journal", "rb") as journal:
+            start = journal.read(20)
+    except FileNotFoundError:
+        return False
+    return start.startswith(_JOURNAL_MAGIC) and start[16:20] == bytes(4)
 
 
 def _refuse_newer(schema: int, path: str) -> None:
@@ -150,6 +164,8 @@ def _upgrade(connection: apsw.Connection, path: str, created_at: float) -> None:
     connection.execute("BEGIN EXCLUSIVE")
     schema = schema_of(connection, path)  # another process may have been faster
     if schema == 0:
+        if connection.execute("SELECT count(*) FROM sqlite_schema").get:
+            raise StoreForeign(f"{path} is another program's database by now. Nothing was changed. Name another file.")
         connection.pragma("application_id", APPLICATION_ID)
     for number in range(schema + 1, SCHEMA + 1):
         script = resources.files("holdfast.journal") / "schema" / f"{number:04}.sql"
