@@ -15,6 +15,7 @@
       RunStopped            a limit or an operator stopped the run; ``resume`` goes on
         BudgetExceeded      the limit was a budget
       RunCancelled          somebody cancelled it
+      RunForgotten          it has ended, and its record was removed by retention
       RunWaiting            not an end: a person, a time or another process is awaited
         RunBlocked          not an end: the code no longer matches the record, or an effect is in doubt
           HistoryGrew       state of the agent outlived the process, and its conversation is ahead of the record
@@ -23,6 +24,7 @@
       MailWaiting           a run may not end while it has unread mail
       BudgetRefused         an account that several runs share has no room for what an append asks for
       StoreForeign          the file is not a holdfast store
+      StoreMoved            the runs of the store go on, or will go on, in another one
       SchemaNewer           the store was written by a newer holdfast
       JournalCorrupt        stored bytes are not what was written
       StoreUnreachable      the store did not answer, or the outcome of a commit is unknown
@@ -105,6 +107,10 @@ class RunCancelled(RunError):
     """The run was cancelled."""
 
 
+class RunForgotten(RunError):
+    """The run has ended, and its record was removed by retention: how it ended is known, its result is not."""
+
+
 class RunWaiting(RunError):
     """Not an end: the run waits for a person, a time, or another process."""
 
@@ -154,6 +160,14 @@ class BudgetRefused(JournalError):
 
 class StoreForeign(JournalError):
     """The file is not a holdfast store."""
+
+
+class StoreMoved(JournalError):
+    """The store takes no writes: its runs go on in another store, or are on their way. `url`: the other store."""
+
+    def __init__(self, text: str, url: str = "") -> None:
+        super().__init__(text)
+        self.url = url
 
 
 class SchemaNewer(JournalError):

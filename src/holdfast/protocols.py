@@ -1,6 +1,7 @@
 """Every seam of holdfast on one page: what an engine and a clock must offer.
 
-`Journal` is the waist. Its invariants are numbered here and in `holdfast.testing.conformance`, which checks each.
+`Journal` is the waist; `Upkeep`, at the end, is for whoever keeps a store. The invariants of the waist are numbered
+here and in `holdfast.testing.conformance`, which checks each.
 
 J1  `post` runs `accept` and stores the message in one transaction; a refused message stores nothing.
 J2  `post` is idempotent by (run, message id): the second call changes nothing and says so.
@@ -47,6 +48,7 @@ from holdfast.core.accounts import AccountCharge as AccountCharge
 from holdfast.core.budget import Limits
 from holdfast.core.events import Event
 from holdfast.core.heads import Head
+from holdfast.core.standing import Standing
 from holdfast.errors import JournalError
 
 BODY_IN_ROW_MAX: Final = 256 * 1024
@@ -243,3 +245,119 @@ class Clock(Protocol):
 
     def fresh_id(self) -> str:
         """A new id that nobody else has."""
+
+
+class Letter(NamedTuple):
+    """A stored message with the names by which it is known."""
+
+    mail: Mail
+    message_id: str
+    subject: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that a store holds of one run."""
+
+    head: Head
+    epoch: int
+    events: Sequence[Event]
+    letters: Sequence[Letter]
+    """Its messages in order, those that were read too."""
+    mail_read: int
+    """Messages up to this number were read; of a run whose log was condensed they are not there any more."""
+    holder: str = ""
+    """The worker that took it and has not released it; the worker's row does not go along."""
+
+
+class Identity(NamedTuple):
+    """By what a store is known, and what run ids and idempotency keys derive from."""
+
+    id: str
+    hash_key: bytes
+
+
+class Upkeep(Protocol):
+    """What an engine offers to whoever keeps the store: `holdfast gc`, `migrate` and `doctor --rebuild`.
+
+    No running agent calls it, and no feature adds to it. Its invariants are numbered here and checked by
+    `holdfast.testing.conformance_upkeep`. All but U9 and U10 are about the runs of one tenant.
+
+    U1  `run_ids` names every run once, in the order in which they were made, also while others are made.
+    U2  `record` gives all that the store holds of a run as of one moment, all of it checked (J12), also what of the
+        head is kept a second time to be searched.
+    U3  `install` makes the run that `record` gave, equal in all; whole or not at all; False when the id is there. Runs
+        are in the order in which they were installed. One that was held can be claimed at once, as a takeover.
+    U4  `condense` replaces the log of a run that has ended, is held by nobody, has no unread mail and whose log has
+        `after` events; else False, and nothing is changed. Its messages go. Its epoch, its place in U1 and the numbers
+        of its mail stay.
+    U5  `mend` writes the head of a run that is held by nobody and whose log has `after` events, over whatever is there,
+        also over what is damaged; else False, and nothing is changed.
+    U6  `accounts` and `cells` name all there are, with None for one that is damaged. `put_account` and `put_cell` write
+        over `before`, or over what is damaged; else False. With a `mark`, an account is written only while `mark`
+        still gives that text: it is another one after each claim, append and start.
+    U7  `sweep_blobs` removes the blobs that no row names and that were last put before a time, and no others; one whose
+        time is not known counts as put at its first sweep. Tells how many and how many bytes.
+    U8  `compact` gives the space of what was removed back to the system. Nothing that can be read is changed.
+    U9  While a store is not open, every write of runs, mail, leases, cells, accounts and blobs, of every process, also
+        of one that had it open before, is refused with `StoreMoved`; reading goes on. `pass_on` changes where it
+        stands if that is `before` and `core.standing.may_become` allows it; never to leave a store while a worker that
+        may be alive (`living`) holds a run, nor to fill one that holds anything. Only a store that is being filled can
+        be filled (U3, U10); `condense`, `mend` and `sweep_blobs` need one that is open.
+    U10 `take_identity` gives an empty store that is being filled the identity of another one. Journals that had the
+        store open before are refused to write (U9).
+    """
+
+    def tenants(self) -> list[str]:
+        """The tenants that have runs, cells or accounts here, in order."""
+
+    def run_ids(self, after: str = "", limit: int = 1_000) -> list[str]:
+        """The first `limit` of those after the run `after`, or of all (U1)."""
+
+    def record(self, run_id: str) -> Record | None:
+        """All of a run; None when there is no such run (U2)."""
+
+    def install(self, record: Record) -> bool:
+        """Make a run; whether it did (U3)."""
+
+    def condense(self, run_id: str, after: int, events: Sequence[Event], head: Head) -> bool:
+        """Replace the log of an ended run; whether it did (U4)."""
+
+    def mend(self, run_id: str, after: int, head: Head) -> bool:
+        """Write a head; whether it did (U5)."""
+
+    def accounts(self) -> dict[str, Account | None]:
+        """All accounts by key (U6)."""
+
+    def put_account(self, key: str, before: Account | None, account: Account, mark: str = "") -> bool:
+        """Write an account; whether it did (U6)."""
+
+    def cells(self) -> dict[str, Cell | None]:
+        """All cells by name (U6)."""
+
+    def put_cell(self, name: str, before: Cell | None, cell: Cell) -> bool:
+        """Write a cell with its version; whether it did (U6)."""
+
+    def mark(self) -> str:
+        """A text that is another one when a log may have changed (U6)."""
+
+    def sweep_blobs(self, put_before: float) -> tuple[int, int]:
+        """Remove what nothing names; how many blobs, and how many bytes (U7)."""
+
+    def compact(self) -> None:
+        """Give space back (U8)."""
+
+    def living(self) -> list[Worker]:
+        """Workers, of all tenants, that hold a run and whose lease is valid and who are not proven dead."""
+
+    def standing(self) -> Standing:
+        """Whether the store is open (U9)."""
+
+    def pass_on(self, before: Standing, after: Standing) -> bool:
+        """Change where the store stands; whether it did (U9)."""
+
+    def identity(self) -> Identity:
+        """What the store is known by."""
+
+    def take_identity(self, identity: Identity) -> bool:
+        """Become the store of that identity; whether it did (U10)."""

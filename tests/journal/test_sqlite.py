@@ -801,6 +801,7 @@ HEADS = st.builds(
     questions=st.lists(QUESTIONS, max_size=2).map(tuple),
     is_unwound=st.booleans(),
     children=st.integers(0, 1_000),
+    is_forgotten=st.booleans(),
 )
 
 

@@ -115,10 +115,13 @@ class Head:
     """What it did is undone, so it cannot be resumed."""
     children: int = 0
     """Runs that are part of this one and have not ended."""
+    is_forgotten: bool = False
+    """Its record was removed by retention; how and when it ended, and what it used, is all that is kept."""
 
     def facts(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self) | {"spent": list(self.spent), "reserved": list(self.reserved)}
+        """As plain data; what is true of few runs only where it is."""
+        facts = asdict(self) | {"spent": list(self.spent), "reserved": list(self.reserved)}
+        return facts if self.is_forgotten else {name: facts[name] for name in facts if name != "is_forgotten"}
 
     @staticmethod
     def from_facts(facts: dict[str, Any]) -> Head:

@@ -6,7 +6,10 @@ Invariants
 3. `begin`, each `add_piece` and `finish` may be done twice, and each can be a transaction of its own: whoever dies
    between them leaves space that is used again when the same bytes come, and that no reader sees.
 
-Never: removes a blob; copies a value whole, except once to hand it out.
+4. A blob that no row names is removed only by `sweep`, and only when it was last put long ago: whoever puts it again
+   finds it there, and says when.
+
+Never: copies a value whole, except once to hand it out.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ PIECE: Final = 1 << 20
 """Bytes of a piece, and so what another writer waits for: 5 ms where 100 MB take 200 ms."""
 
 _FIND = "SELECT blob_no, size, is_whole FROM blobs WHERE tenant = ? AND hash = ?"
-_BEGIN = "INSERT INTO blobs (tenant, hash, size, is_whole, format, key_id) VALUES (?, ?, ?, 0, ?, ?)"
+_BEGIN = "INSERT INTO blobs (tenant, hash, size, is_whole, format, key_id, put_at) VALUES (?, ?, ?, 0, ?, ?, ?)"
+_PUT_AGAIN = "UPDATE blobs SET put_at = ? WHERE blob_no = ?"
 _ADD = "INSERT INTO pieces VALUES (NULL, ?, ?, ?) ON CONFLICT (blob_no, number) DO UPDATE SET bytes = excluded.bytes"
 _HAS_PIECE = "SELECT 1 FROM pieces WHERE blob_no = ? AND number = ? AND bytes = ?"
 _FINISH = "UPDATE blobs SET is_whole = 1 WHERE blob_no = ?"
@@ -49,13 +53,14 @@ def hash_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def begin(db: apsw.Connection, tenant: str, name: bytes, size: int) -> int | None:
-    """The number under which the pieces are written; None when they are there already."""
+def begin(db: apsw.Connection, tenant: str, name: bytes, size: int, now: float) -> int | None:
+    """The number under which the pieces are written; None when they are there already. Either way it was put now."""
     found: Any = db.execute(_FIND, (tenant, name)).fetchone()
     if found is None:
-        db.execute(_BEGIN, (tenant, name, size, FORMAT, KEY_ID))
+        db.execute(_BEGIN, (tenant, name, size, FORMAT, KEY_ID, now))
         return db.last_insert_rowid()
     blob_no, _, is_whole = found
+    db.execute(_PUT_AGAIN, (now, blob_no))
     return None if is_whole else blob_no
 
 
@@ -92,10 +97,10 @@ def is_whole(db: apsw.Connection, tenant: str, name: bytes) -> bool:
     return found is not None and found[2] == 1
 
 
-def put(db: apsw.Connection, tenant: str, data: bytes) -> bytes:
+def put(db: apsw.Connection, tenant: str, data: bytes, now: float) -> bytes:
     """Write all of a value in the caller's one transaction; its name."""
     name = hash_of(data)
-    blob_no = begin(db, tenant, name, len(data))
+    blob_no = begin(db, tenant, name, len(data), now)
     if blob_no is not None:
         for number, piece in pieces(data):
             add_piece(db, blob_no, number, piece)

@@ -30,9 +30,14 @@ _FAILURES = (apsw.Error, UnicodeDecodeError)
 class Database:
     """An open store."""
 
-    def __init__(self, path: str, commit: Callable[[], None]) -> None:
+    def __init__(
+        self, path: str, commit: Callable[[], None], check: Callable[[apsw.Connection], None] = lambda writer: None
+    ) -> None:
+        """check: raises when the store must not be written to. Asked within each transaction that comes after somebody
+        else has written, so that it costs nothing where nobody has."""
         self.path = path
         self._end = commit
+        self._check = check
         self._process = os.getpid()
         self._next = threading.Lock()
         """Held by the one who waits to write next: nobody who writes again and again overtakes it."""
@@ -57,22 +62,23 @@ class Database:
         *,
         is_durable: bool = True,
         keeps_known: bool = False,
+        is_upkeep: bool = False,
     ) -> T:
         """Do `work` in a transaction that nobody else writes in. `stands` says whether its outcome is in the store;
         without it, work that may be done twice. Unless `is_durable`, a power cut may take it back. Only work that
-        maintains `known` may keep it."""
+        maintains `known` may keep it. Upkeep judges by itself where the store stands."""
         self._check_usable()
         with self._next:
             self._writing.acquire()
         try:
             done: list[T] = []
             try:
-                return self._transact(work, done, is_durable, keeps_known)
+                return self._transact(work, done, is_durable, keeps_known, is_upkeep)
             except _FAILURES as error:
                 if self._stands_after(error, stands, done):
                     return done[0]
             try:
-                return self._transact(work, done, is_durable, keeps_known)
+                return self._transact(work, done, is_durable, keeps_known, is_upkeep)
             except _FAILURES as error:
                 if self._stands_after(error, stands, done):
                     return done[-1]
@@ -80,7 +86,14 @@ class Database:
         finally:
             self._writing.release()
 
-    def _transact(self, work: Callable[[apsw.Connection], T], done: list[T], is_durable: bool, keeps_known: bool) -> T:
+    def _transact(
+        self,
+        work: Callable[[apsw.Connection], T],
+        done: list[T],
+        is_durable: bool,
+        keeps_known: bool,
+        is_upkeep: bool,
+    ) -> T:
         """One attempt; what `work` gave is in `done` as soon as only the commit is missing."""
         writer = self._writer or self._open_writer()
         if is_durable is not self._is_durable:
@@ -88,17 +101,28 @@ class Database:
             self._is_durable = is_durable
         writer.execute("BEGIN IMMEDIATE")
         try:
-            if not keeps_known or writer.data_version("main") != self._version:
+            is_alone = self._version != -1 and writer.data_version("main") == self._version
+            if not keeps_known or not is_alone:
                 self.known.clear()
             self._version = -1
+            if not (is_alone or is_upkeep):
+                self._check(writer)
             result = work(writer)
             done.append(result)
             self._end()
-            self._version = writer.data_version("main")
+            if not is_upkeep:
+                self._version = writer.data_version("main")
             return result
         finally:
             if self._version == -1 and writer.in_transaction:
                 writer.execute("ROLLBACK")
+
+    def alone(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Do `work` outside of a transaction while nobody else of this process writes; it may be done again."""
+        self._check_usable()
+        with self._next, self._writing, file.explained(self.path):
+            self._version = -1
+            return work(self._writer or self._open_writer())
 
     def _stands_after(
         self, error: Exception, stands: Callable[[apsw.Connection, T], bool] | None, done: list[T]

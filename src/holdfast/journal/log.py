@@ -23,7 +23,7 @@ _FIND_RUN = (
     "SELECT run_no, worker_id, epoch, count, chain, mail_posted, mail_read, status, wake_at, due_at "
     "FROM runs WHERE tenant = ? AND run_id = ?"
 )
-_ADD_EVENT = f"INSERT INTO events (run_no, {rows.EVENT_COLUMNS}) VALUES (?{', ?' * 22})"
+ADD_EVENT = f"INSERT INTO events (run_no, {rows.EVENT_COLUMNS}) VALUES (?{', ?' * 22})"
 _GROW = "UPDATE runs SET count = ?, chain = ?, mail_read = ?, head = ?, seal = ? WHERE run_no = ?"
 """Names no column that held runs are found by, so that an ordinary step touches no index of them."""
 _GROW_AND_MOVE = (
@@ -152,7 +152,7 @@ class Group:
         """The hash of the blob of event `number`, which is put here unless the append names it."""
         ref = append.blobs.get(number - append.after - 1)
         if ref is None:
-            return blobs.put(self._db, self._tenant, body)
+            return blobs.put(self._db, self._tenant, body, self._now)
         return blobs.named(self._db, self._tenant, ref, len(body))
 
     def _deliver(self, append: Append) -> None:
@@ -164,7 +164,7 @@ class Group:
 
     def _flush(self) -> None:
         for sql, pending in (
-            (_ADD_EVENT, self._events),
+            (ADD_EVENT, self._events),
             (_GROW, self._grown),
             (_GROW_AND_MOVE, self._moved),
             (_GIVE_BACK, self._given_back),

@@ -43,18 +43,20 @@ def deliver(db: apsw.Connection, tenant: str, post: Post, now: float) -> Posted:
     refused = _taken(db, tenant, run_no, run_id, posted.subject)
     if refused:
         return Posted(False, refused, posted.subject)
-    row = rows.mail_row(tenant, run_id, count + 1, now, message_id, posted.subject, message, _blob(db, tenant, post))
+    row = rows.mail_row(
+        tenant, run_id, count + 1, now, message_id, posted.subject, message, _blob(db, tenant, post, now)
+    )
     db.execute(_ADD_MAIL, (run_no, *row))
     db.execute(_COUNT_MAIL, (count + 1, now if due_at is None else min(due_at, now), run_no))
     return posted
 
 
-def _blob(db: apsw.Connection, tenant: str, post: Post) -> bytes | None:
+def _blob(db: apsw.Connection, tenant: str, post: Post, now: float) -> bytes | None:
     """The hash of the message's blob, which is put here unless the post names it; None for a small body."""
     body = post.message.body
     if body is None or len(body) <= BODY_IN_ROW_MAX:
         return None
-    return blobs.named(db, tenant, post.blob, len(body)) if post.blob else blobs.put(db, tenant, body)
+    return blobs.named(db, tenant, post.blob, len(body)) if post.blob else blobs.put(db, tenant, body, now)
 
 
 def _begin_run(db: apsw.Connection, tenant: str, posted: Posted, post: Post, now: float) -> None:
@@ -65,7 +67,7 @@ def _begin_run(db: apsw.Connection, tenant: str, posted: Posted, post: Post, now
     names = (tenant, head.run_id, head.key, head.agent, head.status, head.wake_at, due_at)
     chain, sealed = rows.root(tenant, head.run_id), rows.seal(tenant, head.run_id, text)
     db.execute(_ADD_RUN, (*names, chain, text, sealed, rows.FORMAT, rows.KEY_ID))
-    run_no, blob = db.last_insert_rowid(), _blob(db, tenant, post)
+    run_no, blob = db.last_insert_rowid(), _blob(db, tenant, post, now)
     row = rows.mail_row(tenant, head.run_id, 1, now, post.message_id, posted.subject, post.message, blob)
     db.execute(_ADD_MAIL, (run_no, *row))
 

@@ -10,7 +10,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from holdfast.core.accept import Message, Posted, accept
@@ -20,27 +20,9 @@ from holdfast.core.events import Event
 from holdfast.core.heads import Head
 from holdfast.errors import BudgetRefused, JournalCorrupt, JournalError
 from holdfast.journal import refusal
-from holdfast.protocols import BODY_IN_ROW_MAX, Append, Cell, Claim, Journal, Lease, Mail, Post, Worker
-
-
-@dataclass(slots=True)
-class _Run:
-    head: Head
-    place: int
-    events: list[Event] = field(default_factory=list)
-    mail: list[Mail] = field(default_factory=list)
-    message_ids: set[str] = field(default_factory=set)
-    subjects: dict[str, Mail] = field(default_factory=dict)
-    read: int = 0
-    worker_id: str | None = None
-    epoch: int = 0
-
-    def due_at(self, now: float) -> float | None:
-        """Since when it may be claimed, None when it may not."""
-        times = [mail.at for mail in self.mail[self.read :][:1]]
-        if self.head.wake_at is not None and self.head.wake_at <= now:
-            times.append(self.head.wake_at)
-        return min(times, default=None)
+from holdfast.journal.memory_run import Run, Shelf
+from holdfast.journal.memory_upkeep import MemoryUpkeep
+from holdfast.protocols import BODY_IN_ROW_MAX, Append, Cell, Claim, Journal, Lease, Letter, Mail, Post, Worker
 
 
 class MemoryJournal(Journal):
@@ -53,12 +35,19 @@ class MemoryJournal(Journal):
         self._clock = clock
         self._is_dead = is_dead
         self._lock = threading.Lock()
-        self._runs: dict[str, _Run] = {}
-        self._workers: dict[str, tuple[Worker, float]] = {}
-        self._blobs: dict[str, bytes] = {}
-        self._cells: dict[str, Cell] = {}
-        self._accounts: dict[str, Account] = {}
+        self._shelf = shelf = Shelf()
+        self._runs, self._workers, self._blobs = shelf.runs, shelf.workers, shelf.blobs
+        self._cells, self._accounts = shelf.cells, shelf.accounts
         self._listeners: list[Callable[[], None]] = []
+
+    def upkeep(self) -> MemoryUpkeep:
+        """The same store, for whoever keeps it."""
+        return MemoryUpkeep(self._shelf, self._lock, self._clock, self._is_dead, self.hash_key)
+
+    def _check_open(self) -> None:
+        """For each write: a store whose runs go on elsewhere takes none."""
+        if (refused := self._shelf.refused) is not None:
+            raise refused
 
     def now(self) -> float:
         return self._clock()
@@ -68,6 +57,7 @@ class MemoryJournal(Journal):
 
     def post_all(self, posts: Sequence[Post]) -> list[Posted]:
         with self._lock:
+            self._check_open()
             for post in posts:
                 if not self._has_blob(post.message.body, post.blob):
                     raise refusal.unwritable(f"A message to run {post.run_id}", ValueError(f"no blob {post.blob}"))
@@ -85,15 +75,11 @@ class MemoryJournal(Journal):
             return posted
         if run is None:
             assert posted.head is not None
-            run = self._runs[run_id] = _Run(posted.head, len(self._runs))
+            run = self._runs[run_id] = Run(posted.head, len(self._runs))
         if posted.subject in run.subjects:
             first = run.subjects[posted.subject]
             return Posted(False, refusal.had_already(run_id, posted.subject, first), posted.subject)
-        mail = Mail(len(run.mail) + 1, now, message)
-        run.mail.append(mail)
-        run.message_ids.add(message_id)
-        if posted.subject is not None:
-            run.subjects[posted.subject] = mail
+        run.take(Letter(Mail(run.posted + 1, now, message), message_id, posted.subject))
         self._keep(message.body)
         return posted
 
@@ -103,14 +89,20 @@ class MemoryJournal(Journal):
 
     def _keep(self, body: bytes | None) -> None:
         if body is not None and len(body) > BODY_IN_ROW_MAX:
-            self._blobs.setdefault(hashlib.sha256(body).hexdigest(), body)
+            self._put(hashlib.sha256(body).hexdigest(), body)
+
+    def _put(self, ref: str, data: bytes) -> None:
+        self._blobs.setdefault(ref, data)
+        self._shelf.put_at[ref] = self._clock()
 
     def register(self, worker: Worker, ttl_s: float) -> None:
         with self._lock:
+            self._check_open()
             self._workers[worker.id] = (worker, self._clock() + ttl_s)
 
     def retire(self, worker_id: str) -> None:
         with self._lock:
+            self._check_open()
             self._workers.pop(worker_id, None)
 
     def claim(
@@ -131,12 +123,14 @@ class MemoryJournal(Journal):
                 due_at = run.due_at(now)
                 if is_wanted and due_at is not None and self._is_free(run, worker_id, now):
                     found.append((due_at, run.place, run))
+            if found:
+                self._check_open()
             return [
                 _take(run, worker_id, self._workers)
                 for _, _, run in sorted(found, key=lambda item: item[:2])[: max(limit, 0)]
             ]
 
-    def _is_free(self, run: _Run, worker_id: str, now: float) -> bool:
+    def _is_free(self, run: Run, worker_id: str, now: float) -> bool:
         if run.worker_id is None or run.worker_id not in self._workers:
             return run.worker_id != worker_id
         holder, expires_at = self._workers[run.worker_id]
@@ -144,6 +138,7 @@ class MemoryJournal(Journal):
 
     def release(self, lease: Lease, wake_at: float | None) -> None:
         with self._lock:
+            self._check_open()
             run = self._runs.get(lease.run_id)
             if run is not None and (run.worker_id, run.epoch) == lease[1:]:
                 run.worker_id, run.head = None, replace(run.head, wake_at=wake_at)
@@ -152,6 +147,7 @@ class MemoryJournal(Journal):
 
     def append(self, appends: Sequence[Append]) -> list[JournalError | None]:
         with self._lock:
+            self._check_open()
             results = [self._append(append) for append in appends]
             done = [append for append, refused in zip(appends, results, strict=True) if refused is None]
             wakes = any(append.posts or (append.releases and self._is_due(append.lease.run_id)) for append in done)
@@ -165,7 +161,7 @@ class MemoryJournal(Journal):
         run = self._runs.get(append.lease.run_id)
         if run is None:
             return refusal.no_run(append.lease.run_id)
-        counts = (len(run.events), len(run.mail), run.read)
+        counts = (len(run.events), run.posted, run.read)
         refused = refusal.refuse_append(append, run.worker_id, run.epoch, *counts)
         if refused is None and not all(
             self._has_blob(event.body, append.blobs.get(place)) for place, event in enumerate(append.events)
@@ -193,7 +189,8 @@ class MemoryJournal(Journal):
     def put_blob(self, data: bytes) -> str:
         ref = hashlib.sha256(data).hexdigest()
         with self._lock:
-            self._blobs.setdefault(ref, bytes(data))
+            self._check_open()
+            self._put(ref, bytes(data))
         return ref
 
     def get_blob(self, ref: str) -> bytes:
@@ -208,6 +205,7 @@ class MemoryJournal(Journal):
 
     def cap(self, key: str, limits: Limits) -> None:
         with self._lock:
+            self._check_open()
             self._accounts[key] = self._accounts.get(key, Account())._replace(limits=countable(limits))
 
     def cell(self, name: str) -> Cell | None:
@@ -218,6 +216,7 @@ class MemoryJournal(Journal):
         if not refusal.fits_cell(name, value):
             raise refusal.no_cell(name)
         with self._lock:
+            self._check_open()
             is_same = version == (self._cells[name].version if name in self._cells else 0)
             if is_same:
                 self._set_cell(name, value)
@@ -233,11 +232,11 @@ class MemoryJournal(Journal):
 
     def mail(self, run_id: str) -> list[Mail]:
         with self._lock:
-            return self._runs[run_id].mail[self._runs[run_id].read :] if run_id in self._runs else []
+            return self._runs[run_id].unread if run_id in self._runs else []
 
     def unread(self, worker_id: str) -> list[str]:
         with self._lock:
-            return [i for i, run in self._runs.items() if run.worker_id == worker_id and len(run.mail) > run.read]
+            return [i for i, run in self._runs.items() if run.worker_id == worker_id and run.unread]
 
     def head(self, run_id: str) -> Head | None:
         with self._lock:
@@ -280,7 +279,7 @@ class MemoryJournal(Journal):
         pass  # nothing is open
 
 
-def _take(run: _Run, worker_id: str, workers: Mapping[str, tuple[Worker, float]]) -> Claim:
+def _take(run: Run, worker_id: str, workers: Mapping[str, tuple[Worker, float]]) -> Claim:
     owner, run.worker_id, run.epoch = run.worker_id, worker_id, run.epoch + 1
     _, held_until = workers.get(owner or "", (None, None))
     return Claim(Lease(run.head.run_id, worker_id, run.epoch), run.head, owner is not None, held_until)

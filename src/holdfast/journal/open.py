@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from holdfast.errors import NotFound, UsageError
-from holdfast.protocols import Journal
+from holdfast.protocols import Journal, Upkeep
 
 ACCEPTED = (
     "sqlite:///relative.db, sqlite:////absolute/path.db, a path that ends in .db, or memory: (for tests; it is gone "
@@ -26,6 +26,15 @@ def open_journal(url: str, *, clock: Callable[[], float], tenant: str = "default
     from holdfast.journal.sqlite import SqliteJournal  # loads apsw
 
     return SqliteJournal(path, clock=clock, tenant=tenant)
+
+
+def upkeep_of(journal: Journal) -> Upkeep:
+    """The same store, for whoever keeps it; UsageError for an engine that offers none."""
+    upkeep = getattr(journal, "upkeep", None)
+    if upkeep is None:
+        raise UsageError(f"The engine {type(journal).__name__} offers no upkeep. Nothing was done.")
+    found: Upkeep = upkeep()
+    return found
 
 
 def _path(url: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from holdfast.core.accept import MessageKind
-from holdfast.errors import InternalError, JournalError, LeaseLost, MailWaiting
+from holdfast.core.standing import Passage, Standing
+from holdfast.errors import InternalError, JournalError, LeaseLost, MailWaiting, StoreMoved
 from holdfast.protocols import Append, Mail
 
 CELL_MAX = 64 * 1024
@@ -83,6 +84,41 @@ def no_cell(name: str) -> Unwritable:
     return Unwritable(
         f"A cell needs a name, and text without a NUL or a lone surrogate, of at most {CELL_MAX} bytes in all: "
         f"{name[:64]!a} has none such. Nothing was written. This is a bug in holdfast; please report it."
+    )
+
+
+def moved(standing: Standing, here: str) -> StoreMoved:
+    """Why nothing can be written to the store at `here`, which is not open."""
+    url = standing.url
+    match standing.passage:
+        case Passage.FILLING:
+            what = f"runs are being moved into it from {url}, and it is not complete"
+            how = f"Finish with `holdfast migrate {url} {here}`."
+        case Passage.LEAVING:
+            what = f"its runs are being moved to {url}"
+            how = (
+                f"Finish with `holdfast migrate {here} {url}`, or stay here with the same command and --give-up. What "
+                f"works on these runs goes on when it is started with the store that holds them then."
+            )
+        case _:
+            what = f"its runs go on in {url}"
+            how = f"Use that store, such as with --store {url}. This one can still be read."
+    return StoreMoved(f"The store {here} takes no writes: {what}. Nothing was written. {how}", url)
+
+
+def not_filling(here: str) -> Unwritable:
+    """What is said to whoever would fill a store that is open."""
+    return Unwritable(
+        f"The store {here} is open, so nothing is moved into it. Nothing was written. This is a bug in holdfast; "
+        f"please report it."
+    )
+
+
+def became_another(here: str) -> StoreMoved:
+    """What is said to a journal whose store was filled with another one's runs since it was opened."""
+    return StoreMoved(
+        f"The store {here} was filled with the runs of another one since this process opened it, so run ids of this "
+        f"process are not those of the store. Nothing was written. Start the process again."
     )
 
 

@@ -147,13 +147,14 @@ def seal(tenant: str, run_id: str, head: str) -> bytes:
 def head_text(head: Head) -> str:
     """`head.facts()` as JSON. By hand: each append needs one, and the general way costs more than the statements."""
     questions = json.dumps([asdict(question) for question in head.questions]) if head.questions else "[]"
+    forgotten = ',"is_forgotten":true' if head.is_forgotten else ""
     return (
         f'{{"run_id":{_quoted(head.run_id)},"key":{_quoted(head.key)},"agent":{_quoted(head.agent)},'
         f'"input_digest":{_quoted(head.input_digest)},"status":"{head.status.value}","created_at":{head.created_at!r},'
         f'"updated_at":{head.updated_at!r},"why":{_quoted(head.why)},'
         f'"wake_at":{"null" if head.wake_at is None else repr(head.wake_at)},'
         f'"spent":[{_CHARGE % head.spent}],"reserved":[{_CHARGE % head.reserved}],"questions":{questions},'
-        f'"is_unwound":{"true" if head.is_unwound else "false"},"children":{head.children:d}}}'
+        f'"is_unwound":{"true" if head.is_unwound else "false"},"children":{head.children:d}{forgotten}}}'
     )
 
 

@@ -11,7 +11,8 @@ Never: judges a charge (`core.accounts` does), knows what a cell means.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import apsw
 
@@ -21,6 +22,8 @@ from holdfast.core.events import Charge
 from holdfast.errors import JournalCorrupt
 from holdfast.journal.rows import FORMAT, KEY_ID, Row
 from holdfast.protocols import Cell
+
+T = TypeVar("T")
 
 _FIND_CELL = "SELECT version, value, seal FROM cells WHERE tenant = ? AND name = ?"
 _SET_CELL = "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -82,6 +85,63 @@ def account_row(tenant: str, key: str, account: Account) -> Row:
     """What `SET_ACCOUNT` writes."""
     sums = (*account.spent, *account.reserved, *account.limits[: len(account.spent)])  # an account has no time
     return (tenant, key, *sums, _seal(tenant, "account", key, *sums))
+
+
+# --- upkeep -----------------------------------------------------------------------------------------------------
+
+
+def cells(db: apsw.Connection, tenant: str) -> dict[str, Cell | None]:
+    """All cells by name, None for one that is damaged."""
+    names = [name for (name,) in db.execute("SELECT name FROM cells WHERE tenant = ? ORDER BY name", (tenant,))]
+    return {name: _unless_damaged(cell, db, tenant, name) for name in names}
+
+
+def accounts(db: apsw.Connection, tenant: str) -> dict[str, Account | None]:
+    """All accounts by key, None for one that is damaged."""
+    keys = [key for (key,) in db.execute("SELECT key FROM accounts WHERE tenant = ? ORDER BY key", (tenant,))]
+    return {key: _unless_damaged(account, db, tenant, key) for key in keys}
+
+
+def _unless_damaged(
+    find: Callable[[apsw.Connection, str, str], T], db: apsw.Connection, tenant: str, key: str
+) -> T | None:
+    try:
+        return find(db, tenant, key)
+    except JournalCorrupt:
+        return None
+
+
+def is_cell(db: apsw.Connection, tenant: str, name: str, wanted: Cell) -> bool:
+    """Whether the cell is so."""
+    return _unless_damaged(cell, db, tenant, name) == wanted
+
+
+def is_account(db: apsw.Connection, tenant: str, key: str, wanted: Account) -> bool:
+    """Whether the account is so."""
+    return _unless_damaged(account, db, tenant, key) == wanted
+
+
+def put_cell(db: apsw.Connection, tenant: str, name: str, before: Cell | None, wanted: Cell) -> bool:
+    """Write the cell over `before`, or over what is damaged."""
+    try:
+        if cell(db, tenant, name) != before:
+            return False
+    except JournalCorrupt:
+        pass  # whoever calls has seen that it is damaged
+    sealed = _seal(tenant, "cell", name, *wanted)
+    db.execute(_SET_CELL, (tenant, name, *wanted, sealed, FORMAT, KEY_ID))
+    return True
+
+
+def put_account(db: apsw.Connection, tenant: str, key: str, before: Account | None, wanted: Account) -> bool:
+    """Write the account over `before`, or over what is damaged."""
+    try:
+        if account(db, tenant, key) != before:
+            return False
+    except JournalCorrupt:
+        pass  # whoever calls has seen that it is damaged
+    db.execute(SET_ACCOUNT, account_row(tenant, key, wanted))
+    return True
 
 
 def _seal(*parts: object) -> bytes:

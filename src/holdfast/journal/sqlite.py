@@ -27,11 +27,13 @@ from holdfast.core.accounts import Account, countable
 from holdfast.core.budget import Limits
 from holdfast.core.events import Event
 from holdfast.core.heads import Head
+from holdfast.core.standing import Standing
 from holdfast.errors import JournalCorrupt, JournalError
 from holdfast.journal import blobs, file, leases, log, mailbox, refusal, rows, shared
 from holdfast.journal.database import Database
 from holdfast.journal.doorbell import NAME_MAX, Doorbell
 from holdfast.journal.process import proven_dead
+from holdfast.journal.upkeep import SqliteUpkeep
 from holdfast.protocols import Append, Cell, Claim, Lease, Mail, Post, Worker
 
 
@@ -51,13 +53,30 @@ class SqliteJournal:
         self._clock = clock
         self._is_dead = is_dead
         file.open_file(self.path, clock())
-        self._database = Database(self.path, lambda: self._commit())
+        self._database = Database(self.path, lambda: self._commit(), self._refuse_moved)
         self._doorbell = Doorbell(self.path)
         self._id, self._hash_key = self._database.read(_identity)
 
     def _commit(self) -> None:
         """End a transaction. Tests of J13 put a failing disk here."""
         self._database.commit()
+
+    @property
+    def url(self) -> str:
+        """The URL by which this store is opened, from wherever."""
+        return f"sqlite:///{self.path}"
+
+    def upkeep(self) -> SqliteUpkeep:
+        """The same store, for whoever keeps it."""
+        return SqliteUpkeep(self._database, self.url, self.tenant, self._clock, self._is_dead)
+
+    def _refuse_moved(self, db: apsw.Connection) -> None:
+        """Refuse to write to a store whose runs go on elsewhere, or that has become another one since it was opened."""
+        store_id, moved_to = db.execute("SELECT id, moved_to FROM store").fetchone() or (None, None)
+        if moved_to is not None:
+            raise refusal.moved(Standing.of(moved_to), self.url)
+        if store_id != self._id:
+            raise refusal.became_another(self.url)
 
     @property
     def hash_key(self) -> bytes:
@@ -194,9 +213,10 @@ class SqliteJournal:
 
     def put_blob(self, data: bytes) -> str:
         """Keep bytes under their SHA-256 (J10, J17): a transaction for each piece, so that appends come between."""
-        tenant, name, write = self.tenant, blobs.hash_of(data), partial(self._database.write, keeps_known=True)
+        tenant, name, now = self.tenant, blobs.hash_of(data), self._clock()
+        write = partial(self._database.write, keeps_known=True)
         blob_no = write(
-            lambda db: blobs.begin(db, tenant, name, len(data)), lambda db, _: blobs.has_begun(db, tenant, name)
+            lambda db: blobs.begin(db, tenant, name, len(data), now), lambda db, _: blobs.has_begun(db, tenant, name)
         )
         if blob_no is not None:
             for number, piece in blobs.pieces(data):

@@ -13,8 +13,8 @@ without knowing the engine (changing bytes behind its back, a commit that fails)
 `fail_commits`, `make_newer` and `make_foreign`.
 
 `conformance_store` holds what the tests are built from, `conformance_engine` what an engine gives them,
-`conformance_shared` the tests of cells and accounts, `conformance_doorbell` those of `listen`, `conformance_model` the
-state machine that the last of them runs.
+`conformance_shared` the tests of cells and accounts, `conformance_doorbell` those of `listen`, `conformance_upkeep`
+those of `Upkeep` (U1 to U10), `conformance_model` the state machine that the last of them runs.
 The invariants are numbered in `holdfast.protocols`; each test is named after the one it checks. This file is long
 because the tests stay together, in that order: one class is what an engine inherits, and whoever changes a number
 reads all that is said about it in one place.
@@ -64,6 +64,7 @@ from holdfast.testing.conformance_store import (
     start_of,
     step,
 )
+from holdfast.testing.conformance_upkeep import UpkeepConformance
 
 __all__ = [
     "COUNTS", "DELAYS", "EVENTS", "GENTLE", "TEXTS", "TTL_S", "AgainstModel", "Damage", "JournalConformance",
@@ -74,7 +75,7 @@ LARGE = bytes(range(251)) * 10_000
 """A body that is a blob of several pieces, if the engine has pieces; of no power of two."""
 
 
-class JournalConformance(SharedConformance, DoorbellConformance):
+class JournalConformance(SharedConformance, DoorbellConformance, UpkeepConformance):
     """Inherit from it and give it the fixture `open_engine`. Each test is named after the invariant it checks."""
 
     def test_j1_a_message_that_counts_is_stored_with_its_time(self, store: Store) -> None:

@@ -1,0 +1,53 @@
+"""Removing what nothing in an SQLite store names any more, and giving its space back.
+
+Invariants
+1. What is named is looked up while others write; a blob goes in a transaction of its own that looks once more when it
+   was last put. Whoever writes a row that names a blob has put it before, so it is not old then (U7).
+2. The file is made anew only when a good part of it is free: it costs the time and the space of what is in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import apsw
+
+from holdfast.journal.rows import IN_BLOB
+
+SHARE: Final = 0.1
+"""From this part of free pages on it is worth it."""
+
+_UNKNOWN = "UPDATE blobs SET put_at = ? WHERE tenant = ? AND put_at IS NULL"
+_NAMED = (
+    f"SELECT body FROM events WHERE tenant = ?1 AND format = {IN_BLOB} "
+    f"UNION SELECT body FROM mail WHERE tenant = ?1 AND format = {IN_BLOB}"
+)
+_OLD = f"SELECT blob_no FROM blobs WHERE tenant = ?1 AND put_at < ?2 AND hash NOT IN ({_NAMED})"
+_SIZE = "SELECT size FROM blobs WHERE blob_no = ? AND put_at < ?"
+
+
+def date(db: apsw.Connection, tenant: str, now: float) -> None:
+    """A blob whose time is not known was put now."""
+    db.execute(_UNKNOWN, (now, tenant))
+
+
+def candidates(db: apsw.Connection, tenant: str, put_before: float) -> list[int]:
+    """Blobs that no row names and that were put before then."""
+    return [blob_no for (blob_no,) in db.execute(_OLD, (tenant, put_before))]
+
+
+def remove(db: apsw.Connection, blob_no: int, put_before: float) -> int | None:
+    """Remove a blob unless it was put again; its size, None when it stays."""
+    found: Any = db.execute(_SIZE, (blob_no, put_before)).fetchone()
+    if found is None:
+        return None
+    db.execute("DELETE FROM pieces WHERE blob_no = ?", (blob_no,))
+    db.execute("DELETE FROM blobs WHERE blob_no = ?", (blob_no,))
+    return int(found[0])
+
+
+def compact(db: apsw.Connection) -> None:
+    """Make the file anew without its free pages, and end the log."""
+    if int(db.pragma("freelist_count")) > SHARE * int(db.pragma("page_count")):
+        db.execute("VACUUM")
+    db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)

@@ -1,0 +1,51 @@
+"""Where a store stands: what it may become, and how that is stored."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from holdfast.core.standing import OPEN, Passage, Standing, may_become, shown
+
+STANDINGS = [OPEN, *(Standing(passage, attempt, "u") for passage in list(Passage)[1:] for attempt in "ab")]
+
+
+def test_of_two_stores_at_most_one_is_ever_open() -> None:
+    """Lost: that no two stores go on with the same runs, whatever two attempts do, and in whatever order."""
+    begun = (OPEN, Standing(Passage.FILLING, "a", "u"))  # nobody begins before the other store is being filled
+    seen, todo = {begun}, [begun]
+    while todo:
+        left, filled = todo.pop()
+        following = [(after, filled) for after in STANDINGS if may_become(left, after) and after.passage != "filling"]
+        if left == Standing(Passage.LEFT, "a", "u"):  # only then is the other one opened
+            following += [(left, after) for after in (OPEN,) if may_become(filled, after)]
+        todo += [pair for pair in following if pair not in seen]
+        seen.update(following)
+    assert any(filled.is_open for _, filled in seen)
+    assert not [pair for pair in seen if all(standing.is_open for standing in pair)]
+
+
+def test_a_store_that_was_left_stays_left() -> None:
+    """Lost: that whoever was sent on to another store finds the runs there."""
+    assert not [after for after in STANDINGS if may_become(Standing(Passage.LEFT, "a", "u"), after)]
+
+
+def test_of_another_attempt_nothing_follows() -> None:
+    """Lost: that an attempt which was given up does not close the store behind the one that counts."""
+    for before, after in product(STANDINGS, STANDINGS):
+        if not before.is_open and not after.is_open and before.attempt != after.attempt:
+            assert not may_become(before, after)
+
+
+@pytest.mark.parametrize("standing", STANDINGS)
+def test_it_is_stored_as_text(standing: Standing) -> None:
+    """Lost: where a store stands, when it is opened anew."""
+    assert Standing.of(standing.text()) == standing
+
+
+def test_no_password_is_kept() -> None:
+    """Lost: a password, to everybody who can read the store or an error message."""
+    assert shown("postgresql://ada:secret@db:5432/x?schema=s") == "postgresql://ada@db:5432/x?schema=s"
+    for url in ("sqlite:////a/b.db", "b.db", "memory:", "postgresql://ada@db/x"):
+        assert shown(url) == url
