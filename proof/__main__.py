@@ -19,6 +19,7 @@ from proof.part import Seen
 PARTS: dict[str, str] = {
     "planted": "planted",
     "power_cut": "power_cut",
+    "io_errors": "io_errors",
 }
 """By name: the module of each part."""
 HOURS = 1 / 3

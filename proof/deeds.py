@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -25,7 +26,7 @@ from holdfast.core.heads import Status
 from holdfast.errors import JournalCorrupt, JournalError
 from holdfast.journal import blobs, checkpoint, log, mailbox
 from holdfast.journal.sqlite import SqliteJournal
-from holdfast.protocols import Append, Claim, Post, Worker
+from holdfast.protocols import Append, Claim, Journal, Post, Worker
 from holdfast.testing.conformance_store import question, start_of, step
 
 RUNS = tuple(f"r{number}" for number in range(5))
@@ -43,6 +44,14 @@ def small_bounds(body: int = 3_000, piece: int = 2_048, pages: int = 30) -> Iter
         stack.enter_context(patch.object(blobs, "PIECE", piece))
         stack.enter_context(patch.object(checkpoint, "PAGES_MAX", pages))
         yield
+
+
+@contextmanager
+def in_memory(directory: Path) -> Iterator[Path]:
+    """A directory whose syncs cost nothing; what is on a real disk after a cut is not what is tested here."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(prefix="holdfast-", dir=memory if memory.is_dir() else directory) as name:
+        yield Path(name)
 
 
 class Said(NamedTuple):
@@ -66,22 +75,22 @@ class World:
         """The store at `path`."""
         return kind(path, clock=lambda: self.time, is_dead=lambda worker: worker.id in self.dead)
 
-    def state(self, journal: SqliteJournal) -> Said:
+    def state(self, journal: Journal) -> Said:
         """All that can be asked, without changing anything."""
         runs = tuple(
             (head, journal.events(head.run_id), journal.mail(head.run_id), journal.owner(head.run_id))
             for head in journal.heads()
         )
-        unread = tuple(tuple(journal.unread(worker)) for worker in WORKERS)
+        unread = tuple(tuple(sorted(journal.unread(worker))) for worker in WORKERS)
         cells = tuple(journal.cell(name) for name in CELLS)
         return Said(runs, (unread, cells, tuple(journal.account(key) for key in ACCOUNTS)), self._blobs(journal))
 
-    def _blobs(self, journal: SqliteJournal) -> dict[str, bytes]:
+    def _blobs(self, journal: Journal) -> dict[str, bytes]:
         found = {ref: _blob(journal, ref) for ref in self.refs}
         return {ref: data for ref, data in found.items() if data is not None}
 
 
-def _blob(journal: SqliteJournal, ref: str) -> bytes | None:
+def _blob(journal: Journal, ref: str) -> bytes | None:
     """Its bytes, None when it is not there; raises when it is there and not itself."""
     try:
         return journal.get_blob(ref)
@@ -92,18 +101,18 @@ def _blob(journal: SqliteJournal, ref: str) -> bytes | None:
 
 
 class Deed(NamedTuple):
-    """One call."""
+    """One call, which can be made on more than one journal."""
 
     what: str
     lasts: bool
     """Whether it survives a power cut from when it has returned."""
-    do: Callable[[], object]
+    do: Callable[[Journal], object]
 
 
 class Deeds:
     """Calls on a journal, drawn from `chance`."""
 
-    def __init__(self, journal: SqliteJournal, world: World, chance: random.Random) -> None:
+    def __init__(self, journal: Journal, world: World, chance: random.Random) -> None:
         self.journal = journal
         self._world = world
         self._chance = chance
@@ -147,51 +156,53 @@ class Deeds:
 
     def _post(self) -> Deed:
         posts = [self._message(self._chance.choice(RUNS)) for _ in range(self._chance.choice((1, 1, 2)))]
-        return Deed("post", True, lambda: self.journal.post_all(posts))
+        return Deed("post", True, lambda journal: journal.post_all(posts))
 
     def _claim(self) -> Deed:
         worker_id = self._chance.choice(WORKERS)
         if self._chance.random() < 0.3:
             self._world.dead ^= {worker_id}
         if self._chance.random() < 0.4:
-            return Deed("register", False, lambda: self.journal.register(Worker(worker_id, pid=1), 30.0))
+            return Deed("register", False, lambda journal: journal.register(Worker(worker_id, pid=1), 30.0))
 
-        def claim() -> object:
-            claims = self.journal.claim(worker_id, limit=2)
+        run_ids = self._chance.sample(RUNS, 2)
+
+        def claim(journal: Journal) -> object:
+            claims = journal.claim(worker_id, run_ids=run_ids)
             self.claims |= {one.lease.run_id: one for one in claims}
-            return [one.lease for one in claims]
+            return sorted(one.lease for one in claims)
 
         return Deed("claim", True, claim)
 
     def _release(self) -> Deed:
         if not self.claims or self._chance.random() < 0.2:
             worker_id = self._chance.choice(WORKERS)
-            return Deed("retire", False, lambda: self.journal.retire(worker_id))
+            return Deed("retire", False, lambda journal: journal.retire(worker_id))
         claim = self.claims.pop(self._chance.choice(sorted(self.claims)))
         wake_at = self._chance.choice((None, self._world.time, self._world.time + 60))
-        return Deed("release", False, lambda: self.journal.release(claim.lease, wake_at))
+        return Deed("release", False, lambda journal: journal.release(claim.lease, wake_at))
 
     def _blob(self) -> Deed:
         data = self._chance.randbytes(self._chance.choice((100, 3_000, 9_000)))
         self._world.refs.append(blobs.hash_of(data).hex())
-        return Deed("put_blob", True, lambda: self.journal.put_blob(data))
+        return Deed("put_blob", True, lambda journal: journal.put_blob(data))
 
     def _share(self) -> Deed:
         if self._chance.random() < 0.5:
             key, limits = self._chance.choice(ACCOUNTS), Limits(tokens=self._chance.randint(1, 10**6))
-            return Deed("cap", True, lambda: self.journal.cap(key, limits))
+            return Deed("cap", True, lambda journal: journal.cap(key, limits))
         name = self._chance.choice(CELLS)
         found = self.journal.cell(name)
         version, value = (0 if found is None else found.version), f"value {self._number}"
-        return Deed("swap", True, lambda: self.journal.swap(name, version, value))
+        return Deed("swap", True, lambda journal: journal.swap(name, version, value))
 
     def _append(self) -> Deed:
         appends = self._appends(1)
-        return Deed("append", True, lambda: self.journal.append(appends)) if appends else self._claim()
+        return Deed("append", True, lambda journal: journal.append(appends)) if appends else self._claim()
 
     def _group(self) -> Deed:
         appends = self._appends(4)
-        return Deed("group", True, lambda: self.journal.append(appends)) if appends else self._post()
+        return Deed("group", True, lambda journal: journal.append(appends)) if appends else self._post()
 
     def _appends(self, count: int) -> list[Append]:
         return [self._one(run_id) for run_id in self._chance.sample(sorted(self.claims), min(count, len(self.claims)))]

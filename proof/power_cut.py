@@ -14,11 +14,10 @@ import gzip
 import hashlib
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from holdfast.errors import JournalError
@@ -27,7 +26,7 @@ from holdfast.protocols import Append, Worker
 from holdfast.testing.conformance_store import step
 from holdfast.testing.disk import Change, Disk, Op
 from holdfast.testing.power import Loss, Power
-from proof.deeds import NAME, Deeds, Said, World, attempt, small_bounds
+from proof.deeds import NAME, Deeds, Said, World, attempt, in_memory, small_bounds
 from proof.part import Plan, Seen
 
 WANTED = {
@@ -41,7 +40,7 @@ WANTED = {
     "went_on": 5_000,
     "in_flight_there": 1_000,
     "in_flight_not_there": 20_000,
-    "unpromised_lost": 50,
+    "unpromised_lost": 20,
 }
 TRIALS = 580
 COST = 280
@@ -90,14 +89,6 @@ class Yard:
     """The store's own, as soon as it is known."""
 
 
-@contextmanager
-def in_memory(directory: Path) -> Iterator[Path]:
-    """A directory whose syncs cost nothing; what is on a real disk after a cut is not what is tested here."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(prefix="holdfast-", dir=memory if memory.is_dir() else directory) as name:
-        yield Path(name)
-
-
 def run(plan: Plan) -> Seen:
     """Make workloads, cut them everywhere, and open what is left."""
     seen = Seen()
@@ -139,7 +130,8 @@ def _fill(yard: Yard, path: Path) -> None:
     journal = yard.world.open(path)
     deeds = Deeds(journal, yard.world, yard.chance)
     for _ in range(12):
-        attempt(deeds.next().do)
+        deed = deeds.next()
+        attempt(partial(deed.do, journal))
     names = [path.with_name(NAME + suffix) for suffix in ("", "-wal")]
     left = {name: name.read_bytes() for name in names if name.exists()}
     journal.close()
@@ -158,7 +150,7 @@ def _record(yard: Yard, path: Path, kind: str) -> tuple[list[Op], list[Mark]]:
         deeds = Deeds(journal, yard.world, yard.chance)
         for _ in range(yard.chance.randint(3, 12)):
             deed, begin = deeds.next(), len(disk.ops)
-            refused = attempt(deed.do)
+            refused = attempt(partial(deed.do, journal))
             if refused is not None:
                 yard.seen.problems.append(f"{deed.what} on a sound disk: {refused}")
             marks.append(Mark(begin, len(disk.ops), deed.lasts, yard.world.state(journal)))

@@ -69,7 +69,7 @@ def test_a_fault_hits_the_call_that_was_named_and_no_other(tmp_path: Path, disk:
     journal.post("r1", "m1", start_of("r1"))
     disk.fail(2, failing, {"write"})
     journal.post("r2", "m1", start_of("r2"))  # the second try succeeds
-    assert disk.hits == [("write", "store.db-wal")]
+    assert disk.hits == [("write", "store.db-wal", failing, False)]
     disk.fail(1, failing, {"write"}, lasts=True)
     with pytest.raises(StoreUnreachable):
         journal.post("r3", "m1", start_of("r3"))

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeVar
 
 import apsw
 
-from holdfast.errors import StoreUnreachable, UsageError
+from holdfast.errors import JournalError, StoreUnreachable, UsageError
 from holdfast.journal import file
 from holdfast.journal.checkpoint import Checkpointer
 
@@ -151,16 +152,17 @@ class Database:
 
     def _open_writer(self) -> apsw.Connection:
         writer = file.connect(self.path)
-        file.use_log(writer)
+        with file.given_up_on_failure(writer):
+            file.use_log(writer)
         self._checkpointer.watch(writer)
         self._is_durable = True
         self._writer = writer
         return writer
 
     def _drop_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.close(True)
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            file.give_up(writer)
 
     def read(self, work: Callable[[apsw.Connection], T]) -> T:
         """Do `work`, which only reads, on one state of the store."""
@@ -184,9 +186,9 @@ class Database:
         return self._reader
 
     def _drop_reader(self) -> None:
-        if self._reader is not None:
-            self._reader.close(True)
-            self._reader = None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            file.give_up(reader)
 
     def _check_usable(self) -> None:
         if self._is_closed:
@@ -202,8 +204,22 @@ class Database:
         if self._is_closed or os.getpid() != self._process:
             return
         self._is_closed = True
-        self._checkpointer.close()
-        with self._reading, self._writing, file.explained(self.path):
-            for connection in (self._reader, self._writer):
-                if connection is not None:
-                    connection.close()
+        with file.explained(self.path), ExitStack() as stack:  # each is closed, also when another cannot be
+            stack.callback(self._close_connection, self._writing, self._writer)
+            stack.callback(self._close_connection, self._reading, self._reader)
+            stack.callback(self._checkpointer.close)
+
+    @contextmanager
+    def closed_on_failure(self) -> Iterator[None]:
+        """Close all when the block fails, which is told and not what comes of closing."""
+        try:
+            yield
+        except BaseException:
+            with suppress(JournalError):
+                self.close()
+            raise
+
+    def _close_connection(self, lock: threading.Lock, connection: apsw.Connection | None) -> None:
+        with lock:
+            if connection is not None:
+                connection.close()

@@ -70,11 +70,10 @@ def open_file(path: str, created_at: float) -> None:
         if os.stat(path).st_size:
             _recognise(path)
         connection = connect(path)
-        try:
+        with given_up_on_failure(connection):
             if schema_of(connection, path) < SCHEMA:
                 _upgrade(connection, path, created_at)
-        finally:
-            connection.close()
+        connection.close()
 
 
 def _make_file(path: str) -> None:
@@ -180,10 +179,30 @@ def _upgrade(connection: apsw.Connection, path: str, created_at: float) -> None:
 def connect(path: str) -> apsw.Connection:
     """A connection as holdfast wants it; it makes no file."""
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
-    connection.set_busy_timeout(BUSY_MS)
-    for name, value in _SETTINGS.items():
-        connection.pragma(name, value)
+    with given_up_on_failure(connection):
+        connection.set_busy_timeout(BUSY_MS)
+        for name, value in _SETTINGS.items():
+            connection.pragma(name, value)
     return connection
+
+
+@contextmanager
+def given_up_on_failure(connection: apsw.Connection) -> Iterator[None]:
+    """Close the connection when the block fails: the error holds on to it, and it to the file, for as long as somebody
+    looks at the error and perhaps tries again."""
+    try:
+        yield
+    except BaseException:
+        give_up(connection)
+        raise
+
+
+def give_up(connection: apsw.Connection) -> None:
+    """Close what has failed. What it says of its own end is no news: SQLite lets go of it all the same."""
+    try:
+        connection.close(True)
+    except apsw.Error:
+        pass
 
 
 def use_log(connection: apsw.Connection) -> None:

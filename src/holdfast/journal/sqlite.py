@@ -54,8 +54,9 @@ class SqliteJournal:
         self._is_dead = is_dead
         file.open_file(self.path, clock())
         self._database = Database(self.path, lambda: self._commit(), self._refuse_moved)
+        with self._database.closed_on_failure():
+            self._id, self._hash_key = self._database.read(_identity)
         self._doorbell = Doorbell(self.path)
-        self._id, self._hash_key = self._database.read(_identity)
 
     def _commit(self) -> None:
         """End a transaction. Tests of J13 put a failing disk here."""

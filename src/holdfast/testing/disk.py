@@ -70,7 +70,19 @@ class Failing(StrEnum):
     FULL = "full"
     """No room: nothing was written (ENOSPC)."""
     SHORT = "short"
-    """Half of it was written, then there was no room; or only half of it could be read."""
+    """Half of it was written, then there was no room; of a call that writes nothing, as `IO`. (That half of what is
+    there is read without an error is what a file that was cut looks like, not a fault.)"""
+
+
+class Hit(NamedTuple):
+    """A call that failed."""
+
+    call: str
+    name: str
+    """Of the file."""
+    failing: Failing
+    lasts: bool
+    """Whether those that follow fail too."""
 
 
 class _Fault:
@@ -88,8 +100,7 @@ class Disk(apsw.VFS):
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.ops: list[Op] = []
-        self.hits: list[tuple[str, str]] = []
-        """Call and name of the file of each fault that hit."""
+        self.hits: list[Hit] = []
         self.calls = 0
         """Calls so far that could have failed."""
         self.under = apsw.vfs_names()[0]
@@ -131,7 +142,7 @@ class Disk(apsw.VFS):
             return None
         if not fault.lasts:
             self._fault = None
-        self.hits.append((call, name))
+        self.hits.append(Hit(call, name, fault.failing, fault.lasts))
         return fault.failing
 
     def _name(self, path: str | None) -> str | None:
@@ -208,10 +219,9 @@ class DiskFile(apsw.VFSFile):
     def xRead(self, amount: int, offset: int) -> bytes:
         """SQLite reads."""
         with self._disk.doing("read", self._name) as failing:
-            if failing is not None and failing is not Failing.SHORT:
+            if failing is not None:
                 raise apsw.IOError(f"planned: {failing}")
-            data = super().xRead(amount, offset)
-            return data[: len(data) // 2] if failing else data
+            return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:
         """SQLite writes."""
