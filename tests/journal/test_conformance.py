@@ -1,15 +1,21 @@
 """The public contract suite against each engine that comes with holdfast."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
+import psycopg
 import pytest
+from psycopg import sql
 
 from holdfast.journal.memory import MemoryJournal
+from holdfast.journal.postgres.engine import PostgresJournal
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Journal, Worker
 from holdfast.testing.conformance import Damage, JournalConformance, Moment, OpenEngine
+from holdfast.testing.postgres_server import PostgresServer
 
 
 class TestMemory(JournalConformance):
@@ -97,3 +103,73 @@ class TestSqlite(JournalConformance):
 
     def fingerprint(self, name: str) -> object:
         return {path.name: path.read_bytes() for path in self.path.iterdir()}
+
+
+class FailingPostgres(PostgresJournal):
+    """Its commits fail at the moments that are planned, as when the connection breaks."""
+
+    moments: Sequence[Moment] = ()
+
+    def _finish(self, end: Callable[[], Any]) -> Any:
+        if not self.moments:
+            return super()._finish(end)
+        moment, *self.moments = self.moments
+        if moment == "after":
+            super()._finish(end)
+        raise psycopg.OperationalError("planned by the test")
+
+
+IN_POSTGRES: dict[Damage, str] = WAYS | {
+    "body": "UPDATE events SET body = '\\x00' WHERE {second}",
+    "meta": "UPDATE events SET meta = '{{\"n\":9}}' WHERE {second}",
+    "swapped": "UPDATE events SET number = 5 - number + 1000 WHERE number IN (2, 3) AND {of_run};"
+    "UPDATE events SET number = number - 1000 WHERE number > 1000",
+    "blob": "UPDATE pieces SET bytes = set_byte(bytes, 0, get_byte(bytes, 0) # 255) WHERE number = 1",
+}
+STORES = itertools.count()
+
+
+class TestPostgres(JournalConformance):
+    """The engine for several machines, against a real server."""
+
+    model_runs = 10
+
+    @pytest.fixture(autouse=True)
+    def server(self, postgres: PostgresServer) -> None:
+        self.postgres = postgres
+        self.names: dict[str, str] = {}
+
+    def url(self, name: str) -> str:
+        """A schema of its own for each store of each test."""
+        return self.postgres.url(self.names.setdefault(name, f"conformance_{next(STORES)}"))
+
+    @pytest.fixture
+    def open_engine(self, server: None) -> OpenEngine:
+        def open_engine(name: str, *, clock: Callable[[], float], is_dead: Callable[[Worker], bool]) -> Journal:
+            return FailingPostgres(self.url(name), clock=clock, is_dead=is_dead, owns_clock=True)
+
+        return open_engine
+
+    def change(self, name: str, statement: str) -> list[Any]:
+        url, _, schema = self.url(name).rpartition("&schema=")
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
+            cursor = db.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def damage(self, name: str, damage: Damage) -> None:
+        self.change(name, IN_POSTGRES[damage].format(second=f"number = 2 AND {OF_RUN}", of_run=OF_RUN))
+
+    def fail_commits(self, journal: Journal, moments: Sequence[Moment]) -> None:
+        assert isinstance(journal, FailingPostgres)
+        journal.moments = moments
+
+    def make_newer(self, name: str) -> None:
+        self.change(name, "UPDATE store SET schema = 99")
+
+    def make_foreign(self, name: str) -> None:
+        self.change(name, "UPDATE store SET application = 'another'")
+
+    def fingerprint(self, name: str) -> object:
+        tables = self.change(name, "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()")
+        return {table: self.change(name, f"SELECT t::text FROM {table} t ORDER BY 1") for (table,) in sorted(tables)}

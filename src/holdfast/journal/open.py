@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from holdfast.errors import NotFound, UsageError
 from holdfast.protocols import Journal, Upkeep
 
 ACCEPTED = (
-    "sqlite:///relative.db, sqlite:////absolute/path.db, a path that ends in .db, or memory: (for tests; it is gone "
-    "with its process)"
+    "sqlite:///relative.db, sqlite:////absolute/path.db, a path that ends in .db, "
+    "postgresql://user@host/database?schema=holdfast, or memory: (for tests; it is gone with its process)"
 )
 
 
-def open_journal(url: str, *, clock: Callable[[], float], tenant: str = "default", must_exist: bool = False) -> Journal:
-    """The journal at `url`. With `must_exist`, NotFound instead of a new store; UsageError for what is no such name."""
+def open_journal(
+    url: str,
+    *,
+    clock: Callable[[], float],
+    tenant: str = "default",
+    must_exist: bool = False,
+    owns_clock: bool = False,
+) -> Journal:
+    """The journal at `url`. With `must_exist`, NotFound instead of a new store; UsageError for what is no such name.
+
+    owns_clock: `clock` is the time of the store even where a server has its own, as in a test."""
     if url == "memory:":
         from holdfast.journal.memory import MemoryJournal
 
         return MemoryJournal(clock=clock)
+    if url.partition("://")[0] in ("postgresql", "postgres"):
+        return _in_postgres(url, clock=clock, tenant=tenant, must_exist=must_exist, owns_clock=owns_clock)
     path = _path(url)
     if must_exist and not os.path.exists(path):
         raise NotFound(f"There is no store at {os.path.abspath(path)}. Nothing was made. Name it with --store.")
@@ -35,6 +47,19 @@ def upkeep_of(journal: Journal) -> Upkeep:
         raise UsageError(f"The engine {type(journal).__name__} offers no upkeep. Nothing was done.")
     found: Upkeep = upkeep()
     return found
+
+
+def _in_postgres(url: str, **options: Any) -> Journal:
+    try:
+        import psycopg  # noqa: F401 - optional, and heavy
+    except ImportError as error:
+        raise UsageError(
+            f"A store in Postgres needs psycopg ({error}). Nothing was done. "
+            f"Install it: pip install 'holdfast[postgres]'"
+        ) from None
+    from holdfast.journal.postgres.engine import PostgresJournal  # loads psycopg
+
+    return PostgresJournal(url, **options)
 
 
 def _path(url: str) -> str:

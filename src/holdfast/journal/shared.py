@@ -11,7 +11,7 @@ Never: judges a charge (`core.accounts` does), knows what a cell means.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import apsw
@@ -27,13 +27,13 @@ T = TypeVar("T")
 
 _FIND_CELL = "SELECT version, value, seal FROM cells WHERE tenant = ? AND name = ?"
 _SET_CELL = "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?)"
-_SUMS = (
+SUMS = (
     "tool_calls, model_calls, tokens, usd_nano, "
     "reserved_tool_calls, reserved_model_calls, reserved_tokens, reserved_usd_nano, "
     "max_tool_calls, max_model_calls, max_tokens, max_usd_nano"
 )
-_FIND_ACCOUNT = f"SELECT {_SUMS}, seal FROM accounts WHERE tenant = ? AND key = ?"
-SET_ACCOUNT = f"INSERT OR REPLACE INTO accounts (tenant, key, {_SUMS}, seal) VALUES (?{', ?' * 14})"
+_FIND_ACCOUNT = f"SELECT {SUMS}, seal FROM accounts WHERE tenant = ? AND key = ?"
+SET_ACCOUNT = f"INSERT OR REPLACE INTO accounts (tenant, key, {SUMS}, seal) VALUES (?{', ?' * 14})"
 
 
 def cell(db: apsw.Connection, tenant: str, name: str) -> Cell | None:
@@ -41,8 +41,12 @@ def cell(db: apsw.Connection, tenant: str, name: str) -> Cell | None:
     found: Any = db.execute(_FIND_CELL, (tenant, name)).fetchone()
     if found is None:
         return None
-    version, value, sealed = found
-    if _seal(tenant, "cell", name, version, value) != sealed:
+    return read_cell(tenant, name, *found)
+
+
+def read_cell(tenant: str, name: str, version: int, value: str, sealed: bytes) -> Cell:
+    """The cell of a row, checked."""
+    if seal(tenant, "cell", name, version, value) != sealed:
         raise corrupt("cell", name)
     return Cell(version, value)
 
@@ -51,7 +55,7 @@ def set_cell(db: apsw.Connection, tenant: str, name: str, value: str) -> None:
     """Write the cell, whatever it was."""
     before = cell(db, tenant, name)
     version = 1 if before is None else before.version + 1
-    sealed = _seal(tenant, "cell", name, version, value)
+    sealed = seal(tenant, "cell", name, version, value)
     db.execute(_SET_CELL, (tenant, name, version, value, sealed, FORMAT, KEY_ID))
 
 
@@ -69,8 +73,13 @@ def account(db: apsw.Connection, tenant: str, key: str) -> Account | None:
     found: Any = db.execute(_FIND_ACCOUNT, (tenant, key)).fetchone()
     if found is None:
         return None
+    return read_account(tenant, key, found)
+
+
+def read_account(tenant: str, key: str, found: Sequence[Any]) -> Account:
+    """The account of a row, checked."""
     sums = found[:12]
-    if _seal(tenant, "account", key, *sums) != found[12]:
+    if seal(tenant, "account", key, *sums) != found[12]:
         raise corrupt("account", key)
     return Account(Charge(*sums[:4]), Charge(*sums[4:8]), Limits(*sums[8:]))
 
@@ -84,7 +93,7 @@ def cap(db: apsw.Connection, tenant: str, key: str, limits: Limits) -> None:
 def account_row(tenant: str, key: str, account: Account) -> Row:
     """What `SET_ACCOUNT` writes."""
     sums = (*account.spent, *account.reserved, *account.limits[: len(account.spent)])  # an account has no time
-    return (tenant, key, *sums, _seal(tenant, "account", key, *sums))
+    return (tenant, key, *sums, seal(tenant, "account", key, *sums))
 
 
 # --- upkeep -----------------------------------------------------------------------------------------------------
@@ -128,7 +137,7 @@ def put_cell(db: apsw.Connection, tenant: str, name: str, before: Cell | None, w
             return False
     except JournalCorrupt:
         pass  # whoever calls has seen that it is damaged
-    sealed = _seal(tenant, "cell", name, *wanted)
+    sealed = seal(tenant, "cell", name, *wanted)
     db.execute(_SET_CELL, (tenant, name, *wanted, sealed, FORMAT, KEY_ID))
     return True
 
@@ -144,7 +153,8 @@ def put_account(db: apsw.Connection, tenant: str, key: str, before: Account | No
     return True
 
 
-def _seal(*parts: object) -> bytes:
+def seal(*parts: object) -> bytes:
+    """The seal of a row with these columns."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
 
 

@@ -865,4 +865,6 @@ class JournalConformance(SharedConformance, DoorbellConformance, UpkeepConforman
                 if is_lasting:
                     self.store.reopen()
 
-        run_state_machine_as_test(Comparison, settings=settings(GENTLE, stateful_step_count=40))
+        run_state_machine_as_test(
+            Comparison, settings=settings(GENTLE, max_examples=self.model_runs, stateful_step_count=40)
+        )

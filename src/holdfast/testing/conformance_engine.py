@@ -29,6 +29,8 @@ class EngineUnderTest:
 
     not_applicable: ClassVar[Mapping[str, str]] = {}
     """Invariants that this engine cannot have, each with the reason."""
+    model_runs: ClassVar[int] = 40
+    """How many sequences of calls are compared with the model; fewer where each call crosses to a server."""
 
     @pytest.fixture
     def open_engine(self) -> OpenEngine:

@@ -1,0 +1,75 @@
+"""The URL of a store in Postgres, read.
+
+    postgresql://user@host:5432/database?sslmode=verify-full&schema=holdfast
+
+It is libpq's URL; `schema` alone is ours and never reaches libpq. What libpq leaves open and a store needs is set here:
+a server that is gone is noticed, and of several hosts the one that takes writes is meant.
+
+Never: connects; shows a password.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from holdfast.errors import UsageError
+
+SCHEMES = ("postgresql", "postgres")
+SCHEMA = "holdfast"
+"""The schema of a URL that names none."""
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_LEFT_OPEN: dict[str, Any] = {
+    "application_name": "holdfast",
+    "client_encoding": "UTF8",
+    "connect_timeout": 10,  # seconds for each host
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,  # ms that what was sent may stay unanswered by the other machine
+    "target_session_attrs": "read-write",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a store is."""
+
+    parameters: dict[str, Any]
+    """What libpq is given."""
+    schema: str
+    shown: str
+    """The URL for people: without a password."""
+
+
+def read(url: str) -> Address:
+    """The address behind a URL; UsageError when it is none."""
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    names = [value for name, value in query if name == "schema"] or [SCHEMA]
+    if len(names) > 1 or _NAME.fullmatch(names[0]) is None or names[0].startswith("pg_"):
+        raise UsageError(
+            f"{', '.join(names)!r} can be no schema of a store. Nothing was done. Give one name of lower-case letters, "
+            f"digits and underscores that does not begin with pg_, such as ?schema={SCHEMA}."
+        )
+    others = urlencode([(name, value) for name, value in query if name != "schema"])
+    try:
+        given = conninfo_to_dict(urlunsplit(parts._replace(query=others)))
+    except psycopg.Error as error:
+        raise UsageError(f"This is no URL that Postgres knows ({str(error).strip()}). Nothing was done.") from None
+    return Address(_LEFT_OPEN | given, names[0], _shown(given, names[0]))
+
+
+def _shown(given: dict[str, Any], schema: str) -> str:
+    """Rebuilt from what libpq understood, so that a password stands nowhere in it."""
+    user = f"{given['user']}@" if given.get("user") else ""
+    host = str(given.get("host", ""))
+    port = f":{given['port']}" if given.get("port") else ""
+    place = f"?host={host}&schema={schema}" if host.startswith("/") else f"?schema={schema}"
+    return f"postgresql://{user}{'' if host.startswith('/') else host + port}/{given.get('dbname', '')}{place}"

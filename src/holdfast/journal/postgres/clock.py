@@ -1,0 +1,49 @@
+"""The store's clock: the server's, as far as this process can tell it without asking each time.
+
+Machines that share a store must agree on when a lease ends and a timer is due. So the server's time counts, and each
+process knows how far its own clock is off: measured whenever it renews its lease or looks for work.
+
+Never: goes back by less than `JUMP_S`; more than that is a clock that was set.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from holdfast.journal.postgres import server
+from holdfast.journal.postgres.server import Db
+
+JUMP_S = 1.0
+_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+
+
+class StoreClock:
+    """What time it is for the store."""
+
+    def __init__(self, clock: Callable[[], float], *, is_shared: bool) -> None:
+        self._clock = clock
+        self._is_shared = is_shared
+        self._lock = threading.Lock()
+        self._ahead_s = 0.0
+        self._latest = 0.0
+
+    def measure(self, db: Db) -> None:
+        """Ask the server, unless the clock that was given is the store's own."""
+        if not self._is_shared:
+            return
+        before = self._clock()
+        [found] = server.row(db, _NOW)
+        with self._lock:
+            self._ahead_s = float(found) - (before + self._clock()) / 2
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+        if not self._is_shared:
+            return self._clock()
+        with self._lock:
+            found = self._clock() + self._ahead_s
+            if self._latest - JUMP_S < found < self._latest:
+                found = self._latest
+            self._latest = found
+            return found

@@ -1,0 +1,223 @@
+"""A few connections to one store in Postgres, and how a transaction of holdfast ends.
+
+Invariants
+1. One thread at a time uses a connection; a commit happens on the thread of its caller.
+2. A transaction whose outcome is not known is looked up on a new connection, then tried once more, then given up with
+   `StoreUnreachable`. It is never repeated without having been looked up. What looks it up locks the rows that it
+   wrote: as long as the server still works on it, the look waits.
+3. Reading never waits for a commit, and a lease never for a value of many megabytes: each has its connection.
+4. No connection is used in a process other than the one that opened it.
+5. Whatever fails, its connection is given up: no later transaction meets what is left of an earlier one.
+
+A transaction is one pipeline: what it reads is a round trip, what it writes goes with the commit.
+
+Never: knows a table.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.errors import (
+    DataError,
+    DeadlockDetected,
+    LockNotAvailable,
+    QueryCanceled,
+    SerializationFailure,
+    UniqueViolation,
+)
+
+from holdfast.errors import StoreUnreachable, UsageError
+from holdfast.journal.postgres import server
+from holdfast.journal.postgres.address import Address
+from holdfast.journal.postgres.server import Db
+
+T = TypeVar("T")
+Finish = Callable[[Callable[[], Any]], Any]
+
+AGAIN_MAX = 5
+"""Attempts of a transaction that the server has said to have taken back, because another one was faster."""
+PATIENCE = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0, 2.0)
+"""Seconds before each attempt to find again a server that was there: longer than a restart, shorter than a lease."""
+_OVERTAKEN = (DeadlockDetected, SerializationFailure, UniqueViolation)
+_FINAL = (*server.DAMAGE, LockNotAvailable)
+
+
+class Session:
+    """One connection, opened when it is first needed and after each failure; one thread at a time."""
+
+    def __init__(self, connect: Callable[[], Db], first: Db | None = None) -> None:
+        self._connect = connect
+        self._next = threading.Lock()
+        """Held by the one who waits next: nobody who comes again and again overtakes it."""
+        self._using = threading.Lock()
+        self._db = first
+
+    def __enter__(self) -> Session:
+        with self._next:
+            self._using.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._using.release()
+
+    def get(self) -> Db:
+        """The connection."""
+        if self._db is None or self._db.closed:
+            self.drop()
+            self._db = self._connect()
+        return self._db
+
+    def drop(self) -> None:
+        """Give the connection up."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+
+class Database:
+    """An open store."""
+
+    def __init__(self, address: Address, first: Db, finish: Finish) -> None:
+        self.address = address
+        self._finish = finish
+        self._process = os.getpid()
+        self._closing = threading.Event()
+        self.writer = Session(self.connect, first)
+        self.reader = Session(self.connect)
+        self.side = Session(self.connect)
+        """For what may take long, and for what must not wait for it."""
+
+    def connect(self) -> Db:
+        """A new connection to a server that was there; it may be starting again."""
+        for wait_s in PATIENCE:
+            self._closing.wait(wait_s)
+            try:
+                return server.connect(self.address)
+            except psycopg.OperationalError:
+                if self._closing.is_set():
+                    raise
+        return server.connect(self.address)
+
+    def write(
+        self,
+        work: Callable[[Db], T],
+        stands: Callable[[Db, T], bool] | None = None,
+        *,
+        again: Callable[[T, T], T] | None = None,
+        is_durable: bool = True,
+        session: Session | None = None,
+    ) -> T:
+        """Do `work` in a transaction. `stands` says whether its outcome is in the store; without it, work that may be
+        done twice. `again`: what to tell when an attempt whose outcome was never known was followed by another one.
+        Unless `is_durable`, a crash of the server may take it back."""
+        return self.settle(lambda db, done: self._transact(db, work, done, is_durable), stands, again, session)
+
+    def settle(
+        self,
+        attempt: Callable[[Db, list[T]], T],
+        stands: Callable[[Db, T], bool] | None,
+        again: Callable[[T, T], T] | None = None,
+        session: Session | None = None,
+    ) -> T:
+        """Attempt something that commits; `done` gets what it would give as soon as only the commit is missing."""
+        self._check_usable()
+        unknown: list[T] = []
+        with session or self.writer as using:
+            for number in range(1, AGAIN_MAX + 1):
+                done: list[T] = []
+                try:
+                    given = attempt(using.get(), done)
+                    return again(unknown[-1], given) if again is not None and unknown else given
+                except psycopg.Error as error:
+                    using.drop()
+                    if done and stands is not None and self._is_standing(using, stands, done[-1], error):
+                        return done[-1]
+                    if isinstance(error, DataError):
+                        raise
+                    is_overtaken = isinstance(error, _OVERTAKEN)
+                    if number == AGAIN_MAX or (not is_overtaken and (unknown or isinstance(error, _FINAL))):
+                        raise server.meaning(error, self.address) from error
+                    if not is_overtaken:
+                        unknown += done
+        raise AssertionError("the last attempt has given or raised")
+
+    def _transact(self, db: Db, work: Callable[[Db], T], done: list[T], is_durable: bool) -> T:
+        try:
+            with db.pipeline():
+                db.execute("BEGIN")
+                if not is_durable:
+                    db.execute("SET LOCAL synchronous_commit = off")
+                result = work(db)
+                done.append(result)
+                self._finish(lambda: db.execute("COMMIT"))
+            return result
+        except psycopg.Error:
+            raise
+        except BaseException:
+            self._take_back(db)
+            raise
+
+    def _take_back(self, db: Db) -> None:
+        """After an error of ours: nothing was sent to commit."""
+        try:
+            db.execute("ROLLBACK")
+        except psycopg.Error:
+            db.close()
+
+    def _is_standing(self, using: Session, stands: Callable[[Db, T], bool], done: T, cause: Exception) -> bool:
+        try:
+            db = using.get()
+            with db.transaction(), db.pipeline():
+                return stands(db, done)
+        except psycopg.Error as error:
+            using.drop()
+            raise StoreUnreachable(
+                f"A commit to {self.address.shown} failed ({cause}), and whether it was written could not be read back "
+                f"({error}). Nothing was repeated. What was in flight is decided from the record when its run goes on."
+            ) from error
+
+    def read(self, work: Callable[[Db], T], *, seconds_max: int = server.READ_S) -> T:
+        """Do `work`, which only reads, on one state of the store."""
+        self._check_usable()
+        with self.reader as using:
+            for is_last in (False, True):
+                try:
+                    db = using.get()
+                    with db.pipeline():
+                        db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                        db.execute("SELECT set_config('statement_timeout', $1, true)", (f"{seconds_max}s",))
+                        result = work(db)
+                        db.execute("COMMIT")
+                    return result
+                except psycopg.Error as error:
+                    using.drop()
+                    if is_last or not isinstance(error, psycopg.OperationalError) or isinstance(error, QueryCanceled):
+                        raise server.meaning(error, self.address) from error
+                except BaseException:
+                    using.drop()
+                    raise
+        raise AssertionError("one of the two attempts has ended")
+
+    def _check_usable(self) -> None:
+        if self._closing.is_set():
+            raise UsageError(f"The journal of {self.address.shown} has been closed. Open it anew with open_journal().")
+        if os.getpid() != self._process:
+            raise UsageError(
+                f"The journal of {self.address.shown} was opened in process {self._process} and is used in "
+                f"{os.getpid()}. Nothing was done: a connection does not cross a fork. Open the journal in the child, "
+                f"after the fork."
+            )
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._closing.is_set() or os.getpid() != self._process:
+            return
+        self._closing.set()
+        for session in (self.side, self.reader, self.writer):
+            with session:
+                session.drop()
