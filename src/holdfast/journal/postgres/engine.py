@@ -27,7 +27,7 @@ from holdfast.core.heads import Head
 from holdfast.errors import JournalError, NotFound
 from holdfast.journal import refusal, rows
 from holdfast.journal.blobs import corrupt, hash_of, pieces
-from holdfast.journal.postgres import address, blobs, census, leases, log, mailbox, server, shared
+from holdfast.journal.postgres import address, blobs, census, doorbell, leases, log, mailbox, server, shared
 from holdfast.journal.postgres.clock import StoreClock
 from holdfast.journal.postgres.database import Database
 from holdfast.journal.postgres.server import Db
@@ -56,6 +56,7 @@ class PostgresJournal:
         self._is_dead = is_dead
         self._clock = StoreClock(clock, is_shared=not owns_clock)
         self._database = Database(self.address, self._open(must_exist), lambda end: self._finish(end))
+        self._doorbell = doorbell.Doorbell(self.address, tenant)
         self._id, self._hash_key = self._database.read(census.identity)
 
     def _open(self, must_exist: bool) -> Db:
@@ -102,10 +103,14 @@ class PostgresJournal:
             stored = [post for post, one in zip(posts, posted, strict=True) if one.is_stored]
             return bool(stored) and bool(mailbox.standing(db, self.tenant, stored[:1]))
 
+        def work(db: Db) -> list[Posted]:
+            posted = mailbox.deliver(db, self.tenant, posts, now)
+            if any(one.is_stored for one in posted):
+                self._ring(db)
+            return posted
+
         try:
-            return self._database.write(
-                lambda db: mailbox.deliver(db, self.tenant, posts, now), stands, again=_first_stored
-            )
+            return self._database.write(work, stands, again=_first_stored)
         except _UNWRITABLE as error:
             what = f"A message to run {posts[0].run_id}" if len(posts) == 1 else f"One of {len(posts)} messages"
             raise refusal.unwritable(what, error) from error
@@ -158,7 +163,13 @@ class PostgresJournal:
     def release(self, lease: Lease, wake_at: float | None) -> None:
         """Give a run back (J15); a stale lease changes nothing."""
         now = self.now()
-        self._database.write(lambda db: leases.release(db, self.tenant, lease, wake_at, now), is_durable=False)
+
+        def work(db: Db) -> None:
+            due_at = leases.release(db, self.tenant, lease, wake_at, now)
+            if due_at is not None and due_at <= now:
+                self._ring(db)
+
+        self._database.write(work, is_durable=False)
 
     def owner(self, run_id: str) -> tuple[Worker, float] | None:
         """Who holds the run, and until when; None when nobody does, or its holder has gone without a trace."""
@@ -190,6 +201,8 @@ class PostgresJournal:
         def work(db: Db) -> log.Group:
             group = log.Group(db, self.tenant, now, appends)
             group.write(appends, unfit, one_by_one=one_by_one)
+            if group.is_heard:
+                self._ring(db)
             return group
 
         return self._database.write(work, lambda db, group: any(log.standing(db, self.tenant, group.written)))
@@ -269,6 +282,13 @@ class PostgresJournal:
         found = self._database.read(lambda db: census.heads(db, self.tenant, prefix, key, status, max(limit, 0)))
         return [rows.read_head(self.tenant, *row) for row in found]
 
+    def _ring(self, db: Db) -> None:
+        doorbell.ring(db, self.address, self.tenant)
+
+    def listen(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """Call `ring` when there may be work (J22)."""
+        return self._doorbell.listen(ring)
+
     def facts(self) -> dict[str, Any]:
         """What `doctor` prints."""
         stored = self._database.read(lambda db: census.facts(db, self.tenant), seconds_max=census.SECONDS_MAX)
@@ -276,6 +296,7 @@ class PostgresJournal:
 
     def close(self) -> None:
         """Close connections; a second call does nothing."""
+        self._doorbell.close()
         self._database.close()
 
 

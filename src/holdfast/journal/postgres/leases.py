@@ -159,11 +159,11 @@ def stands(db: Db, tenant: str, claims: list[tuple[Claim, Held]]) -> bool:
     return bool(claims) and server.row(db, _HELD, tenant, *claims[0][0].lease) is not None
 
 
-def release(db: Db, tenant: str, lease: Lease, wake_at: float | None, now: float) -> None:
-    """Give the run back, if the lease is the newest."""
+def release(db: Db, tenant: str, lease: Lease, wake_at: float | None, now: float) -> float | None:
+    """Give the run back, if the lease is the newest; since when it may be claimed now."""
     run = held.taken(held.ask(db, tenant, [lease.run_id])).get(lease.run_id)
     if run is None or (run.worker_id, run.epoch) != (lease.worker_id, lease.epoch):
-        return
+        return None
     if wake_at != run.wake_at:
         run.head = rows.head_text(replace(run.read_head(tenant), wake_at=wake_at))
         run.seal, run.wake_at = rows.seal(tenant, lease.run_id, run.head), wake_at
@@ -171,6 +171,7 @@ def release(db: Db, tenant: str, lease: Lease, wake_at: float | None, now: float
     run.due_at = (now if run.due_at is None else run.due_at) if has_mail else wake_at
     run.worker_id = None
     held.write(db, tenant, [run])
+    return run.due_at
 
 
 def with_mail(db: Db, tenant: str, worker_id: str) -> list[str]:

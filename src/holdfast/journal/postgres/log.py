@@ -77,6 +77,8 @@ class Group:
         self.written: list[Written] = []
         self.known: dict[str, Held] = {}
         """The rows of its runs, as they are after it."""
+        self.is_heard = False
+        """Whether it leaves mail, or a run that may be claimed now."""
         self._db = db
         self._tenant = tenant
         self._now = now
@@ -127,7 +129,8 @@ class Group:
         move(run, append, self._tenant, self._now)
         self._delivery.changed[run_id] = self.known[run_id] = run
         for post in append.posts:  # what is refused stores nothing, and nobody is told: the run has said it, too late
-            self._delivery.deliver(post)
+            self.is_heard |= self._delivery.deliver(post).is_stored
+        self.is_heard |= append.releases and run.due_at is not None and run.due_at <= self._now
         self.written.append(proof(run, append))
         return None
 
