@@ -13,8 +13,10 @@ Never: listens on the network. Needs `holdfast[test]`.
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -79,8 +81,10 @@ class PostgresServer:
         pgexec("pg_ctl", command, bin_path=server.bin_path, user=server.system_user, timeout=60)
 
     def close(self) -> None:
-        """Stop it and remove its directory."""
+        """Stop it, without writing what nobody will read, and remove its directory."""
         if self._server is not None and self._directory is not None:
+            with suppress(subprocess.CalledProcessError):  # it is stopped already
+                self.stop_now()
             self._server.cleanup()
             self._server = None
             shutil.rmtree(self._directory, ignore_errors=True)
