@@ -17,6 +17,7 @@ from proof import claims, evidence, runner, shard
 from proof.part import Seen
 
 PARTS: dict[str, str] = {
+    "double_kills": "double_kills",
     "planted": "planted",
     "power_cut": "power_cut",
     "io_errors": "io_errors",

@@ -79,6 +79,12 @@ class Run:
         return self._driver.state.key
 
     @property
+    def epoch(self) -> int:
+        """Which claim of the run this is; higher after each takeover, and so not the same on replay. A receiver that is
+        told it, and refuses what is lower than it has seen, is safe from a process that was stopped and woke up."""
+        return self._driver.lease.epoch
+
+    @property
     def now(self) -> float:
         """Time of the latest event handed to the run, seconds since the epoch: the same on every replay."""
         return self._driver.latest_at

@@ -233,10 +233,8 @@ def sweep(
     (n / every) · (2 + 3 · seconds) children. `windows`: also at the first point whose label contains each of these;
     with every=0 only there. `stops_early`: at the first problem.
     """
-    place = scenario.prepare("through")
-    labels, end = _child(scenario, place, None)
-    report = Report(labels)
-    report.trials.append(Trial("through", (), tuple(_problems(scenario, place, (), end))))
+    through, labels = trial(scenario, "through")
+    report = Report(labels, [through])
     for first in _chosen(_own(scenario, labels), every, offset, windows):
         if stops_early and report.problems:
             break
@@ -258,10 +256,10 @@ def _chosen(labels: Sequence[str], every: int, offset: int, windows: Iterable[st
 
 
 def _sweep_one(scenario: Scenario, report: Report, first: int, seconds: int) -> None:
-    trial, labels = _trial(scenario, f"at{first}", first)
-    report.trials.append(trial)
+    single, labels = trial(scenario, f"at{first}", first)
+    report.trials.append(single)
     for second in _spread(len(_own(scenario, labels)), seconds, first):
-        report.trials.append(_trial(scenario, f"at{first}then{second}", first, second)[0])
+        report.trials.append(trial(scenario, f"at{first}then{second}", first, second)[0])
 
 
 def _spread(count: int, wanted: int, turn: int) -> list[int]:
@@ -271,8 +269,9 @@ def _spread(count: int, wanted: int, turn: int) -> list[int]:
     return sorted({(turn + index * count // wanted) % count + 1 for index in range(wanted)})
 
 
-def _trial(scenario: Scenario, name: str, *ats: int) -> tuple[Trial, list[str]]:
-    """One child killed at each of these points, and one that lives; also the points that the last one passed."""
+def trial(scenario: Scenario, name: str, *ats: int) -> tuple[Trial, list[str]]:
+    """One child killed at each of these points, counted from 1 in each life, and one that lives to the end; and the
+    points that the last one passed. AssertionError when a point was not reached in several tries."""
     for again in range(TRIES):
         place = scenario.prepare(f"{name}{'x' * again}")
         passed: list[str] = []

@@ -1,0 +1,156 @@
+"""An agent is killed, and the process that recovers it is killed too: every point of the one with points of the other.
+
+Points stand before and after each write of the journal and each effect (`holdfast.testing.crash`); a child is forked,
+really dies, and the next one really recovers. What the receivers have, and what the journal shows after each kill, says
+in which window it was: before the effect, while it was under way, or when it had happened and was not recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import holdfast as hf
+from holdfast.core.state import fold
+from holdfast.errors import RunWaiting
+from holdfast.journal.open import open_journal
+from holdfast.protocols import Journal
+from holdfast.runtime.clock import SystemClock
+from holdfast.testing.crash import Scenario, reach, trial
+from proof import shop
+from proof.part import Plan, Seen
+from proof.world import ENGINES, Received, Receiver, Stores, log_of, stores
+
+PAIRS = 2_000
+WANTED = {
+    "double_kills": PAIRS,
+    "kills_before_the_effect": 300,
+    "kills_under_way": 100,
+    "kills_after_the_effect": 300,
+    "takeovers": 1_500,
+    "doubts_settled": 400,
+    "asked_a_person": 150,
+} | {f"double_kills_{engine}": PAIRS // len(ENGINES) for engine in ENGINES}
+COST = 200
+SETTINGS = hf.Settings(settle_s=0.0, poll_s=0.02, quiet_s=0.02)
+"""A `verify` need not be asked twice in a time: what a receiver has it has when its point is passed."""
+
+
+class Place(NamedTuple):
+    url: str
+    key: str
+    receiver: Receiver
+
+
+class Points:
+    """The way outside, with a point before, while, and after something happens."""
+
+    def __init__(self, place: Place) -> None:
+        self.receiver = place.receiver
+
+    async def act(self, tool: str, order: str, key: str, epoch: int) -> None:
+        reach(f"{tool}:before")
+        self.receiver.take(Received(tool, order, key, epoch, 0))
+        reach(f"{tool}:under way")  # it has happened, and nobody was told yet
+        reach(f"{tool}:after")
+
+    async def has(self, tool: str, key: str) -> bool:
+        return self.receiver.has(tool, key)
+
+
+class Shop(Scenario):
+    """One run on a store of one engine."""
+
+    limit_s = 30
+    spare = 4
+    """A rest that is over when its process comes back has fewer points than one that is waited for."""
+
+    def __init__(self, stores: Stores, engine: str, prefix: str, seen: Seen) -> None:
+        self.stores = stores
+        self.engine = engine
+        self.prefix = prefix
+        self.seen = seen
+
+    def prepare(self, trial: str) -> Place:
+        name = f"{self.prefix}{trial}"
+        return Place(self.stores.url(self.engine, name), name, Receiver(self.stores.directory / f"{name}.received"))
+
+    def run(self, place: Place, journal: Callable[[Journal], Journal]) -> None:
+        clock = SystemClock()
+        app = hf.App(journal(open_journal(place.url, clock=clock.now)), settings=SETTINGS, clock=clock)
+        assert len(asyncio.run(_lived(app, place))) == 3
+
+    def after_kill(self, place: Place, passed: Sequence[str]) -> None:
+        """Count the window in which it died, as the journal shows it."""
+        self.seen.count("kills")
+        for tool, order in shop.in_flight(fold(log_of(place.url, place.key))):
+            is_done = any((each.tool, each.order) == (tool, order) for each in place.receiver.all())
+            is_told = not passed[-1].endswith(":under way")
+            self.seen.count(
+                "kills_" + ("before_the_effect" if not is_done else "after_the_effect" if is_told else "under_way")
+            )
+
+    def check(self, place: Place, kills: Sequence[str]) -> list[str]:
+        events = log_of(place.url, place.key)
+        received = place.receiver.all()
+        self.seen.count("doubts_settled", shop.doubts(events))
+        self.seen.count("takeovers", shop.takeovers(events))
+        self.seen.count("asked_a_person", shop.answers(events))
+        return shop.wrong(events, received, 1)
+
+
+async def _lived(app: hf.App, place: Place) -> list[str]:
+    """One life: to the end of the run, and whoever is asked looks and answers."""
+    agent = shop.shop(Points(place), rest_s=0.001)
+    async with asyncio.timeout(20), app:
+        while True:
+            try:
+                return await app.run(agent, 1, key=place.key, wait=10)
+            except RunWaiting:
+                [head] = app.journal.heads(key=place.key, limit=1)
+                state = fold(app.journal.events(head.run_id))
+                choice, result = shop.ruling(state, place.receiver.all())
+                await app.answer(head.run_id, head.questions[0].id, choice, by="ann", result=result)
+
+
+def run(plan: Plan) -> Seen:
+    """Each trial is one pair of points on one engine."""
+    seen = Seen()
+    with stores(plan.directory) as made:
+        sides = [_Side(Shop(made, engine, f"{engine}-", seen), plan) for engine in ENGINES]
+        for number in plan.trials(PAIRS):
+            sides[number % len(ENGINES)].double_kill(number // len(ENGINES))
+            made.forget()
+    return seen
+
+
+class _Side:
+    """The points of one engine, found once."""
+
+    def __init__(self, shop: Shop, plan: Plan) -> None:
+        self.shop = shop
+        self._seed = plan.seed
+        through, points = trial(shop, "through")
+        shop.seen.problems += through.problems
+        self._order = list(range(1, 1 + len(points) - shop.spare))
+        plan.random(0).shuffle(self._order)
+        self._recoveries: dict[int, int] = {}
+
+    def double_kill(self, number: int) -> None:
+        """The pair of this number: each point in turn is the first one, each time with another second one."""
+        turn, at = divmod(number, len(self._order))
+        first = self._order[at]
+        if first not in self._recoveries:
+            self._recoveries[first] = len(self._killed(number, first)) - self.shop.spare
+        second = 1 + (turn + 7 * first + self._seed) % self._recoveries[first]
+        self._killed(number, first, second)
+
+    def _killed(self, number: int, *ats: int) -> list[str]:
+        seen = self.shop.seen
+        done, points = trial(self.shop, f"{number}-{len(ats)}-", *ats)
+        seen.problems += [f"{self.shop.engine}, killed at points {ats} {done.kills}: {told}" for told in done.problems]
+        if len(done.kills) == 2:
+            seen.count("double_kills")
+            seen.count(f"double_kills_{self.shop.engine}")
+        return points

@@ -1,0 +1,103 @@
+"""What the parts that kill processes share: stores of each engine, and receivers that remember what was sent to them.
+
+A receiver's record is the oracle. It is a file that is only ever appended to, by the process that acts, with one write
+for each effect: what was written before a SIGKILL is there after it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from holdfast.core.events import Event
+from holdfast.errors import NotFound
+from holdfast.journal.open import open_journal
+from holdfast.runtime.clock import SystemClock
+
+SQLITE = "sqlite"
+ENGINES: tuple[str, ...] = (SQLITE,)
+
+
+class Received(NamedTuple):
+    """One effect, as its receiver has it."""
+
+    tool: str
+    order: str
+    """What it is about: of one order each thing happens once."""
+    key: str
+    epoch: int
+    pid: int
+
+
+class Receiver:
+    """All that was sent to the outside."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def take(self, received: Received) -> None:
+        """It happens."""
+        line = json.dumps(received).encode() + b"\n"
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(file, line)
+        finally:
+            os.close(file)
+
+    def all(self) -> list[Received]:
+        """Everything, in order."""
+        text = self.path.read_text("utf-8") if self.path.exists() else ""
+        return [Received(*json.loads(line)) for line in text.splitlines()]
+
+    def has(self, tool: str, key: str) -> bool:
+        """Whether it happened under this key."""
+        return any((received.tool, received.key) == (tool, key) for received in self.all())
+
+
+class Stores:
+    """Where stores of each engine are made."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def url(self, engine: str, name: str) -> str:
+        """A store of this name; made when it is opened."""
+        assert engine == SQLITE
+        return str(self.directory / f"{name}.db")
+
+    def forget(self) -> None:
+        """Remove what was made: thousands would fill the memory."""
+        for file in self.directory.iterdir():
+            file.unlink()
+
+
+@contextmanager
+def stores(directory: Path) -> Iterator[Stores]:
+    """For as long as the block lasts. Processes are killed here, not machines: in memory where that is possible."""
+    root = Path("/dev/shm") if os.path.isdir("/dev/shm") else directory
+    with tempfile.TemporaryDirectory(prefix="holdfast-proof-", dir=root) as made:
+        yield Stores(Path(made))
+
+
+def log_of(url: str, key: str) -> list[Event]:
+    """What is recorded of the run of this key. No connection stays open: others are going to fork."""
+    try:
+        journal = open_journal(url, clock=SystemClock().now, must_exist=True)
+    except NotFound:
+        return []
+    try:
+        heads = journal.heads(key=key, limit=1)
+        return journal.events(heads[0].run_id) if heads else []
+    finally:
+        journal.close()
+
+
+def repeated(received: Sequence[Received]) -> list[str]:
+    """Orders that happened more than once under this tool's name."""
+    orders = [each.order for each in received]
+    return sorted({order for order in orders if orders.count(order) > 1})

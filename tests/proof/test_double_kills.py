@@ -1,0 +1,77 @@
+"""The part that kills twice: a sample, and bugs that it must see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from proof import double_kills
+from proof.part import Plan
+
+from holdfast.core.doubt import Repeat
+from holdfast.core.events import Kind
+from holdfast.core.state import State
+from holdfast.runtime import settle
+from holdfast.runtime.record import Record
+
+SAMPLE = 0.01
+
+
+def test_a_sample(tmp_path: Path) -> None:
+    """Lost: R9, R10. A process that dies while it recovers from a death would lose or repeat an effect."""
+    seen = double_kills.run(Plan(tmp_path, scale=SAMPLE))
+    assert seen.problems == []
+    assert seen.lacks(double_kills.WANTED, SAMPLE) == []
+
+
+def repeats_in_doubt(patch: pytest.MonkeyPatch) -> None:
+    """A `once` step that was interrupted is simply begun again."""
+    patch.setattr(settle.doubt, "decide", lambda *given, **more: Repeat("nobody was asked"))
+
+
+def early_intent(patch: pytest.MonkeyPatch) -> None:
+    """An intent counts as written before it is."""
+    real = Record.write
+
+    async def write(self: Record) -> bool:
+        append = self.take()
+        only_intents = append is not None and {event.kind for event in append.events} == {Kind.STEP_INTENDED}
+        return only_intents or await real(self)
+
+    patch.setattr(Record, "write", write)
+
+
+def forgotten_call(patch: pytest.MonkeyPatch) -> None:
+    """What an interrupted attempt has used is not charged."""
+    real = State.apply
+
+    def apply(self: State, event: Any) -> None:
+        slot = self.slots.get(event.address)
+        if event.kind is Kind.STEP_INTENDED and slot is not None and slot.is_in_flight:
+            self.reserved, slot.reservation = self.reserved.minus(slot.reservation), type(slot.reservation)()
+        real(self, event)
+
+    patch.setattr(State, "apply", apply)
+
+
+@pytest.mark.parametrize(
+    ("plant", "told", "scale"),
+    [
+        (repeats_in_doubt, "repeated", 0.004),
+        (early_intent, "repeated", 0.004),
+        (forgotten_call, "under-counted", 0.0075),
+    ],
+)
+def test_a_planted_bug_is_seen(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plant: Callable[[pytest.MonkeyPatch], None],
+    told: str,
+    scale: float,
+) -> None:
+    """Lost: the right to say that this part would notice."""
+    plant(monkeypatch)
+    seen = double_kills.run(Plan(tmp_path, scale=scale))
+    assert any(told in problem for problem in seen.problems), seen
