@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -50,7 +50,7 @@ from holdfast.errors import (
 from holdfast.protocols import BODY_IN_ROW_MAX, Claim, Lease, Post, Worker
 from holdfast.testing.conformance_doorbell import DoorbellConformance
 from holdfast.testing.conformance_engine import GENTLE, Damage, Moment
-from holdfast.testing.conformance_model import DELAYS, AgainstModel, ModelRun
+from holdfast.testing.conformance_model import DELAYS, AgainstModel
 from holdfast.testing.conformance_shared import SharedConformance
 from holdfast.testing.conformance_store import (
     COUNTS,
@@ -65,10 +65,11 @@ from holdfast.testing.conformance_store import (
     step,
 )
 from holdfast.testing.conformance_upkeep import UpkeepConformance
+from holdfast.testing.journal_model import Model, ModelRun
 
 __all__ = [
     "COUNTS", "DELAYS", "EVENTS", "GENTLE", "TEXTS", "TTL_S", "AgainstModel", "Damage", "JournalConformance",
-    "ModelRun", "Moment", "OpenEngine", "Store", "question", "reply", "start_of", "step",
+    "Model", "ModelRun", "Moment", "OpenEngine", "Store", "question", "reply", "start_of", "step",
 ]  # fmt: skip
 
 LARGE = bytes(range(251)) * 10_000
@@ -853,9 +854,10 @@ class JournalConformance(SharedConformance, DoorbellConformance, UpkeepConforman
         store.journal.close()
 
     def test_all_of_it_against_a_model(self, open_engine: OpenEngine) -> None:
-        """J1 to J11, J15, J16 and J18, in any order: what the engine says is what thirty plain lines say."""
+        """J1 to J11, J13, J15, J16, J18 to J21, in any order: what the engine says is what fifty plain lines say."""
         names = itertools.count()
-        is_lasting = "J10" not in self.not_applicable
+        is_lasting, can_fail = "J10" not in self.not_applicable, "J13" not in self.not_applicable
+        fail_commits = self.fail_commits
 
         class Comparison(AgainstModel):
             def open_store(self) -> Store:
@@ -864,6 +866,11 @@ class JournalConformance(SharedConformance, DoorbellConformance, UpkeepConforman
             def reopen(self) -> None:
                 if is_lasting:
                     self.store.reopen()
+
+            def fail_commit(self, moments: Sequence[Moment]) -> bool:
+                if can_fail:
+                    fail_commits(self.store.journal, moments)
+                return can_fail
 
         run_state_machine_as_test(
             Comparison, settings=settings(GENTLE, max_examples=self.model_runs, stateful_step_count=40)
