@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,8 +73,8 @@ class Stores:
 
     def forget(self) -> None:
         """Remove what was made: thousands would fill the memory."""
-        for file in self.directory.iterdir():
-            file.unlink()
+        shutil.rmtree(self.directory)
+        self.directory.mkdir(0o700)
 
 
 @contextmanager
