@@ -47,6 +47,12 @@ class Address:
     shown: str
     """The URL for people: without a password."""
 
+    @property
+    def answer_s(self) -> float:
+        """How long to wait for a server that says nothing, where nothing else bounds it: libpq's `tcp_user_timeout`,
+        which knows only of machines that are gone. Zero stands for our own."""
+        return (int(self.parameters["tcp_user_timeout"] or 0) or int(_LEFT_OPEN["tcp_user_timeout"])) / 1000
+
 
 def read(url: str) -> Address:
     """The address behind a URL; UsageError when it is none."""
@@ -61,7 +67,8 @@ def read(url: str) -> Address:
     others = urlencode([(name, value) for name, value in query if name != "schema"])
     try:
         given = conninfo_to_dict(urlunsplit(parts._replace(query=others)))
-    except psycopg.Error as error:
+        int(given.get("tcp_user_timeout") or 0)
+    except (psycopg.Error, ValueError) as error:
         raise UsageError(f"This is no URL that Postgres knows ({str(error).strip()}). Nothing was done.") from None
     return Address(_LEFT_OPEN | given, names[0], _shown(given, names[0]))
 

@@ -188,6 +188,7 @@ class Database:
             for is_last in (False, True):
                 try:
                     db = using.get()
+                    db.answer_s = max(self.address.answer_s, seconds_max + server.LOCK_S)
                     with db.pipeline():
                         db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                         db.execute("SELECT set_config('statement_timeout', $1, true)", (f"{seconds_max}s",))

@@ -3,8 +3,8 @@
 Invariants
 1. A schema that is not ours, or is newer than we are, is not changed: it is recognised before anything is written.
 2. Each connection is synced to the disk before a commit returns, reads what is committed, and gives up on a lock
-   after `LOCK_S`. A server, database or role that is set to lose commits is refused, not overruled: what it says is
-   what its other programs, and its operator, live by.
+   after `LOCK_S` and on a server that says nothing after `Address.answer_s`. A server, database or role that is set
+   to lose commits is refused, not overruled: what it says is what its other programs, and its operator, live by.
 3. Tables are made and brought up to date in one transaction, under one lock: of several processes one does it.
 
 Never: keeps a connection, reads or writes runs. Statements are constants; values are always parameters.
@@ -13,10 +13,12 @@ Never: keeps a connection, reads or writes runs. Statements are constants; value
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any, NoReturn
+from math import inf
+from typing import Any, NoReturn, TypeVar
 
 import psycopg
 from psycopg import sql
+from psycopg.abc import PQGen
 from psycopg.errors import (
     DataError,
     InsufficientPrivilege,
@@ -40,7 +42,40 @@ IDLE_S = 10
 """After this, the server ends a transaction whose process stopped in the middle of it."""
 READ_S = 60
 
-Db = psycopg.Connection[tuple[Any, ...]]
+TICK_S = 0.1
+T = TypeVar("T")
+
+
+class Db(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that is given up when nothing comes for `answer_s`, though the other side holds it open."""
+
+    answer_s = inf
+
+    def wait(self, gen: PQGen[T], interval: float = TICK_S, timeout: float | None = None) -> T:
+        """See `psycopg.Connection.wait`."""
+        turns = self.answer_s / interval if interval else inf
+        try:
+            return super().wait(_heard(gen, turns), interval, timeout)
+        except psycopg.OperationalError:
+            self.close()  # whatever ends its pipeline would wait as long again
+            raise
+
+
+def _heard(gen: PQGen[T], turns: float) -> PQGen[T]:
+    """The same, unless nothing happens for so many turns."""
+    silent = 0
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            silent = 0 if ready else silent + 1
+            if silent >= turns:
+                raise psycopg.OperationalError("the server holds the connection open and has not answered in time")
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        given: T = end.value
+        return given
+
 
 _LOSSY = ("off", "local")
 _LOOK = (
@@ -82,9 +117,8 @@ def row(db: Db, statement: str, *values: Any) -> Any:
 
 def connect(address: Address) -> Db:
     """A connection as holdfast wants it."""
-    db: Db = psycopg.Connection.connect(
-        **address.parameters, autocommit=True, prepare_threshold=1, cursor_factory=psycopg.RawCursor
-    )
+    db = Db.connect(**address.parameters, autocommit=True, prepare_threshold=1, cursor_factory=psycopg.RawCursor)
+    db.answer_s = address.answer_s
     try:
         db.adapters.register_dumper(int, Int8Dumper)  # one type, so that a statement is prepared once
         settings = _SETTINGS | {"search_path": f"{address.schema}, pg_temp"}
