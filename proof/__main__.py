@@ -18,6 +18,7 @@ from proof.part import Seen
 
 PARTS: dict[str, str] = {
     "double_kills": "double_kills",
+    "fencing": "fencing",
     "state_machine": "state_machine",
     "planted": "planted",
     "power_cut": "power_cut",

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import holdfast as hf
 from holdfast.core.state import fold
-from holdfast.errors import RunWaiting
 from holdfast.journal.open import open_journal
 from holdfast.protocols import Journal
 from holdfast.runtime.clock import SystemClock
@@ -51,7 +50,7 @@ class Points:
 
     async def act(self, tool: str, order: str, key: str, epoch: int) -> None:
         reach(f"{tool}:before")
-        self.receiver.take(Received(tool, order, key, epoch, 0))
+        self.receiver.take(Received(tool, order, key, epoch))
         reach(f"{tool}:under way")  # it has happened, and nobody was told yet
         reach(f"{tool}:after")
 
@@ -79,7 +78,8 @@ class Shop(Scenario):
     def run(self, place: Place, journal: Callable[[Journal], Journal]) -> None:
         clock = SystemClock()
         app = hf.App(journal(open_journal(place.url, clock=clock.now)), settings=SETTINGS, clock=clock)
-        assert len(asyncio.run(_lived(app, place))) == 3
+        agent = shop.shop(Points(place), rest_s=0.001)
+        asyncio.run(shop.lived(app, agent, place.key, place.receiver))
 
     def after_kill(self, place: Place, passed: Sequence[str]) -> None:
         """Count the window in which it died, as the journal shows it."""
@@ -98,20 +98,6 @@ class Shop(Scenario):
         self.seen.count("takeovers", shop.takeovers(events))
         self.seen.count("asked_a_person", shop.answers(events))
         return shop.wrong(events, received, 1)
-
-
-async def _lived(app: hf.App, place: Place) -> list[str]:
-    """One life: to the end of the run, and whoever is asked looks and answers."""
-    agent = shop.shop(Points(place), rest_s=0.001)
-    async with asyncio.timeout(20), app:
-        while True:
-            try:
-                return await app.run(agent, 1, key=place.key, wait=10)
-            except RunWaiting:
-                [head] = app.journal.heads(key=place.key, limit=1)
-                state = fold(app.journal.events(head.run_id))
-                choice, result = shop.ruling(state, place.receiver.all())
-                await app.answer(head.run_id, head.questions[0].id, choice, by="ann", result=result)
 
 
 def run(plan: Plan) -> Seen:

@@ -6,17 +6,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import holdfast as hf
 from holdfast.core.events import Event, Kind, StepKind
 from holdfast.core.state import State, fold
+from holdfast.errors import RunWaiting
 from holdfast.journal.codec import decode
-from proof.world import Received, repeated
+from proof.world import Received, Receiver, repeated
 
 ONCE = ("charge", "wire")
 WRITES = (*ONCE, "mail")
+LIFE_S_MAX = 20.0
 BUDGET = hf.Budget(tool_calls=1_000)
 
 
@@ -74,6 +77,19 @@ def shop(outside: Outside, *, name: str = "shop", rest_s: float = 0.0) -> hf.Age
     return agent
 
 
+async def lived(app: hf.App, agent: hf.Agent[int, list[str]], key: str, receiver: Receiver) -> None:
+    """One life of a process: to the end of the run; whoever is asked looks at the receiver, and answers."""
+    async with asyncio.timeout(LIFE_S_MAX), app:
+        while True:
+            try:
+                await app.run(agent, 1, key=key, wait=LIFE_S_MAX)
+                return
+            except RunWaiting:
+                [head] = app.journal.heads(key=key, limit=1)
+                choice, result = ruling(fold(app.journal.events(head.run_id)), receiver.all())
+                await app.answer(head.run_id, head.questions[0].id, choice, by="ann", result=result)
+
+
 def in_flight(state: State) -> list[tuple[str, str]]:
     """Tool and order of effects that were begun, and whose outcome is not recorded."""
     slots = (slot for slot in state.slots.values() if slot.address.name in WRITES and slot.is_in_flight)
@@ -115,6 +131,18 @@ def doubts(events: Sequence[Event]) -> int:
     """`once` steps that were in doubt, and settled: by `verify`, by a person, or begun again after both said no."""
     slots = fold(events).slots.values()
     return sum(1 for slot in slots if slot.address.name in ONCE and (slot.served or slot.attempt > 1))
+
+
+def accepted(received: Sequence[Received]) -> list[Received]:
+    """Without what a receiver refuses that has seen a higher epoch of that run."""
+    highest: dict[str, int] = {}
+    found = []
+    for each in received:
+        run = each.order.partition("/")[0]
+        if each.epoch >= highest.get(run, 0):
+            highest[run] = each.epoch
+            found.append(each)
+    return found
 
 
 def takeovers(events: Sequence[Event]) -> int:

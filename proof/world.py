@@ -32,7 +32,7 @@ class Received(NamedTuple):
     """What it is about: of one order each thing happens once."""
     key: str
     epoch: int
-    pid: int
+    """Which claim of the run it is of."""
 
 
 class Receiver:

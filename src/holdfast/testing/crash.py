@@ -22,29 +22,26 @@ Invariants
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import sys
-import sysconfig
 import traceback
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from holdfast.core.accept import Message, Posted
 from holdfast.errors import JournalError
 from holdfast.protocols import Append, Claim, Journal, Lease, Post
+from holdfast.testing.warm import load, loaded_since
 
 TRIES = 3
 """A planned kill that was not reached is tried so often in all."""
 _LOADED = "\0loaded "
-_INSTALLED = (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), str(Path(__file__).parents[1]))
 
 
 class _Points:
@@ -310,7 +307,7 @@ def _child(scenario: Scenario, place: Any, die_at: int | None) -> tuple[list[str
     with os.fdopen(reading, "rb") as pipe:
         told = pipe.read().decode().splitlines()
     labels = [line for line in told if not line.startswith(_LOADED)]
-    _load(line.removeprefix(_LOADED) for line in told if line.startswith(_LOADED))
+    load(line.removeprefix(_LOADED) for line in told if line.startswith(_LOADED))
     return labels, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
@@ -323,22 +320,8 @@ def _live(scenario: Scenario, place: Any, points: _Points) -> int:
         scenario.run(place, lambda journal: CrashingJournal(journal))
         for _ in range(scenario.spare):
             reach("spare")
-        points.tell(_LOADED + name for name in sorted(sys.modules.keys() - before) if _is_installed(name))
+        points.tell(_LOADED + name for name in loaded_since(before))
     except BaseException:  # the top of a child: the parent must see a code, never a second test run
         traceback.print_exc()
         return 1
     return 0
-
-
-def _load(names: Iterable[str]) -> None:
-    """Load here what a child has loaded of installed packages: most of what a cold child does, and all later ones need
-    not."""
-    for name in names:
-        with suppress(ImportError):  # of a package that is loaded as a whole only
-            importlib.import_module(name)
-
-
-def _is_installed(name: str) -> bool:
-    """Whether a module belongs to an installed package, ours or Python, and is no file of whoever is tested."""
-    file = getattr(sys.modules[name], "__file__", None)
-    return file is not None and file.startswith(_INSTALLED)

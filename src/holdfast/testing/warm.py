@@ -1,0 +1,32 @@
+"""What a forked child has loaded, loaded in its parent: all later children then begin with it.
+
+An app loads most of what it needs at first use, which is most of what a cold child does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import sysconfig
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+_INSTALLED = (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), str(Path(__file__).parents[1]))
+
+
+def loaded_since(before: Iterable[str]) -> list[str]:
+    """Modules that came after `before` was looked at; of what is installed, no files of whoever is tested."""
+    return sorted(name for name in sys.modules.keys() - set(before) if _is_installed(name))
+
+
+def load(names: Iterable[str]) -> None:
+    """Load them here too."""
+    for name in names:
+        with suppress(ImportError):  # of a package that is loaded as a whole only
+            importlib.import_module(name)
+
+
+def _is_installed(name: str) -> bool:
+    file = getattr(sys.modules[name], "__file__", None)
+    return file is not None and file.startswith(_INSTALLED)
