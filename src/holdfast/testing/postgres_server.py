@@ -85,6 +85,7 @@ class PostgresServer:
         if self._server is not None and self._directory is not None:
             with suppress(subprocess.CalledProcessError):  # it is stopped already
                 self.stop_now()
+            self._server.cleanup_mode = None
             self._server.cleanup()
             self._server = None
             shutil.rmtree(self._directory, ignore_errors=True)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -44,7 +45,9 @@ AGAIN_MAX = 5
 PATIENCE = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0, 2.0)
 """Seconds before each attempt to find again a server that was there: longer than a restart, shorter than a lease."""
 _OVERTAKEN = (DeadlockDetected, SerializationFailure, UniqueViolation)
-_FINAL = (*server.DAMAGE, LockNotAvailable)
+_TAKEN_BACK = (*_OVERTAKEN, *server.DAMAGE, LockNotAvailable)
+"""The server has said that the transaction is not in the store: there is nothing to look up. Looked up all the same, an
+equal value that another writer put there would pass for ours."""
 
 
 class Session:
@@ -127,40 +130,51 @@ class Database:
         """Attempt something that commits; `done` gets what it would give as soon as only the commit is missing."""
         self._check_usable()
         unknown: list[T] = []
+        attempts_left, is_second = AGAIN_MAX, False
         with session or self.writer as using:
-            for number in range(1, AGAIN_MAX + 1):
+            while True:
+                attempts_left -= 1
                 done: list[T] = []
                 try:
-                    given = attempt(using.get(), done)
+                    given = attempt(self._connected(using), done)
                     return again(unknown[-1], given) if again is not None and unknown else given
                 except psycopg.Error as error:
+                    failure = error
                     using.drop()
-                    if done and stands is not None and self._is_standing(using, stands, done[-1], error):
+                if isinstance(failure, DataError):
+                    raise failure
+                if not isinstance(failure, _TAKEN_BACK):
+                    if done and stands is not None and self._is_standing(using, stands, done[-1], failure):
                         return done[-1]
-                    if isinstance(error, DataError):
-                        raise
-                    is_overtaken = isinstance(error, _OVERTAKEN)
-                    if number == AGAIN_MAX or (not is_overtaken and (unknown or isinstance(error, _FINAL))):
-                        raise server.meaning(error, self.address) from error
-                    if not is_overtaken:
-                        unknown += done
-        raise AssertionError("the last attempt has given or raised")
+                    unknown = [*unknown, *done]
+                is_overtaken = isinstance(failure, _OVERTAKEN)
+                if attempts_left == 0 or (not is_overtaken and (is_second or isinstance(failure, _TAKEN_BACK))):
+                    raise server.meaning(failure, self.address) from failure
+                is_second = is_second or not is_overtaken
+
+    def _connected(self, using: Session) -> Db:
+        """The session's connection; a server that cannot be reached again is waited for once."""
+        try:
+            return using.get()
+        except psycopg.OperationalError as error:
+            raise server.meaning(error, self.address) from error
 
     def _transact(self, db: Db, work: Callable[[Db], T], done: list[T], is_durable: bool) -> T:
         try:
-            with db.pipeline():
-                db.execute("BEGIN")
-                if not is_durable:
-                    db.execute("SET LOCAL synchronous_commit = off")
-                result = work(db)
-                done.append(result)
-                self._finish(lambda: db.execute("COMMIT"))
-            return result
+            return server.piped(db, lambda: self._work(db, work, done, is_durable))
         except psycopg.Error:
             raise
         except BaseException:
             self._take_back(db)
             raise
+
+    def _work(self, db: Db, work: Callable[[Db], T], done: list[T], is_durable: bool) -> T:
+        db.execute("BEGIN")
+        if not is_durable:
+            db.execute("SET LOCAL synchronous_commit = off")
+        done.append(work(db))
+        self._finish(lambda: db.execute("COMMIT"))
+        return done[-1]
 
     def _take_back(self, db: Db) -> None:
         """After an error of ours: nothing was sent to commit."""
@@ -171,10 +185,10 @@ class Database:
 
     def _is_standing(self, using: Session, stands: Callable[[Db, T], bool], done: T, cause: Exception) -> bool:
         try:
-            db = using.get()
-            with db.transaction(), db.pipeline():
-                return stands(db, done)
-        except psycopg.Error as error:
+            db = self._connected(using)
+            with db.transaction():
+                return server.piped(db, lambda: stands(db, done))
+        except (psycopg.Error, StoreUnreachable) as error:
             using.drop()
             raise StoreUnreachable(
                 f"A commit to {self.address.shown} failed ({cause}), and whether it was written could not be read back "
@@ -186,23 +200,26 @@ class Database:
         self._check_usable()
         with self.reader as using:
             for is_last in (False, True):
+                db = self._connected(using)
                 try:
-                    db = using.get()
                     db.answer_s = max(self.address.answer_s, seconds_max + server.LOCK_S)
-                    with db.pipeline():
-                        db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                        db.execute("SELECT set_config('statement_timeout', $1, true)", (f"{seconds_max}s",))
-                        result = work(db)
-                        db.execute("COMMIT")
-                    return result
+                    return server.piped(db, partial(self._look, db, work, seconds_max))
                 except psycopg.Error as error:
                     using.drop()
-                    if is_last or not isinstance(error, psycopg.OperationalError) or isinstance(error, QueryCanceled):
+                    is_lost = isinstance(error, psycopg.OperationalError) and not isinstance(error, QueryCanceled)
+                    if is_last or not is_lost:
                         raise server.meaning(error, self.address) from error
                 except BaseException:
                     using.drop()
                     raise
-        raise AssertionError("one of the two attempts has ended")
+        raise AssertionError("the second attempt has given or raised")
+
+    def _look(self, db: Db, work: Callable[[Db], T], seconds_max: int) -> T:
+        db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        db.execute("SELECT set_config('statement_timeout', $1, true)", (f"{seconds_max}s",))
+        result = work(db)
+        db.execute("COMMIT")
+        return result
 
     def _check_usable(self) -> None:
         if self._closing.is_set():

@@ -12,6 +12,7 @@ Never: keeps a connection, reads or writes runs. Statements are constants; value
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import resources
 from math import inf
 from typing import Any, NoReturn, TypeVar
@@ -115,21 +116,42 @@ def row(db: Db, statement: str, *values: Any) -> Any:
     return db.execute(statement, values, binary=True).fetchone()
 
 
+def piped(db: Db, work: Callable[[], T]) -> T:
+    """Do `work` in one pipeline: what is asked for is sent when an answer is waited for, and at the end. Raises the
+    first thing that went wrong."""
+    failure: BaseException | None = None
+    given: list[T] = []
+    try:
+        with db.pipeline():
+            try:
+                given.append(work())
+            except BaseException as error:  # raised below: leaving a pipeline with it would log what follows from it
+                failure = error
+    except psycopg.Error as error:
+        failure = failure or error
+    if failure is not None:
+        raise failure
+    return given[0]
+
+
 def connect(address: Address) -> Db:
     """A connection as holdfast wants it."""
     db = Db.connect(**address.parameters, autocommit=True, prepare_threshold=1, cursor_factory=psycopg.RawCursor)
     db.answer_s = address.answer_s
     try:
         db.adapters.register_dumper(int, Int8Dumper)  # one type, so that a statement is prepared once
-        settings = _SETTINGS | {"search_path": f"{address.schema}, pg_temp"}
-        with db.pipeline():
-            looked = db.execute(_LOOK, binary=True)
-            db.execute(_SET, (list(settings), list(settings.values())))
-            _check(address, *(looked.fetchone() or ()))
+        piped(db, lambda: _set_up(db, address))
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _set_up(db: Db, address: Address) -> None:
+    settings = _SETTINGS | {"search_path": f"{address.schema}, pg_temp"}
+    looked = db.execute(_LOOK, binary=True)
+    db.execute(_SET, (list(settings), list(settings.values())))
+    _check(address, *(looked.fetchone() or ()))
 
 
 def _check(address: Address, synchronous: str, fsync: str, encoding: str, version: int) -> None:
