@@ -135,9 +135,7 @@ class TestPostgres(JournalConformance):
     model_runs = 10
 
     @pytest.fixture(autouse=True)
-    def server(self, postgres: PostgresServer, request: pytest.FixtureRequest) -> None:
-        if request.node.name.startswith("test_u"):
-            pytest.skip("the engine offers no upkeep yet")
+    def server(self, postgres: PostgresServer) -> None:
         self.postgres = postgres
         self.names: dict[str, str] = {}
 

@@ -2,7 +2,7 @@
 
 The invariants are those of `journal.blobs`, whose pieces and names these are.
 
-Never: removes a blob; copies a value whole, except once to hand it out.
+Never: copies a value whole, except once to hand it out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdfast.journal.rows import FORMAT, IN_BLOB, KEY_ID, Fetch
 _FIND = "SELECT blob_no, size, is_whole FROM blobs WHERE tenant = $1 AND hash = $2"
 _BEGIN = (
     "INSERT INTO blobs (tenant, hash, size, is_whole, put_at, format, key_id) VALUES ($1, $2, $3, 0, $4, $5, $6)"
-    " ON CONFLICT DO NOTHING"
+    " ON CONFLICT (tenant, hash) DO UPDATE SET put_at = excluded.put_at RETURNING blob_no, is_whole"
 )
 _ADD = (
     "INSERT INTO pieces (blob_no, number, bytes) VALUES ($1, $2, $3)"
@@ -42,12 +42,8 @@ _MISSING = (
 
 
 def begin(db: Db, tenant: str, name: bytes, size: int, now: float) -> int | None:
-    """The number under which the pieces are written; None when they are there already."""
-    found = row(db, _FIND, tenant, name)
-    if found is None:  # another writer may be as fast: then its row is the one
-        db.execute(_BEGIN, (tenant, name, size, now, FORMAT, KEY_ID))
-        found = row(db, _FIND, tenant, name)
-    blob_no, _, is_whole = found
+    """The number under which the pieces are written; None when they are there already. Either way it was put now."""
+    blob_no, is_whole = row(db, _BEGIN, tenant, name, size, now, FORMAT, KEY_ID)
     return None if is_whole else blob_no
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast.core.standing import Standing
 from holdfast.errors import JournalCorrupt
 from holdfast.journal import rows
 from holdfast.journal.postgres import blobs, server
@@ -13,6 +14,7 @@ SECONDS_MAX = 600
 """How long counting may take."""
 
 _IDENTITY = "SELECT id, hash_key FROM store"
+_STANDS = "SELECT id, moved_to FROM store"
 _HEAD = "SELECT run_id, head, seal, wake_at FROM runs WHERE tenant = $1 AND run_id = $2"
 _HEADS = (
     "SELECT run_id, head, seal, wake_at FROM runs WHERE tenant = $1"
@@ -40,6 +42,12 @@ def identity(db: Db) -> tuple[str, bytes]:
     if found is None:
         raise JournalCorrupt("The store's own row is gone. Nothing was changed. Restore the schema from a backup.")
     return found[0], found[1]
+
+
+def stands(db: Db) -> tuple[str, Standing]:
+    """Which store it is, and where it stands. Whoever asks within a transaction keeps both so until its end."""
+    found = server.row(db, _STANDS)
+    return ("", Standing()) if found is None else (found[0], Standing.of(found[1]))
 
 
 def head(db: Db, tenant: str, run_id: str) -> Any:

@@ -20,6 +20,7 @@ import os
 import threading
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
 import psycopg
@@ -85,8 +86,10 @@ class Session:
 class Database:
     """An open store."""
 
-    def __init__(self, address: Address, first: Db, finish: Finish) -> None:
+    def __init__(self, address: Address, first: Db, finish: Finish, check: Callable[[Db], None]) -> None:
+        """check: raises when the store must not be written to; asked first in each transaction that writes."""
         self.address = address
+        self._check = check
         self._finish = finish
         self._process = os.getpid()
         self._closing = threading.Event()
@@ -113,12 +116,19 @@ class Database:
         *,
         again: Callable[[T, T], T] | None = None,
         is_durable: bool = True,
+        is_upkeep: bool = False,
         session: Session | None = None,
     ) -> T:
         """Do `work` in a transaction. `stands` says whether its outcome is in the store; without it, work that may be
         done twice. `again`: what to tell when an attempt whose outcome was never known was followed by another one.
-        Unless `is_durable`, a crash of the server may take it back."""
-        return self.settle(lambda db, done: self._transact(db, work, done, is_durable), stands, again, session)
+        Unless `is_durable`, a crash of the server may take it back. Upkeep judges by itself where the store stands."""
+
+        def checked(db: Db) -> T:
+            if not is_upkeep:
+                self._check(db)
+            return work(db)
+
+        return self.settle(lambda db, done: self._transact(db, checked, done, is_durable), stands, again, session)
 
     def settle(
         self,
@@ -220,6 +230,19 @@ class Database:
         result = work(db)
         db.execute("COMMIT")
         return result
+
+    def alone(self, work: Callable[[Db], None]) -> None:
+        """Do `work` outside of a transaction; it may take long, and may be done again."""
+        self._check_usable()
+        with self.side as using:
+            db = self._connected(using)
+            try:
+                db.answer_s = inf
+                work(db)
+            except psycopg.Error as error:
+                raise server.meaning(error, self.address) from error
+            finally:
+                using.drop()
 
     def _check_usable(self) -> None:
         if self._closing.is_set():

@@ -31,6 +31,7 @@ from holdfast.journal.postgres import address, blobs, census, doorbell, leases, 
 from holdfast.journal.postgres.clock import StoreClock
 from holdfast.journal.postgres.database import Database
 from holdfast.journal.postgres.server import Db
+from holdfast.journal.postgres.upkeep import PostgresUpkeep
 from holdfast.journal.process import proven_dead
 from holdfast.protocols import Append, Cell, Claim, Lease, Mail, Post, Worker
 
@@ -55,7 +56,9 @@ class PostgresJournal:
         self.tenant = tenant
         self._is_dead = is_dead
         self._clock = StoreClock(clock, is_shared=not owns_clock)
-        self._database = Database(self.address, self._open(must_exist), lambda end: self._finish(end))
+        self._database = Database(
+            self.address, self._open(must_exist), lambda end: self._finish(end), self._refuse_moved
+        )
         self._doorbell = doorbell.Doorbell(self.address, tenant)
         self._id, self._hash_key = self._database.read(census.identity)
 
@@ -75,6 +78,23 @@ class PostgresJournal:
             return db
         except psycopg.Error as error:
             raise server.meaning(error, self.address) from error
+
+    @property
+    def url(self) -> str:
+        """The URL of the store, without a password."""
+        return self.address.shown
+
+    def upkeep(self) -> PostgresUpkeep:
+        """The same store, for whoever keeps it."""
+        return PostgresUpkeep(self._database, self.url, self.tenant, self.now, self._is_dead)
+
+    def _refuse_moved(self, db: Db) -> None:
+        """Refuse to write to a store whose runs go on elsewhere, or that has become another one since it was opened."""
+        store_id, standing = census.stands(db)
+        if not standing.is_open:
+            raise refusal.moved(standing, self.url)
+        if store_id != self._id:
+            raise refusal.became_another(self.url)
 
     def _finish(self, end: Callable[[], Any]) -> Any:
         """Send what commits a transaction. Tests of J13 put a failing network here."""

@@ -18,10 +18,9 @@ from holdfast.journal import rows
 from holdfast.journal.postgres.server import Db
 from holdfast.journal.rows import Row
 
-_LOCK = (
-    "SELECT run_id, run_no, worker_id, epoch, count, chain, mail_posted, mail_read, status, wake_at, due_at, head, seal"
-    " FROM runs WHERE tenant = $1 AND run_id = ANY($2) ORDER BY run_id FOR UPDATE"
-)
+COLUMNS = "run_id, run_no, worker_id, epoch, count, chain, mail_posted, mail_read, status, wake_at, due_at, head, seal"
+_LOOK = f"SELECT {COLUMNS} FROM runs WHERE tenant = $1 AND run_id = $2"
+_LOCK = f"SELECT {COLUMNS} FROM runs WHERE tenant = $1 AND run_id = ANY($2) ORDER BY run_id FOR UPDATE"
 _ADD = (
     "INSERT INTO runs (tenant, run_id, key, agent, status, wake_at, due_at, worker_id, epoch, count, chain,"
     " mail_posted, mail_read, head, seal, format, key_id)"
@@ -63,6 +62,12 @@ class Held:
     def read_head(self, tenant: str) -> Head:
         """The head, checked."""
         return rows.read_head(tenant, self.run_id, self.head, self.seal, self.wake_at)
+
+
+def look(db: Db, tenant: str, run_id: str) -> Held | None:
+    """One run's row, not locked; None when there is no such run."""
+    found = db.execute(_LOOK, (tenant, run_id), binary=True).fetchone()
+    return None if found is None else Held(*found)
 
 
 def ask(db: Db, tenant: str, run_ids: Collection[str]) -> Any:

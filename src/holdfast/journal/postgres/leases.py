@@ -22,10 +22,7 @@ from holdfast.journal.postgres.held import Held
 from holdfast.journal.postgres.server import Db
 from holdfast.protocols import Claim, Lease, Worker
 
-_COLUMNS = (
-    "SELECT run_id, run_no, worker_id, epoch, count, chain, mail_posted, mail_read, status, wake_at, due_at, head, seal"
-    " FROM runs WHERE tenant = $1"
-)
+_COLUMNS = f"SELECT {held.COLUMNS} FROM runs WHERE tenant = $1"
 _OF_AGENTS = " AND ($4::text[] IS NULL OR agent = ANY($4))"
 _FIRST = " ORDER BY due_at LIMIT $3"
 _PASSING = " FOR UPDATE SKIP LOCKED"

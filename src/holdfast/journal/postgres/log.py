@@ -152,11 +152,16 @@ class Group:
         return blobs.named(self._db, self._tenant, ref, len(event.body))
 
     def _flush(self) -> None:
-        if self._events:
-            self._db.execute(_ADD_EVENTS, held.columns(self._events))
-            self._events.clear()
+        add(self._db, self._events)
+        self._events.clear()
         self._delivery.flush()
         self._shared.flush()
+
+
+def add(db: Db, events: Sequence[rows.Row]) -> None:
+    """Insert events, each with the number of its run first."""
+    if events:
+        db.execute(_ADD_EVENTS, held.columns(events))
 
 
 def _names(appends: Iterable[Append]) -> tuple[set[str], set[str]]:

@@ -133,13 +133,18 @@ class Delivery:
         """Send what was stored: runs, then their mail, then the rows that were there."""
         if self._begun:
             held.add(self._db, self._tenant, list(self._begun.values()))
-        if self._mail:
-            self._db.execute(_ADD, (self._tenant, *held.columns(self._mail)))
+        add(self._db, self._tenant, self._mail)
         if self.changed:
             held.write(self._db, self._tenant, self.changed.values())
         self._begun.clear()
         self._mail.clear()
         self.changed.clear()
+
+
+def add(db: Db, tenant: str, mail: Sequence[rows.Row]) -> None:
+    """Insert messages, each with the id of its run first."""
+    if mail:
+        db.execute(_ADD, (tenant, *held.columns(mail)))
 
 
 def deliver(db: Db, tenant: str, posts: Sequence[Post], now: float) -> list[Posted]:

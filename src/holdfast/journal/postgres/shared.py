@@ -10,16 +10,21 @@ Never: judges a charge (`core.accounts` does), knows what a cell means.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, TypeVar
 
 from holdfast.core.accounts import Account
 from holdfast.core.budget import Limits
-from holdfast.journal.postgres.server import Db, row
+from holdfast.errors import JournalCorrupt
+from holdfast.journal.postgres.server import Db, row, rows
 from holdfast.journal.rows import FORMAT, KEY_ID, Row
 from holdfast.journal.shared import SUMS, account_row, read_account, read_cell, seal
 from holdfast.protocols import Cell
 
+T = TypeVar("T")
+
+_NAMES = "SELECT name FROM cells WHERE tenant = $1 ORDER BY name"
+_KEYS = "SELECT key FROM accounts WHERE tenant = $1 ORDER BY key"
 _CELL = "SELECT version, value, seal FROM cells WHERE tenant = $1 AND name = $2"
 _CELLS = "SELECT name, version, value, seal FROM cells WHERE tenant = $1 AND name = ANY($2) ORDER BY name FOR UPDATE"
 _ADD_CELL = "INSERT INTO cells VALUES ($1, $2, $3, $4, $5, $6, $7)"
@@ -69,10 +74,13 @@ class Shared:
     def set_cell(self, name: str, value: str) -> None:
         """Write the cell, whatever it was."""
         before = self.cell(name)
-        version = 1 if before is None else before.version + 1
-        self._cells[name] = Cell(version, value)
-        sealed = seal(self._tenant, "cell", name, version, value)
-        self._changed["cell", name] = (self._tenant, name, version, value, sealed, FORMAT, KEY_ID)
+        self.put_cell(name, Cell(1 if before is None else before.version + 1, value))
+
+    def put_cell(self, name: str, changed: Cell) -> None:
+        """Write the cell with this version."""
+        self._cells[name] = changed
+        sealed = seal(self._tenant, "cell", name, *changed)
+        self._changed["cell", name] = (self._tenant, name, *changed, sealed, FORMAT, KEY_ID)
 
     def account(self, key: str) -> Account | None:
         """The account, checked when it is asked for."""
@@ -95,6 +103,59 @@ class Shared:
             else:
                 self._db.execute(_SET_ACCOUNT if is_there else _ADD_ACCOUNT, values)
         self._changed.clear()
+
+
+def cells(db: Db, tenant: str) -> dict[str, Cell | None]:
+    """All cells by name, None for one that is damaged."""
+    return {name: _unless_damaged(lambda: cell(db, tenant, name)) for (name,) in rows(db, _NAMES, tenant)}  # noqa: B023 - called at once
+
+
+def accounts(db: Db, tenant: str) -> dict[str, Account | None]:
+    """All accounts by key, None for one that is damaged."""
+    return {key: _unless_damaged(lambda: account(db, tenant, key)) for (key,) in rows(db, _KEYS, tenant)}  # noqa: B023 - called at once
+
+
+def _unless_damaged(find: Callable[[], T | None]) -> T | None:
+    try:
+        return find()
+    except JournalCorrupt:
+        return None
+
+
+def is_cell(db: Db, tenant: str, name: str, wanted: Cell) -> bool:
+    """Whether the cell is so."""
+    return _unless_damaged(lambda: cell(db, tenant, name)) == wanted
+
+
+def is_account(db: Db, tenant: str, key: str, wanted: Account) -> bool:
+    """Whether the account is so."""
+    return _unless_damaged(lambda: account(db, tenant, key)) == wanted
+
+
+def put_cell(db: Db, tenant: str, name: str, before: Cell | None, wanted: Cell) -> bool:
+    """Write the cell over `before`, or over what is damaged."""
+    shared = Shared(db, tenant, [name], [])
+    try:
+        if shared.cell(name) != before:
+            return False
+    except JournalCorrupt:
+        pass  # whoever calls has seen that it is damaged
+    shared.put_cell(name, wanted)
+    shared.flush()
+    return True
+
+
+def put_account(db: Db, tenant: str, key: str, before: Account | None, wanted: Account) -> bool:
+    """Write the account over `before`, or over what is damaged."""
+    shared = Shared(db, tenant, [], [key])
+    try:
+        if shared.account(key) != before:
+            return False
+    except JournalCorrupt:
+        pass  # whoever calls has seen that it is damaged
+    shared.set_accounts([(key, wanted)])
+    shared.flush()
+    return True
 
 
 def swap(db: Db, tenant: str, name: str, version: int, value: str) -> bool:
