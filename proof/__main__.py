@@ -20,6 +20,7 @@ PARTS: dict[str, str] = {
     "double_kills": "double_kills",
     "fencing": "fencing",
     "state_machine": "state_machine",
+    "postgres_faults": "postgres_faults",
     "planted": "planted",
     "power_cut": "power_cut",
     "io_errors": "io_errors",

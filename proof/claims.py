@@ -30,6 +30,8 @@ class Claim(NamedTuple):
 CLAIMS: tuple[Claim, ...] = (
     Claim("power_cut", "images", "power cuts: disks as a cut may leave them, opened by the real engine"),
     Claim("io_errors", "faults", "I/O errors of the disk: nothing false, nothing half, and the store goes on"),
+    Claim("postgres_faults", "cuts", "connections to Postgres cut around a COMMIT, each unknown commit read back"),
+    Claim("postgres_faults", "restarts", "restarts of Postgres without a checkpoint, under running agents"),
     Claim("state_machine", "programs", "programs of all calls of the store's contract, each engine against a model"),
     Claim("planted", "caught", "planted bugs, each caught by its test", is_sample=False),
 )

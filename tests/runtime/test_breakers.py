@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import holdfast as hf
 from holdfast.core.breaker import BREAKER, Breaker
 from holdfast.core.failure import FailureKind
 from holdfast.core.health import Said
-from holdfast.errors import StoreUnreachable
+from holdfast.errors import JournalCorrupt, StoreUnreachable
 from holdfast.journal.memory import MemoryJournal
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Cell
@@ -210,11 +211,47 @@ def test_a_failure_that_cannot_be_told_is_told_with_the_next(one: Process) -> No
 
 def test_a_store_that_cannot_be_read_is_no_permission(one: Process, clock: ManualClock) -> None:
     one.store.is_down = True
+    with pytest.raises(StoreUnreachable):  # no word about the tool: its step is not begun, and has not failed
+        one.call(Said.WELL)
+    assert "the disk is gone" in one.breakers.take_retry(NAME, 20)
+    assert one.breakers.observed(NAME, BREAKER, 1, Said.LATE, "").choice == ""
+
+
+def test_a_breaker_that_was_changed_is_no_permission(one: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cell(name: str) -> Cell:
+        raise JournalCorrupt("its seal is broken")
+
+    monkeypatch.setattr(one.store, "cell", cell)
     refused = one.call(Said.WELL)
     assert refused.failure.kind is FailureKind.REFUSED
     assert "cannot be read" in refused.failure.text
-    assert "the disk is gone" in one.breakers.take_retry(NAME, 20)
-    assert one.breakers.observed(NAME, BREAKER, 1, Said.LATE, "").choice == ""
+
+
+def test_a_store_that_is_away_for_a_moment_fails_no_step(world: Any) -> None:
+    """Lost: a run that has failed for good because its database was restarted between two steps."""
+    called = []
+
+    @hf.tool(effect="once")
+    async def pay(cents: int) -> int:
+        called.append(cents)
+        return cents
+
+    @hf.agent(budget=hf.Budget(tool_calls=10))
+    async def payer(run: hf.Run, given: Any) -> int:
+        return await pay(7)
+
+    def away(journal: Any) -> None:
+        def cell(name: str) -> Cell | None:
+            if name.startswith(BREAKERS):
+                raise StoreUnreachable("it is restarted")
+            return world.store.cell(name)  # type: ignore[no-any-return]
+
+        journal.cell = cell
+
+    with pytest.raises(StoreUnreachable):
+        world.run(payer, prepare=away)
+    assert called == [] and not world.head().status.is_end
+    assert world.run(payer) == 7 and called == [7]
 
 
 def test_a_record_that_is_none_counts_as_open_until_a_probe(

@@ -23,7 +23,7 @@ from holdfast.core import breaker, bucket
 from holdfast.core.breaker import CLOSED, Breaker, Change, Circuit
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.health import Said, Seen, slice_of
-from holdfast.errors import JournalError
+from holdfast.errors import JournalError, StoreUnreachable
 from holdfast.protocols import Clock, Journal
 
 FRESH_S = 0.5
@@ -114,6 +114,8 @@ class Breakers:
         known = self._known_of(name)
         try:
             return self._entered(name, policy, attempt, known, now)
+        except StoreUnreachable:  # which is no word about the tool: nothing begins, and the run goes on when it is back
+            raise
         except JournalError as error:
             return _refused(f"the breaker of {name} cannot be read ({error}). Nothing was sent.")
 

@@ -27,7 +27,7 @@ from holdfast.core.ladder import TELL, next_rung
 from holdfast.core.policy import Again, GiveUp, InDoubt, after_crash, after_failure
 from holdfast.core.rung import Other
 from holdfast.core.slot import Slot
-from holdfast.errors import LeaseLost
+from holdfast.errors import LeaseLost, StoreUnreachable
 from holdfast.runtime import ending, guards, sharing, stuck
 from holdfast.runtime.climb import Climbing, place_in
 from holdfast.runtime.deadline import RUN, Limit, outlived
@@ -233,7 +233,11 @@ class Attempting(Settling, Climbing):
             return self._unsent(way.refusal)
         if driver.is_stopping and not self._is_in_effect:
             return None
-        if (refusal := guards.refused(driver, plan, way, self.address)) is not None:
+        try:
+            refusal = guards.refused(driver, plan, way, self.address)
+        except StoreUnreachable as error:
+            await driver.lost(error)
+        if refusal is not None:
             return Attempted(None, NOTHING, refusal)
         within_s = plan.policy().within_s
         if self._left_s(within_s) == 0:

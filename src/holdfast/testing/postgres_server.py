@@ -46,6 +46,11 @@ class PostgresServer:
         return self
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it was started from here, so that it can be restarted, and has a socket that is known."""
+        return self._server is not None
+
+    @property
     def socket(self) -> Path:
         """The socket that clients connect to, such as a proxy's other side."""
         if self._server is None:
