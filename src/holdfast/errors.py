@@ -24,6 +24,7 @@
       MailWaiting           a run may not end while it has unread mail
       BudgetRefused         an account that several runs share has no room for what an append asks for
       StoreForeign          the file is not a holdfast store
+      StoreBusy             a living worker holds runs that are to be moved
       StoreMoved            the runs of the store go on, or will go on, in another one
       SchemaNewer           the store was written by a newer holdfast
       JournalCorrupt        stored bytes are not what was written
@@ -160,6 +161,10 @@ class BudgetRefused(JournalError):
 
 class StoreForeign(JournalError):
     """The file is not a holdfast store."""
+
+
+class StoreBusy(JournalError):
+    """Runs are to be moved, and a living worker holds some of them."""
 
 
 class StoreMoved(JournalError):

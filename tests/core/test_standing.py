@@ -13,17 +13,20 @@ STANDINGS = [OPEN, *(Standing(passage, attempt, "u") for passage in list(Passage
 
 def test_of_two_stores_at_most_one_is_ever_open() -> None:
     """Lost: that no two stores go on with the same runs, whatever two attempts do, and in whatever order."""
-    begun = (OPEN, Standing(Passage.FILLING, "a", "u"))  # nobody begins before the other store is being filled
+    empty = Standing(Passage.OPEN, "nothing in it")
+    begun, leaving, left_for_good = (OPEN, empty), Standing(Passage.LEAVING, "a", "u"), Standing(Passage.LEFT, "a", "u")
     seen, todo = {begun}, [begun]
     while todo:
         left, filled = todo.pop()
         following = [(after, filled) for after in STANDINGS if may_become(left, after) and after.passage != "filling"]
-        if left == Standing(Passage.LEFT, "a", "u"):  # only then is the other one opened
-            following += [(left, after) for after in (OPEN,) if may_become(filled, after)]
+        if left == leaving and filled == empty:
+            following += [(left, Standing(Passage.FILLING, "a", "u"))]
+        if left == left_for_good and filled.passage is Passage.FILLING:  # only then is the other one opened
+            following += [(left, OPEN)] * may_become(filled, OPEN)
         todo += [pair for pair in following if pair not in seen]
         seen.update(following)
-    assert any(filled.is_open for _, filled in seen)
-    assert not [pair for pair in seen if all(standing.is_open for standing in pair)]
+    assert any(filled == OPEN for _, filled in seen)
+    assert not [pair for pair in seen if pair[0].is_open and pair[1] == OPEN]
 
 
 def test_a_store_that_was_left_stays_left() -> None:

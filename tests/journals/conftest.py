@@ -39,6 +39,12 @@ class Recorded(NamedTuple):
     clock: Then
 
 
+@pytest.fixture(name="beside")
+def beside_fixture() -> Any:
+    """Gives a module of this folder by its name."""
+    return beside
+
+
 def beside(name: str) -> ModuleType:
     """The module of this name in this folder, which is no package."""
     known = sys.modules.get(f"journals_{name}")

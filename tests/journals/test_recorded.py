@@ -169,6 +169,11 @@ async def _to_the_end(app: hf.App) -> None:
 
 async def test_its_open_runs_go_on_to_their_end_and_repeat_nothing(recorded: Any, agents: ModuleType) -> None:
     """Lost: work that is done twice after an upgrade, or runs that nobody can finish."""
+    await go_on(f"sqlite:///{recorded.path}", recorded, agents)
+
+
+async def go_on(store: str, recorded: Any, agents: ModuleType) -> None:
+    """Let all runs of this store, which holds what was recorded, come to their end; and what they must come to."""
     effects = recorded.path.with_name("effects.jsonl")
     effects.write_text("".join(json.dumps(effect) + "\n" for effect in recorded.seen["effects"]))
     with ModelServer(lambda request: text("It is so.")) as server:
@@ -176,7 +181,7 @@ async def test_its_open_runs_go_on_to_their_end_and_repeat_nothing(recorded: Any
         config = recorded.path.with_name("holdfast.toml")
         config.write_text(agents.CONFIG)
         how = {"agents": agents.AGENTS, "settings": QUICK, "clock": recorded.clock, "config": config}
-        async with hf.App(f"sqlite:///{recorded.path}", **how) as app:
+        async with hf.App(store, **how) as app:
             async with asyncio.timeout(40):
                 await _to_the_end(app)
             ends = {head.key: head for head in reversed(app.journal.heads(limit=1000))}

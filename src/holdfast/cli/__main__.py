@@ -30,6 +30,8 @@ VERBS = {
     "tools": Verb("holdfast.cli.tools:tools", "What is switched for all runs; switch tools off and on, set policies."),
     "budget": Verb("holdfast.cli.budget:budget", "What is used and capped; set the caps of a day, of all, of a run."),
     "unwind": Verb("holdfast.cli.unwind:unwind", "Undo what an ended run did, the last step first."),
+    "gc": Verb("holdfast.cli.gc:gc", "Forget ended runs by policy, and give their space back."),
+    "migrate": Verb("holdfast.cli.migrate:migrate", "Move all runs to another store, where they go on."),
     "doctor": Verb("holdfast.cli.doctor:doctor", "Versions, the store's health, and what is wrong."),
     "model-server": Verb("holdfast.cli.model_server:model_server", "A local stand-in for model providers, for tests."),
 }

@@ -15,15 +15,20 @@ from holdfast.cli import option
 from holdfast.cli.budget import accounts, line
 from holdfast.cli.exit import Exit
 from holdfast.cli.output import SCHEMA, document, paint, text
-from holdfast.cli.store import address, opened
-from holdfast.errors import JournalError, NotFound
+from holdfast.cli.store import address, each_tenant, opened
+from holdfast.errors import JournalError, NotFound, UsageError
 
 
 @click.command()
+@click.option("--rebuild", "is_rebuild", is_flag=True, help="Compute heads, accounts and cells anew from the logs.")
+@click.option("--dry-run", "is_trial", is_flag=True, help="With --rebuild: tell the differences, change nothing.")
 @option.store
 @option.json
-def doctor(store: str | None, is_json: bool) -> int:
+def doctor(is_rebuild: bool, is_trial: bool, store: str | None, is_json: bool) -> int:
     """Versions, the store's health, and what is wrong with it."""
+    if is_trial and not is_rebuild:
+        raise UsageError("--dry-run says what --rebuild would do. Nothing was done. Write both.")
+    rebuilt = _rebuilt(store, is_trial=is_trial) if is_rebuild else None
     facts, shared, problems = _store(store)
     engine = str(facts["sqlite"]) if facts else _probe(problems)
     found: dict[str, Any] = {
@@ -34,11 +39,28 @@ def doctor(store: str | None, is_json: bool) -> int:
         **shared,
         "problems": problems,
     }
+    if rebuilt is not None:
+        found["rebuilt"] = rebuilt
+        problems += rebuilt["left"]
     if is_json:
         document(found)
     else:
         _print(found)
     return Exit.STORE if found["problems"] else Exit.DONE
+
+
+def _rebuilt(given: str | None, *, is_trial: bool) -> dict[str, Any]:
+    """What was not as the logs say, and what became of it."""
+    from holdfast.journal.rebuild import Rebuilt, rebuild  # loads the core
+
+    found = Rebuilt()
+    for tenant, journal, upkeep in each_tenant(given):
+        part = rebuild(journal, upkeep, tenant, is_trial=is_trial)
+        found.runs += part.runs
+        found.differences += part.differences
+        found.left += part.left
+    differences = [difference._asdict() for difference in found.differences]
+    return {"dry_run": is_trial, "runs": found.runs, "differences": differences, "left": found.left}
 
 
 def _versions(engine: str) -> dict[str, str]:
@@ -100,5 +122,17 @@ def _print(found: dict[str, Any]) -> None:
     for shut in found["breakers"]:
         until = datetime.fromtimestamp(shut["until"], UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         lines.append(text(f"breaker    {shut['tool']} is not called until {until}: {shut['because']}", "yellow"))
+    lines += _told(found["rebuilt"]) if "rebuilt" in found else []
     lines += [text(f"problem    {problem}", "red") for problem in found["problems"]]
     paint(*lines, text("Unwell: see above." if found["problems"] else "All is well.", "bold"))
+
+
+def _told(rebuilt: dict[str, Any]) -> list[Any]:
+    """What `--rebuild` found, for people."""
+    done = {True: "mended", False: "would be mended" if rebuilt["dry_run"] else "left"}
+    lines = [text(f"rebuilt    {rebuilt['runs']} runs read, {len(rebuilt['differences'])} differences")]
+    for one in rebuilt["differences"]:
+        lines.append(
+            text(f"rebuilt    {one['what']}: {one['was']} -> {one['now']} ({done[one['is_mended']]})", "yellow")
+        )
+    return lines

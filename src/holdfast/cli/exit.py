@@ -14,7 +14,9 @@ from holdfast.errors import (
     RunBlocked,
     RunCancelled,
     RunError,
+    RunForgotten,
     RunWaiting,
+    StoreBusy,
     UsageError,
 )
 
@@ -57,11 +59,13 @@ _CODES: tuple[tuple[type[BaseException], Exit], ...] = (  # the first that fits 
     (UsageError, Exit.USAGE),
     (click.ClickException, Exit.USAGE),
     (BudgetExceeded, Exit.BUDGET),
+    (RunForgotten, Exit.NOT_FOUND),
     (RunCancelled, Exit.CANCELLED),
     (RunBlocked, Exit.IN_DOUBT),
     (RunWaiting, Exit.LATER),
     (RunError, Exit.FAILED),
     (LeaseLost, Exit.LATER),
+    (StoreBusy, Exit.LATER),
     (JournalError, Exit.STORE),
     (KeyboardInterrupt, Exit.INTERRUPTED),
     (click.Abort, Exit.INTERRUPTED),

@@ -18,7 +18,7 @@ from holdfast.errors import MessageRefused, NotFound, UsageError
 if TYPE_CHECKING:
     from holdfast.core.accept import Message
     from holdfast.core.heads import Head
-    from holdfast.protocols import Journal, Worker
+    from holdfast.protocols import Journal, Upkeep, Worker
 
 DEFAULT = "sqlite:///holdfast.db"
 _SHOWN_MAX = 10
@@ -60,6 +60,21 @@ def opened(given: str | None) -> Iterator[Journal]:
         yield journal
     finally:
         journal.close()
+
+
+def each_tenant(given: str | None) -> Iterator[tuple[str, Journal, Upkeep]]:
+    """Each tenant that has anything in the store, which must exist; its journal, and the same for whoever keeps it."""
+    from holdfast.journal.open import open_journal, upkeep_of  # loads the engine
+    from holdfast.runtime.clock import SystemClock  # loads asyncio
+
+    with opened(given) as first:
+        tenants = upkeep_of(first).tenants() or ["default"]
+    for tenant in tenants:
+        journal = open_journal(address(given), clock=SystemClock().now, tenant=tenant, must_exist=True)
+        try:
+            yield tenant, journal, upkeep_of(journal)
+        finally:
+            journal.close()
 
 
 def find(journal: Journal, name: str) -> Head:

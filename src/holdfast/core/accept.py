@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -149,6 +150,8 @@ def accept(head: Head | None, run_id: str, message: Message, now: float) -> Post
         return _accept_start(head, run_id, facts, now)
     if head is None:
         return Posted(False, f"There is no run {run_id} in this store. Look with `holdfast ls`.")
+    if head.is_forgotten:
+        return Posted(False, f"{forgotten(head)} Nothing can be told to it.")
     if (head.agent == DESK) is not (message.kind is MessageKind.COMMAND):
         return Posted(False, f"{DESK} takes commands, and no other run does. Nothing was changed.")
     match message.kind:
@@ -173,6 +176,15 @@ def accept(head: Head | None, run_id: str, message: Message, now: float) -> Post
             return _accept_signal(head, facts)
         case MessageKind.ENDED:
             return _accept_ended(head, facts)
+
+
+def forgotten(head: Head) -> str:
+    """What is left to say of a run whose record is gone."""
+    at = datetime.fromtimestamp(head.updated_at, UTC).isoformat(" ", "seconds")
+    return (
+        f"Run {head.run_id} ({head.key}) {said(head.status)}, at {at}; its record was removed by retention. "
+        f"It is not run again."
+    )
 
 
 def _accept_start(head: Head | None, run_id: str, facts: dict[str, Any], now: float) -> Posted:

@@ -11,6 +11,7 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -61,6 +62,13 @@ class Books:
         counted = metered(charge)
         if counted is not NOTHING:
             self._add(at, NOTHING, NOTHING.minus(counted))
+
+    def restore(self, days: Mapping[str, Sequence[Sequence[int]]], *, is_shared: bool) -> None:
+        """What a run had charged whose log is not kept: by day, spent and reserved."""
+        self.is_shared = self.is_shared or is_shared
+        for day, (spent, reserved) in days.items():
+            self.days[int(day)] = Charge(*spent), Charge(*reserved)
+            self.total = added(self.total, *self.days[int(day)])
 
     def _add(self, at: float, spent: Charge, reserved: Charge) -> None:
         if spent is not NOTHING or reserved is not NOTHING:

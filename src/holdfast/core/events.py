@@ -37,7 +37,9 @@ DriftFound        rule (order, unused, abandoned, tail, fresh),
                   recorded, asked
 RunSuspended      why, until, difference
 RunEnded          outcome, why, failure, cause, limit, stuck, gate,     the result
-                  by, handover, landed, degraded, failed_steps
+                  by, handover, landed, degraded, failed_steps;
+                  forgotten, totals (of a run whose record was
+                  removed by retention)
 ================  ====================================================  =====================================
 
 Invariants

@@ -4,8 +4,8 @@ A store is open; or it is being filled from another; or its runs are being moved
 open store goes on with runs, and `may_become` lets no two stores go on with the same ones.
 
 Invariants
-1. Of two stores between which runs are moved, at most one is open at any time: the one that is left is closed for good
-   before the one that was filled is opened.
+1. Of two stores between which runs are moved, at most one is open and not empty at any time: the one that is left is
+   closed before anything is copied, and for good before the one that was filled is opened.
 2. `attempt` names one attempt to move runs. Whoever acts for another one changes nothing.
 """
 

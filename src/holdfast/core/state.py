@@ -104,6 +104,8 @@ class State:
         self.paused: Event | None = None
         """Who paused it and why, until it is resumed."""
         self.end: Event | None = None
+        self.is_forgotten = False
+        """Its log was removed by retention: only how it ended and what it used is known."""
         self.unwinding: Event | None = None
         """The operator's command by which the run is reopened only to undo what it did."""
         self.ended_as: Event | None = None
@@ -368,6 +370,14 @@ class State:
         self._questions.end()
         self.paused = self.unwinding = None
         self.end = event
+        if "forgotten" in facts:
+            self._forgotten(facts["totals"])
+
+    def _forgotten(self, totals: dict[str, Any]) -> None:
+        """Its log was removed by retention; what it used is told at its end."""
+        self.is_forgotten = True
+        self.spent, self.reserved = Charge(*totals["spent"]), Charge(*totals["reserved"])
+        self.books.restore(totals.get("days", {}), is_shared=totals.get("shared", False))
 
     @property
     def continued(self) -> str:
@@ -413,6 +423,7 @@ class State:
             questions=tuple(self.questions.values()),
             is_unwound=self.is_unwound,
             children=len(self.open_children),
+            is_forgotten=self.is_forgotten,
         )
 
     def __eq__(self, other: Any) -> bool:

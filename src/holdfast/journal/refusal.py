@@ -106,11 +106,11 @@ def moved(standing: Standing, here: str) -> StoreMoved:
     return StoreMoved(f"The store {here} takes no writes: {what}. Nothing was written. {how}", url)
 
 
-def not_filling(here: str) -> Unwritable:
+def not_filling(here: str) -> JournalError:
     """What is said to whoever would fill a store that is open."""
-    return Unwritable(
-        f"The store {here} is open, so nothing is moved into it. Nothing was written. This is a bug in holdfast; "
-        f"please report it."
+    return JournalError(
+        f"The store {here} is open: it is not being filled, or not any more. Nothing was written. If somebody else was "
+        f"moving runs into it, they are there."
     )
 
 

@@ -127,7 +127,7 @@ class Climbing(ABC):
         """The event that holds it, where that is, and its age; or why there is none to serve."""
         journal, call = self.driver.services.journal, self.plan.call
         cell = journal.cell(self.plan.last_good)
-        if cell is None:
+        if cell is None or not cell.value:  # emptied: it was damaged, and nothing else tells it
             return None, "there is no earlier result"
         index = json.loads(cell.value)
         try:

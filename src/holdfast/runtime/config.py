@@ -16,6 +16,10 @@ timeout = "20s"
 [budget.day]                    # of all runs together, in a day (UTC); [budget.total]: in all
 usd = 50
 tokens = 10_000_000
+
+[retention]                     # which ended runs `holdfast gc` forgets; see `core.retention`
+ended_before = "30d"
+keep = 1000                     # but not the newest so many of each agent
 """
 
 from __future__ import annotations
@@ -26,13 +30,15 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from holdfast.core import retention
 from holdfast.core.budget import Budget, Limits, Price
 from holdfast.core.desk import ACCOUNTS
 from holdfast.core.override import Overrides, Settings, merged, parse_table
+from holdfast.core.retention import Retention
 from holdfast.errors import PolicyInvalid
 
 NAME = "holdfast.toml"
-TABLES = ("holdfast", "prices", "tools", "budget")
+TABLES = ("holdfast", "prices", "tools", "budget", "retention")
 
 
 class Stated(NamedTuple):
@@ -52,6 +58,8 @@ class Config(NamedTuple):
     """What is set of tools' policies, by tool and dotted name."""
     caps: dict[str, Limits]
     """Caps of the tenant's accounts."""
+    retention: Retention = Retention()
+    """Which ended runs `holdfast gc` forgets."""
 
     def stated(self, flags: Overrides) -> Stated:
         """What binds runs, with what the command line says."""
@@ -80,10 +88,14 @@ def load(path: str | Path | None) -> Config:
     prices = _table(file, tables, "prices", '[prices."claude-sonnet-5"]')
     tools = _table(file, tables, "tools", "[tools.find_invoice]")
     caps = _table(file, tables, "budget", "[budget.day]")
+    stated = tables.get("retention", {})
+    if not isinstance(stated, dict):
+        raise PolicyInvalid(f'{file}: [retention] must be a table, such as ended_before = "30d".')
     return Config(
         {model: _price(file, model, table) for model, table in prices.items()},
         {tool: dict(parse_table(tool, table)) for tool, table in tools.items()},
         {account: _caps(file, account, table) for account, table in caps.items()},
+        retention.parse(stated),
     )
 
 

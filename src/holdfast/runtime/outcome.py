@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from holdfast.core.accept import forgotten
 from holdfast.core.budget import USD_NANO, Limits
 from holdfast.core.events import Event, Kind
 from holdfast.core.handover import reason
@@ -19,6 +20,7 @@ from holdfast.errors import (
     RunBlocked,
     RunCancelled,
     RunFailed,
+    RunForgotten,
     RunStopped,
     RunWaiting,
     UsageError,
@@ -130,6 +132,10 @@ def result_of(state: State, agent: Agent[Any, O], error: BaseException | None = 
     end: Event | None = state.end
     if end is None or end.kind is not Kind.RUN_ENDED:
         raise RunWaiting(f"Run {state.run_id} has not ended: {state.status}.")
+    if state.is_forgotten:
+        raise RunForgotten(
+            f"{forgotten(state.head())} Its result is not known any more. Use another key for other work."
+        )
     facts = end.facts
     why = f"Run {state.run_id} ({state.key}) {state.status}: {str(facts.get('why', '')).rstrip('.')}"
     match state.status:

@@ -17,7 +17,7 @@ from holdfast.core.budget import Limits
 from holdfast.core.events import Charge, Event, Kind, meta
 from holdfast.core.heads import Status
 from holdfast.core.standing import OPEN, Passage, Standing
-from holdfast.errors import JournalCorrupt, StoreMoved, StoreUnreachable
+from holdfast.errors import JournalCorrupt, JournalError, StoreMoved, StoreUnreachable
 from holdfast.journal.open import upkeep_of
 from holdfast.protocols import (
     BODY_IN_ROW_MAX,
@@ -209,7 +209,7 @@ class UpkeepConformance(EngineUnderTest):
         record = self.keep(store).record("r1")
         assert record is not None
         self.open_again(target)
-        with pytest.raises(Exception, match="is open"):
+        with pytest.raises(JournalError, match="is open"):
             self.keep(target).install(record)
         assert self.keep(target).run_ids() == []
 

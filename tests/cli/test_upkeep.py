@@ -1,0 +1,85 @@
+"""`gc`, `migrate` and `doctor --rebuild`, as somebody who keeps a store types them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+import pytest
+
+
+def runs(shell: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = shell.call("ls", "--json").document["runs"]
+    return found
+
+
+@pytest.fixture
+def used(shell: Any) -> Any:
+    """A store with a run that succeeded and one that waits for an answer."""
+    assert shell.call("run", "agents.py:pays", "a", "--key", "paid").code == 0
+    assert shell.call("run", "agents.py:asks", "a", "--key", "asked", "--wait", "0s").code == 5
+    return shell
+
+
+def test_gc_forgets_what_is_told_and_its_key_stays_taken(used: Any) -> None:
+    """Lost: a payment that is made again, since its run was tidied away; and a word about it."""
+    trial = used.call("gc", "--ended-before", "0s", "--dry-run")
+    assert trial.code == 0 and "would be forgotten 1 runs" in trial.out and len(runs(used)) == 2
+    done = used.call("gc", "--ended-before", "0s", "--json").document
+    assert len(done["forgotten"]) == 1 and done["retention"] == "ended at least 0 s ago" and not done["dry_run"]
+    again = used.call("run", "agents.py:pays", "a", "--key", "paid")
+    assert again.code == 3 and "removed by retention. It is not run again" in again.err
+    assert (used.home / "ledger").read_text() == "a\n"
+    assert used.call("run", "agents.py:pays", "b", "--key", "paid").code == 2
+    shown = used.call("show", "paid", "--json").document
+    assert shown["run"]["status"] == "succeeded" and shown["steps"] == [] and shown["run"]["result"] is None
+    assert used.call("show", "paid").code == 0
+    assert used.call("answer", "asked", "yes").code == 0
+
+
+def test_gc_without_a_policy_forgets_nothing(used: Any) -> None:
+    """Lost: every result, by a command that somebody tried out."""
+    done = used.call("gc", "--json").document
+    assert done["forgotten"] == [] and done["retention"] == "none"
+
+
+def test_gc_reads_the_policy_of_the_file(used: Any) -> None:
+    """Lost: one place for what a team has agreed on."""
+    used.write('[retention]\nended_before = "30d"\n', "holdfast.toml")
+    assert used.call("gc", "--json").document["forgotten"] == []
+    assert used.call("gc", "--ended-before", "0s", "--json").document["forgotten"] != []
+    used.write("[retention]\nolder = 3\n", "holdfast.toml")
+    refused = used.call("gc")
+    assert refused.code == 2 and "older is not understood" in refused.err
+
+
+def test_migrate_moves_runs_that_wait(used: Any) -> None:
+    """Lost: the runs of a project that outgrows its file."""
+    done = used.call("migrate", "holdfast.db", "sqlite:///moved.db")
+    assert done.code == 0 and "Moved 2 runs" in done.out, done.err
+    refused = used.call("run", "agents.py:pays", "c", "--key", "more")
+    assert refused.code == 7 and "its runs go on in sqlite:///" in refused.err and "moved.db" in refused.err
+    assert used.call("answer", "asked", "yes").code == 7
+    assert len(runs(used)) == 2, "it can still be read"
+    assert used.call("answer", "asked", "yes", "--store", "moved.db").code == 0
+    gone_on = used.call("run", "agents.py:asks", "a", "--key", "asked", "--store", "moved.db")
+    assert gone_on.code == 0 and '"yes"' in gone_on.out
+    assert used.call("migrate", "holdfast.db", "moved.db", "--json").document["moved"] is None
+    assert used.call("migrate", "holdfast.db", "third.db").code == 7
+    assert used.call("migrate", "gone.db", "third.db").code == 3
+    assert used.call("migrate", "holdfast.db", "moved.db", "--give-up").code == 2
+
+
+def test_rebuild_tells_and_mends(used: Any) -> None:
+    """Lost: a store that anybody could mend, and nobody does."""
+    connection = apsw.Connection(str(used.home / "holdfast.db"))
+    connection.execute("UPDATE runs SET head = '{}' WHERE key = 'paid'")
+    connection.close()
+    assert used.call("show", "paid").code == 7
+    trial = used.call("doctor", "--rebuild", "--dry-run", "--json").document["rebuilt"]
+    assert [one["is_mended"] for one in trial["differences"]] == [False] and trial["runs"] == 2
+    told = used.call("doctor", "--rebuild")
+    assert told.code == 0 and "1 differences" in told.out and "damaged -> status succeeded" in told.out
+    assert used.call("show", "paid").code == 0
+    assert used.call("doctor", "--rebuild", "--json").document["rebuilt"]["differences"] == []
+    assert used.call("doctor", "--dry-run").code == 2
