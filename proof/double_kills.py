@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import NamedTuple
 
 import holdfast as hf
@@ -19,7 +20,7 @@ from holdfast.runtime.clock import SystemClock
 from holdfast.testing.crash import Scenario, reach, trial
 from proof import shop
 from proof.part import Plan, Seen
-from proof.world import ENGINES, Received, Receiver, Stores, log_of, stores
+from proof.world import ENGINES, POSTGRES, SQLITE, Received, Receiver, Stores, log_of, stores
 
 PAIRS = 2_000
 WANTED = {
@@ -30,8 +31,12 @@ WANTED = {
     "takeovers": 1_500,
     "doubts_settled": 400,
     "asked_a_person": 150,
-} | {f"double_kills_{engine}": PAIRS // len(ENGINES) for engine in ENGINES}
-COST = 200
+    "double_kills_sqlite": PAIRS * 3 // 4,
+    "double_kills_postgres": PAIRS // 4,
+}
+COST = 300
+TURN = (SQLITE, SQLITE, SQLITE, POSTGRES)
+"""A life on Postgres costs three times as much."""
 SETTINGS = hf.Settings(settle_s=0.0, poll_s=0.02, quiet_s=0.02)
 """A `verify` need not be asked twice in a time: what a receiver has it has when its point is passed."""
 
@@ -77,7 +82,7 @@ class Shop(Scenario):
 
     def run(self, place: Place, journal: Callable[[Journal], Journal]) -> None:
         clock = SystemClock()
-        app = hf.App(journal(open_journal(place.url, clock=clock.now)), settings=SETTINGS, clock=clock)
+        app = hf.App(journal(open_journal(place.url, clock=clock.now)), settings=SETTINGS, clock=clock, serves=False)
         agent = shop.shop(Points(place), rest_s=0.001)
         asyncio.run(shop.lived(app, agent, place.key, place.receiver))
 
@@ -104,9 +109,9 @@ def run(plan: Plan) -> Seen:
     """Each trial is one pair of points on one engine."""
     seen = Seen()
     with stores(plan.directory) as made:
-        sides = [_Side(Shop(made, engine, f"{engine}-", seen), plan) for engine in ENGINES]
+        sides = {engine: _Side(Shop(made, engine, f"{engine}-", seen), plan) for engine in ENGINES}
         for number in plan.trials(PAIRS):
-            sides[number % len(ENGINES)].double_kill(number // len(ENGINES))
+            sides[TURN[number % len(TURN)]].double_kill(number)
             made.forget()
     return seen
 
@@ -117,6 +122,7 @@ class _Side:
     def __init__(self, shop: Shop, plan: Plan) -> None:
         self.shop = shop
         self._seed = plan.seed
+        self._count = plan.shard * ceil(PAIRS * plan.scale / plan.shards)  # no shard begins where another one does
         through, points = trial(shop, "through")
         shop.seen.problems += through.problems
         self._order = list(range(1, 1 + len(points) - shop.spare))
@@ -124,8 +130,9 @@ class _Side:
         self._recoveries: dict[int, int] = {}
 
     def double_kill(self, number: int) -> None:
-        """The pair of this number: each point in turn is the first one, each time with another second one."""
-        turn, at = divmod(number, len(self._order))
+        """Each point in turn is the first one, each time with another second one."""
+        turn, at = divmod(self._count, len(self._order))
+        self._count += 1
         first = self._order[at]
         if first not in self._recoveries:
             self._recoveries[first] = len(self._killed(number, first)) - self.shop.spare

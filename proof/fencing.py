@@ -69,6 +69,8 @@ WANTED = {
     "proven_dead_taken_over_at_once": 60,
     "never_proven_dead": 60,
     "hung_loops_replaced": 60,
+    "fencing_trials_sqlite": 150,
+    "fencing_trials_postgres": 150,
 } | {f"stopped_{window}": 30 for window in WINDOWS}
 COST = 60
 SHARDS = 1
@@ -203,7 +205,7 @@ class Trial:
         def work(line: Line) -> int:
             clock = SystemClock()
             journal = Watched(open_journal(self.url, clock=clock.now), line, at, is_elsewhere=is_elsewhere)
-            app = hf.App(journal, settings=SETTINGS, clock=clock)
+            app = hf.App(journal, settings=SETTINGS, clock=clock, serves=False)
             ended = "succeeded"
             try:
                 asyncio.run(shop.lived(app, shop.shop(Sent(self.receiver, journal)), self.key, self.receiver))

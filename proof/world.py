@@ -19,9 +19,10 @@ from holdfast.core.events import Event
 from holdfast.errors import NotFound
 from holdfast.journal.open import open_journal
 from holdfast.runtime.clock import SystemClock
+from holdfast.testing.postgres_server import PostgresServer
 
-SQLITE = "sqlite"
-ENGINES: tuple[str, ...] = (SQLITE,)
+SQLITE, POSTGRES = "sqlite", "postgres"
+ENGINES = (SQLITE, POSTGRES)
 
 
 class Received(NamedTuple):
@@ -63,16 +64,18 @@ class Receiver:
 class Stores:
     """Where stores of each engine are made."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, server: PostgresServer) -> None:
         self.directory = directory
+        self._server = server
 
     def url(self, engine: str, name: str) -> str:
-        """A store of this name; made when it is opened."""
-        assert engine == SQLITE
-        return str(self.directory / f"{name}.db")
+        """A store for the run of this name: a file of its own; in Postgres one for all runs."""
+        if engine == SQLITE:
+            return str(self.directory / f"{name}.db")
+        return self._server.url(self.directory.name.replace("-", "_"))
 
     def forget(self) -> None:
-        """Remove what was made: thousands would fill the memory."""
+        """Remove files that were made: thousands would fill the memory."""
         shutil.rmtree(self.directory)
         self.directory.mkdir(0o700)
 
@@ -81,8 +84,8 @@ class Stores:
 def stores(directory: Path) -> Iterator[Stores]:
     """For as long as the block lasts. Processes are killed here, not machines: in memory where that is possible."""
     root = Path("/dev/shm") if os.path.isdir("/dev/shm") else directory
-    with tempfile.TemporaryDirectory(prefix="holdfast-proof-", dir=root) as made:
-        yield Stores(Path(made))
+    with tempfile.TemporaryDirectory(prefix="proof-", dir=root) as made, PostgresServer() as server:
+        yield Stores(Path(made), server)
 
 
 def log_of(url: str, key: str) -> list[Event]:

@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 from proof import double_kills
 from proof.part import Plan
+from proof.world import SQLITE
 
 from holdfast.core.doubt import Repeat
 from holdfast.core.events import Kind
 from holdfast.runtime import settle
 from holdfast.runtime.record import Record
 
-SAMPLE = 0.01
+SAMPLE = 0.006
 
 
+@pytest.mark.usefixtures("served")
+@pytest.mark.timeout(120)
 def test_a_sample(tmp_path: Path) -> None:
     """Lost: R9, R10. A process that dies while it recovers from a death would lose or repeat an effect."""
     seen = double_kills.run(Plan(tmp_path, scale=SAMPLE))
@@ -41,11 +44,14 @@ def early_intent(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Record, "write", write)
 
 
+@pytest.mark.usefixtures("served")
 @pytest.mark.parametrize("plant", [repeats_in_doubt, early_intent])
 def test_a_planted_bug_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     """Lost: the right to say that this part would notice."""
     plant(monkeypatch)
+    monkeypatch.setattr(double_kills, "TURN", (SQLITE,))
+    monkeypatch.setattr(double_kills, "ENGINES", (SQLITE,))
     seen = double_kills.run(Plan(tmp_path, scale=0.005))
     assert any("repeated" in problem for problem in seen.problems), seen

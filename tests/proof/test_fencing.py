@@ -19,6 +19,7 @@ SAMPLE = 16 / fencing.TRIALS
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.usefixtures("served")
 def test_a_sample(tmp_path: Path) -> None:
     """Lost: R13. A process that wakes up would write into a run that somebody else has taken over."""
     seen = fencing.run(Plan(tmp_path, scale=SAMPLE))
@@ -63,6 +64,7 @@ def renews_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.usefixtures("served")
 @pytest.mark.parametrize(
     ("plant", "how", "window", "told"),
     [
