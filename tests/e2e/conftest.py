@@ -12,11 +12,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
 import pytest
 
 from holdfast.testing.ledger import Ledger
 from holdfast.testing.model_server import ModelServer
 
+STORE = "sqlite:///holdfast.db"
+"""What is used when nothing is said."""
 PREAMBLE = """
 import asyncio
 import http.client
@@ -53,10 +56,13 @@ class Said(NamedTuple):
 class Desk:
     """The directory; its agents know the ledger as `LEDGER`."""
 
-    def __init__(self, home: Path, ledger: Ledger) -> None:
+    def __init__(self, home: Path, ledger: Ledger, store: str) -> None:
         self.home = home
         self.ledger = ledger
+        self.store = store
         self.environment = {"LEDGER": ledger.url.removeprefix("http://")}
+        if store != STORE:
+            self.environment["HOLDFAST_STORE"] = store
         self._started: list[subprocess.Popen[str]] = []
 
     def write(self, agents: str, name: str = "agents.py") -> None:
@@ -105,7 +111,9 @@ class Desk:
         return json.loads(said.out)
 
     def journal(self, query: str, *given: Any) -> list[tuple[Any, ...]]:
-        """What the store says to any SQLite tool."""
+        """What the store says to any tool of its database."""
+        if self.store != STORE:
+            return query_postgres(self.store, query, given)
         with closing(sqlite3.connect(self.home / "holdfast.db")) as store:
             return store.execute(query, given).fetchall()
 
@@ -121,10 +129,23 @@ class Desk:
             process.communicate()
 
 
+def query_postgres(url: str, query: str, given: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """The same of a store in Postgres, with the question marks of SQLite."""
+    server, _, schema = url.partition("&schema=")
+    with psycopg.connect(server, options=f"-c search_path={schema}") as db:
+        return db.execute(query.replace("?", "%s").encode(), given).fetchall()
+
+
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def store() -> str:
+    """Where the runs are; a module may try more than one."""
+    return STORE
+
+
+@pytest.fixture
+def desk(tmp_path: Path, store: str) -> Iterator[Desk]:
     """A directory and a ledger of its own."""
     with Ledger() as ledger:
-        desk = Desk(tmp_path, ledger)
+        desk = Desk(tmp_path, ledger, store)
         yield desk
         desk.end()

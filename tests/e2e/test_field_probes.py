@@ -1,4 +1,4 @@
-"""Ten things that go wrong in released frameworks, each tried here on real processes, a ledger and a model server.
+"""Ten things that go wrong in released frameworks, each tried on both engines with real processes, ledger and model.
 
 Each test is one probe that was made on a peer; its docstring says what came out there.
 """
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -19,6 +20,19 @@ from holdfast.core.heads import Status
 from holdfast.journal.open import open_journal
 from holdfast.runtime.clock import SystemClock
 from holdfast.testing.model_server import ModelServer, text
+from holdfast.testing.postgres_server import PostgresServer
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.proof)])
+def store(request: pytest.FixtureRequest) -> str:
+    """Each probe is made on both engines; by default those on Postgres in which the engine has the most to say."""
+    if request.param == "sqlite":
+        return "sqlite:///holdfast.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.url(f"probe_{crc32(request.node.name.encode())}")
+
+
+both = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
 
 
 def killed_in(desk: Any, agent: str, name: str, *, at: int) -> None:
@@ -103,13 +117,14 @@ def test_1_three_attempts_of_a_model_call_stay_three_over_three_kills(desk: Any)
 # --- 2: another worker takes over -----------------------------------------------------------------------------
 
 WORKERS = """
+import os
 import sys
 import holdfast as hf
 sys.path.insert(0, ".")
 import agents
 
 async def main():
-    async with hf.App("sqlite:///holdfast.db", agents=[agents.goes_on]) as app:
+    async with hf.App(os.environ.get("HOLDFAST_STORE", "sqlite:///holdfast.db"), agents=[agents.goes_on]) as app:
         if sys.argv[1] == "first":
             await app.start(agents.goes_on, "x", key="k")
         print("ready", flush=True)
@@ -130,6 +145,7 @@ async def goes_on(run: hf.Run, given: str) -> str:
 """
 
 
+@both
 def test_2_another_worker_of_the_same_store_takes_over(desk: Any) -> None:
     """DBOS: kill -9 of worker A; the workflow stays PENDING, worker B of the same app never takes it."""
     desk.write(GOES_ON)
@@ -186,6 +202,7 @@ async def pays(run: hf.Run, given: str) -> str:
 """
 
 
+@both
 def test_3_an_effect_whose_record_was_lost_with_its_process_is_not_repeated(desk: Any) -> None:
     """LangGraph: kill -9 after the effect and before the node ends: the card was charged twice, no warning."""
     desk.write(PAYS)
@@ -276,7 +293,7 @@ async def asker(run: hf.Run, number: int) -> str:
     return await ask([{"role": "user", "content": "Hello"}], 1000)
 
 async def main():
-    async with hf.App("sqlite:///holdfast.db", serves=False) as app:
+    async with hf.App(sys.argv[3], serves=False) as app:
         runs = (app.run(asker, n, key=f"{sys.argv[2]}-{n}") for n in range(10))
         await asyncio.gather(*runs, return_exceptions=True)
 
@@ -291,16 +308,16 @@ output = 1000
 """
 
 
-def test_7_a_dollar_a_day_pays_for_one_of_twenty_runs_at_once(tmp_path: Path) -> None:
+def test_7_a_dollar_a_day_pays_for_one_of_twenty_runs_at_once(tmp_path: Path, store: str) -> None:
     """Pydantic AI harness: a daily budget of one dollar, twenty runs at once of a dollar each: twenty dollars."""
     (tmp_path / "twenty.py").write_text(ASK + TWENTY)
     (tmp_path / "holdfast.toml").write_text(A_DOLLAR)
     with ModelServer(lambda request: text("hi", usage={"input_tokens": 1, "output_tokens": 1000})) as model:
         command = [sys.executable, "twenty.py", model.url]
-        two = [subprocess.Popen([*command, which], cwd=tmp_path) for which in ("a", "b")]
+        two = [subprocess.Popen([*command, which, store], cwd=tmp_path) for which in ("a", "b")]
         assert [process.wait(timeout=60) for process in two] == [0, 0]
         assert model.count == 1
-    journal = open_journal(str(tmp_path / "holdfast.db"), clock=SystemClock().now)
+    journal = open_journal(store.replace("sqlite:///", f"sqlite:///{tmp_path}/"), clock=SystemClock().now)
     ends = [head.status for head in journal.heads()]
     journal.close()
     assert (ends.count(Status.SUCCEEDED), ends.count(Status.STOPPED)) == (1, 19)
@@ -359,6 +376,7 @@ async def approved(run: hf.Run, given: str) -> str:
 """
 
 
+@both
 def test_9_one_approval_is_used_once(desk: Any) -> None:
     """OpenAI Agents: one approval snapshot, resumed twice: the approved tool ran twice."""
     desk.write(APPROVED)
