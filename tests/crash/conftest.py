@@ -21,7 +21,7 @@ from holdfast.errors import NotDone
 from holdfast.journal.open import open_journal
 from holdfast.protocols import Journal
 from holdfast.runtime.clock import SystemClock
-from holdfast.testing.crash import Scenario, effect, reach
+from holdfast.testing.crash import Report, Scenario, effect, reach
 from holdfast.testing.ledger import Ledger
 
 SETTLED = hf.Settings(settle_s=0.0, poll_s=0.02)
@@ -216,3 +216,15 @@ def post() -> Callable[..., dict[str, Any]]:
 def found() -> Callable[..., Any]:
     """Asks a ledger for one effect: `found(url, name, key)`; None when it has none."""
     return happened
+
+
+@pytest.fixture
+def counted(record_property: Callable[[str, object], None]) -> Callable[[Report], Report]:
+    """Writes down what a sweep saw, for `proof/sweeps.py`; gives it back."""
+
+    def count(report: Report) -> Report:
+        record_property("trials", len(report.trials))
+        record_property("kills", sum(report.kills.values()))
+        return report
+
+    return count

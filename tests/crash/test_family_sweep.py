@@ -156,9 +156,9 @@ def test_a_family_killed_at_some_points_and_in_each_window(tmp_path: Path) -> No
 
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
-def test_a_family_killed_at_every_point(tmp_path: Path) -> None:
+def test_a_family_killed_at_every_point(tmp_path: Path, counted: Any) -> None:
     """Lost: a child started twice or never, an end that nobody heard of, a signal or a part that was taken twice."""
-    report = sweep(Family(tmp_path), seconds=0)
+    report = counted(sweep(Family(tmp_path), seconds=0))
     report.require(kills=30, windows=WINDOWS)
 
 
@@ -171,6 +171,6 @@ def test_a_family_whose_runs_are_taken_by_whoever_serves(tmp_path: Path) -> None
 
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
-def test_a_family_killed_at_every_pair_of_points(tmp_path: Path) -> None:
+def test_a_family_killed_at_every_pair_of_points(tmp_path: Path, counted: Any) -> None:
     """Lost: the same, when the process that recovers dies too."""
-    sweep(Family(tmp_path), seconds=1_000).require(kills=500, windows=WINDOWS)
+    counted(sweep(Family(tmp_path), seconds=1_000)).require(kills=500, windows=WINDOWS)

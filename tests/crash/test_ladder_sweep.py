@@ -144,7 +144,7 @@ def test_some_points_of_a_ladder_and_each_of_its_windows(tmp_path: Path) -> None
 
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
-def test_every_point_of_a_ladder_with_a_second_kill_in_recovery(tmp_path: Path) -> None:
+def test_every_point_of_a_ladder_with_a_second_kill_in_recovery(tmp_path: Path, counted: Any) -> None:
     """Lost: the place on the ladder. A person asked twice, an answer not taken, an age that is not told."""
-    report = sweep(Ladder(tmp_path), seconds=1)
+    report = counted(sweep(Ladder(tmp_path), seconds=1))
     report.require(kills=40, windows=WINDOWS)

@@ -154,10 +154,9 @@ def test_a_saga_is_killed_in_the_windows_of_its_undoing(
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("by_command", [False, True])
 def test_every_point_of_a_saga_and_of_its_undoing(
-    home: str, ledger: Ledger, post: Any, found: Any, by_command: bool
+    home: str, ledger: Ledger, post: Any, found: Any, by_command: bool, counted: Any
 ) -> None:
     """Lost: the same, at a point that nobody thought of."""
     scenario = Saga(ledger, home, post, found, by_command=by_command)
-    report = sweep(scenario, seconds=3)
+    report = counted(sweep(scenario, seconds=3))
     report.require(kills=30, windows=WINDOWS)
-    print(f"{len(report.points)} points, {len(report.trials)} trials, {sum(report.kills.values())} kills, 0 wrong")

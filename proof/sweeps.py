@@ -1,0 +1,40 @@
+"""The crash sweeps among the tests: example agents, killed at every point of their lives and again in recovery.
+
+They are tests marked `proof`; the default run holds a sample of each beside it. What they count they tell by
+`record_property`: trials, kills.
+"""
+
+from __future__ import annotations
+
+from proof.part import Plan, Seen
+from proof.suite import ran
+
+TESTS = {
+    "crash/test_support_sweep.py::test_twelve_tickets_killed_at_every_point": 3_000,
+    "crash/test_family_sweep.py::test_a_family_killed_at_every_point": 30,
+    "crash/test_saga.py::test_every_point_of_a_saga_and_of_its_undoing": 60,
+    "crash/test_ladder_sweep.py::test_every_point_of_a_ladder_with_a_second_kill_in_recovery": 40,
+}
+"""And how many kills each sees at least, with all its parameters."""
+WANTED = {"sweeps": len(TESTS), "kills": sum(TESTS.values())}
+SHARDS = len(TESTS)
+
+
+def run(plan: Plan) -> Seen:
+    """One test is a trial."""
+    seen = Seen()
+    for trial in plan.trials(len(TESTS)):
+        if trial < len(TESTS):  # they are what they are: more hours make no more of them
+            _swept(list(TESTS)[trial], plan, seen)
+    return seen
+
+
+def _swept(test: str, plan: Plan, seen: Seen) -> None:
+    outcome = ran([test], plan.directory, "-o", "timeout=3600")
+    if outcome.code or not outcome.passed:
+        seen.problems.append(f"{test} ends with {outcome.code}: {outcome.said}")
+        return
+    if outcome.counts["kills"] < TESTS[test]:
+        seen.problems.append(f"{test} has killed {outcome.counts['kills']} times, and not {TESTS[test]}")
+    seen.counts.update(outcome.counts)
+    seen.count("sweeps")
