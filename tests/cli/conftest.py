@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests import warm
 
 from holdfast.cli.__main__ import command_line
 
@@ -116,14 +117,13 @@ class Shell:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """A real process, still running."""
-        process = subprocess.Popen(
+        process = warm.start(
             [sys.executable, "-m", "holdfast.cli", *arguments],
             cwd=self.home,
             env=_environment() | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
         )
         self._started.append(process)
         return process

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import warm
 
 from holdfast.cli.exit import HELP, Exit
 from holdfast.testing.model_server import ModelServer, script, text, tool_uses
@@ -38,9 +39,10 @@ def here(command: list[str], folder: Path, **more: str) -> subprocess.CompletedP
         "no_proxy": "127.0.0.1",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    return subprocess.run(
-        command, cwd=folder, env={**kept, **local, **more}, capture_output=True, text=True, timeout=50
-    )
+    environment = {**kept, **local, **more}
+    if command[0] == sys.executable:
+        return warm.run(command, cwd=folder, env=environment, timeout=50)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=50)
 
 
 def prepared(folder: Path, block: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
+from tests import warm
 
 from holdfast.testing.ledger import Ledger
 from holdfast.testing.model_server import ModelServer
@@ -73,14 +74,12 @@ class Desk:
         """`holdfast COMMAND`, still running."""
         dropped = ("HOLDFAST_", "ANTHROPIC_", "OPENAI_", "PYTHONWARNINGS")
         ours = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-        process = subprocess.Popen(
+        process = warm.start(
             [sys.executable, "-m", "holdfast.cli", *command],
             cwd=self.home,
             env=ours | self.environment,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
         )
         self._started.append(process)
         return process

@@ -1,0 +1,203 @@
+"""Python processes that start warm: forked from one that has loaded what third parties wrote, and nothing of ours.
+
+A test that starts an agent pays one to two seconds of processor time for the SDKs of model providers, each time. A
+`Warm` process is a process like any other (its own pid, signals, pipes, directory and environment, a main module run
+from its first line, an orderly end), only that these packages are in its memory already; holdfast is loaded by itself.
+A test about loading, starting or a terminal takes `subprocess.Popen`; so does everything where there is no Linux.
+
+Run as a script, this file is the process that all others are forked from. It ends when the tests' process does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+PACKAGES = ("anthropic", "openai", "httpx", "httpx2", "pydantic", "apsw", "click", "rich.console", "genai_prices")
+STANDARD = ("asyncio", "concurrent.futures.thread", "csv", "decimal", "http.client", "sqlite3", "tomllib", "difflib")
+IS_THERE = sys.platform == "linux"
+
+
+class Warm(subprocess.Popen[str]):
+    """`subprocess.Popen([sys.executable, …])` of `[-W error] -m MODULE …` or `FILE.py …`."""
+
+    def _execute_child(self, args: Any, *others: Any) -> None:
+        cwd, env = others[4], others[5]
+        pipes = others[9:15]
+        theirs = [2 if own == -1 else own for own in (pipes[0], pipes[3], pipes[5])]
+        if pipes[0] == -1 or pipes[3] == -1:
+            raise ValueError("give a warm process its stdin and stdout")
+        self._status, told = socket.socketpair()
+        _origin.fork(list(args)[1:], cwd or os.getcwd(), os.environ if env is None else env, [*theirs, told.fileno()])
+        told.close()
+        self._child_created = True
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+        self._lines = self._status.makefile("r")
+        self.pid = int(self._lines.readline())
+
+    def _try_wait(self, flags: int) -> tuple[int, int]:
+        if flags == os.WNOHANG and not select.select([self._status], [], [], 0)[0]:
+            return 0, 0
+        return self.pid, int(self._lines.readline() or signal.SIGKILL)
+
+    def _internal_poll(self, *_: Any, **__: Any) -> int | None:
+        if self.returncode is None:
+            pid, status = self._try_wait(os.WNOHANG)
+            if pid:
+                self._handle_exitstatus(status)
+        return self.returncode
+
+    def _handle_exitstatus(self, status: int, *_: Any) -> None:
+        super()._handle_exitstatus(status)  # type: ignore[misc]
+        self._lines.close()
+        self._status.close()
+
+
+def start(command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+    """Start `python …` warm, where that is possible; text pipes, stdin closed unless it is given."""
+    options = {"stdin": subprocess.DEVNULL, "text": True} | options
+    return (Warm if IS_THERE else subprocess.Popen)(command, **options)
+
+
+def run(command: Sequence[str], *, timeout: float, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The same, to its end, with what it said."""
+    with start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+class _Origin:
+    """The process that all are forked from, as the tests see it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pid = 0
+        self._orders: socket.socket
+        self._process: subprocess.Popen[bytes]
+
+    def fork(self, argv: list[str], cwd: Any, env: Any, files: list[int]) -> None:
+        """Have a process forked that gets these files as 0, 1, 2, and one through which its pid and end are told."""
+        order = json.dumps({"argv": argv, "cwd": os.fspath(cwd), "env": dict(env)}).encode()
+        with self._lock:
+            if self._pid != os.getpid():  # not yet, or this is a fork of the process that started it
+                self._start()
+            socket.send_fds(self._orders, [len(order).to_bytes(8, "big")], files)
+            self._orders.sendall(order)
+
+    def _start(self) -> None:
+        self._orders, theirs = socket.socketpair()
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+        )
+        theirs.close()
+        self._pid = os.getpid()
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        if self._pid == os.getpid():
+            self._orders.close()
+            self._process.wait()
+
+
+_origin = _Origin()
+
+
+# --- the other side --------------------------------------------------------------------------------------------
+
+
+def serve(orders: socket.socket) -> None:
+    """Fork until there is nobody left who could order it; comes back in the forked process only."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    ended, wake = socket.socketpair()
+    wake.setblocking(False)
+    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    told: dict[int, int] = {}
+    while True:
+        ready = select.select([orders, ended], [], [])[0]
+        if ended in ready:
+            ended.recv(4096)
+            reap(told)
+        if orders in ready:
+            head, files, _, _ = socket.recv_fds(orders, 8, 4)
+            if not head:
+                os._exit(0)
+            order = json.loads(orders.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
+            pid = os.fork()
+            if pid == 0:
+                for file in (orders.detach(), ended.detach(), wake.detach(), *told.values()):
+                    os.close(file)
+                return become(order, files)
+            os.write(files[3], f"{pid}\n".encode())
+            told[pid] = files[3]
+            for file in files[:3]:
+                os.close(file)
+
+
+def reap(told: dict[int, int]) -> None:
+    """Tell the ends of those that have ended, to whom it concerns."""
+    while told:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        with open(told.pop(pid), "w") as file:
+            try:
+                file.write(f"{status}\n")
+                file.flush()
+            except BrokenPipeError:
+                pass  # nobody asks any more
+
+
+def become(order: dict[str, Any], files: list[int]) -> None:
+    """Be what was ordered, from its main module's first line to the end of the interpreter."""
+    for number in range(3):
+        os.dup2(files[number], number)
+    for file in files:
+        os.close(file)
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115 - to the end of the process
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", 1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["env"])
+    argv = list(order["argv"])
+    if argv[:2] == ["-W", "error"]:
+        warnings.simplefilter("error")
+        del argv[:2]
+    if argv[0] == "-m":
+        sys.argv, sys.path[0] = argv[1:], os.getcwd()
+        runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv, sys.path[0] = argv, os.path.dirname(os.path.abspath(argv[0]))
+        runpy.run_path(argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    for name in (*STANDARD, *PACKAGES):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            pass  # it is not installed here
+    gc.collect()
+    gc.freeze()
+    serve(socket.socket(fileno=int(sys.argv[1])))
