@@ -21,6 +21,7 @@ PARTS: dict[str, str] = {
     "fencing": "fencing",
     "state_machine": "state_machine",
     "postgres_faults": "postgres_faults",
+    "sweeps": "sweeps",
     "planted": "planted",
     "power_cut": "power_cut",
     "io_errors": "io_errors",

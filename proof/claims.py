@@ -28,6 +28,9 @@ class Claim(NamedTuple):
 
 
 CLAIMS: tuple[Claim, ...] = (
+    Claim("double_kills", "double_kills", "pairs of kills: an agent dies, and again while it recovers"),
+    Claim("sweeps", "kills", "kills of example agents, at every point of their lives"),
+    Claim("fencing", "fencing_trials", "workers stopped past their lease, replaced, and woken"),
     Claim("power_cut", "images", "power cuts: disks as a cut may leave them, opened by the real engine"),
     Claim("io_errors", "faults", "I/O errors of the disk: nothing false, nothing half, and the store goes on"),
     Claim("postgres_faults", "cuts", "connections to Postgres cut around a COMMIT, each unknown commit read back"),

@@ -10,9 +10,11 @@ from proof.part import Plan, Seen
 from proof.suite import ran
 
 TESTS = {
-    "crash/test_support_sweep.py::test_twelve_tickets_killed_at_every_point": 3_000,
+    "crash/test_support_sweep.py::test_twelve_tickets_killed_at_every_point[0]": 1_500,
+    "crash/test_support_sweep.py::test_twelve_tickets_killed_at_every_point[1]": 1_500,
+    "crash/test_saga.py::test_every_point_of_a_saga_and_of_its_undoing[False]": 30,
+    "crash/test_saga.py::test_every_point_of_a_saga_and_of_its_undoing[True]": 30,
     "crash/test_family_sweep.py::test_a_family_killed_at_every_point": 30,
-    "crash/test_saga.py::test_every_point_of_a_saga_and_of_its_undoing": 60,
     "crash/test_ladder_sweep.py::test_every_point_of_a_ladder_with_a_second_kill_in_recovery": 40,
 }
 """And how many kills each sees at least, with all its parameters."""
