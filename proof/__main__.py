@@ -24,7 +24,9 @@ PARTS: dict[str, str] = {
     "sweeps": "sweeps",
     "planted": "planted",
     "power_cut": "power_cut",
+    "power_cut_runs": "power_cut_runs",
     "io_errors": "io_errors",
+    "bit_flips": "bit_flips",
 }
 """By name: the module of each part."""
 HOURS = 1 / 3

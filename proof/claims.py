@@ -32,6 +32,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("sweeps", "kills", "kills of example agents, at every point of their lives"),
     Claim("fencing", "fencing_trials", "workers stopped past their lease, replaced, and woken"),
     Claim("power_cut", "images", "power cuts: disks as a cut may leave them, opened by the real engine"),
+    Claim("power_cut_runs", "runs_gone_on", "runs cut by the power that went on: no once effect repeated or lost"),
+    Claim("bit_flips", "damages", "turned bits and cut files: no answer that was not written"),
     Claim("io_errors", "faults", "I/O errors of the disk: nothing false, nothing half, and the store goes on"),
     Claim("postgres_faults", "cuts", "connections to Postgres cut around a COMMIT, each unknown commit read back"),
     Claim("postgres_faults", "restarts", "restarts of Postgres without a checkpoint, under running agents"),

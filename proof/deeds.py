@@ -9,8 +9,9 @@ Invariants
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ RUNS = tuple(f"r{number}" for number in range(5))
 WORKERS = ("w1", "w2")
 CELLS, ACCOUNTS = ("breaker", "switch"), ("tenant", "day")
 NAME = "store.db"
+SUFFIXES = ("", "-wal", "-journal", "-shm")
 
 
 @contextmanager
@@ -118,6 +120,18 @@ class Deeds:
         self._chance = chance
         self._number = 0
         self.claims: dict[str, Claim] = {}
+
+    def begin(self, events: int) -> Iterator[None]:
+        """Make runs that are held and have so many events; stops after each call."""
+        self.journal.post_all([Post(run_id, "start", start_of(run_id)) for run_id in RUNS])
+        yield
+        self.journal.register(Worker("w1", pid=1), 30.0)
+        self.claims = {claim.lease.run_id: claim for claim in self.journal.claim("w1")}
+        yield
+        for claim in self.claims.values():
+            log = [step(number, self._chance.randbytes(400)) for number in range(events)]
+            self.journal.append([Append(claim.lease, 0, log, claim.head, 1)])
+            yield
 
     def next(self) -> Deed:
         """What is done next; it reads the store, and writes only when it is done."""
@@ -240,3 +254,18 @@ def attempt(do: Callable[[], object]) -> JournalError | None:
     except JournalError as error:
         return error
     return None
+
+
+def read(path: Path) -> bytes:
+    """Its bytes, none when it is not there."""
+    return path.read_bytes() if path.exists() else b""
+
+
+def put(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Make the files, and no others of a store."""
+    for name in (NAME + suffix for suffix in SUFFIXES):
+        if name in files:
+            with open(os.open(directory / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(files[name])
+        else:
+            (directory / name).unlink(missing_ok=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from holdfast.protocols import Append, Worker
 from holdfast.testing.conformance_store import step
 from holdfast.testing.disk import Change, Disk, Op
 from holdfast.testing.power import Loss, Power
-from proof.deeds import NAME, Deeds, Said, World, attempt, in_memory, small_bounds
+from proof.deeds import NAME, Deeds, Said, World, attempt, in_memory, put, read, small_bounds
 from proof.part import Plan, Seen
 
 WANTED = {
@@ -46,7 +45,6 @@ TRIALS = 580
 COST = 280
 OLD = Path(__file__).parent.parent / "tests" / "journals"
 FAILURES = (JournalError, OSError, ValueError, AssertionError)
-SUFFIXES = ("", "-wal", "-journal", "-shm")
 
 
 class Mark(NamedTuple):
@@ -164,25 +162,11 @@ def _record(yard: Yard, path: Path, kind: str) -> tuple[list[Op], list[Mark]]:
 
 def _said_before(yard: Yard, path: Path) -> Said:
     """What a copy of the store says."""
-    _put(yard.image, {NAME + suffix: _read(path.with_name(NAME + suffix)) for suffix in ("", "-wal")})
+    put(yard.image, {NAME + suffix: read(path.with_name(NAME + suffix)) for suffix in ("", "-wal")})
     journal = yard.world.open(yard.image / NAME)
     said = yard.world.state(journal)
     journal.close()
     return said
-
-
-def _read(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
-
-
-def _put(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Make the files, and no others of a store."""
-    for name in (NAME + suffix for suffix in SUFFIXES):
-        if name in files:
-            with open(os.open(directory / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(files[name])
-        else:
-            (directory / name).unlink(missing_ok=True)
 
 
 def _left(marks: Sequence[Mark], number: int) -> tuple[list[Mark], bool]:
@@ -242,7 +226,7 @@ def _open(yard: Yard, files: Mapping[str, bytes], cut: Cut) -> Said | None:
     draw = yard.chance.random()
     if draw < 0.004:
         _cut_again(yard, files, cut)
-    _put(yard.image, files)
+    put(yard.image, files)
     return _look(yard, cut, goes_on=draw > 0.9)
 
 
@@ -294,7 +278,7 @@ def _go_on(yard: Yard, journal: SqliteJournal) -> str:
 
 def _cut_again(yard: Yard, files: Mapping[str, bytes], cut: Cut) -> None:
     """A second cut while the store is opened after the first."""
-    _put(yard.image, files)
+    put(yard.image, files)
     (yard.image / (NAME + "-shm")).unlink(missing_ok=True)
     with Disk(yard.image) as disk:
         try:
@@ -305,7 +289,7 @@ def _cut_again(yard: Yard, files: Mapping[str, bytes], cut: Cut) -> None:
     for number, op in enumerate(disk.ops, 1):
         power.take(op)
         if power.at_risk:
-            _put(yard.image, power.left(yard.chance.choice(list(Loss)), yard.chance))
+            put(yard.image, power.left(yard.chance.choice(list(Loss)), yard.chance))
             yard.seen.count("images")
             yard.seen.count("in_recovery")
             _look(yard, cut._replace(where=f"{cut.where}, cut again at change {number} of its recovery"))
