@@ -65,9 +65,7 @@ def _store(path: Path, chance: random.Random, *, has_log: bool) -> Store:
     world = World()
     journal = world.open(path)
     deeds, earlier = Deeds(journal, world, chance), [world.state(journal)]
-    earlier += [world.state(journal) for _ in deeds.begin(events=12)]
-    for _ in range(25):
-        deed = deeds.next()
+    for deed in deeds.some(25, events=12):
         attempt(partial(deed.do, journal))
         earlier.append(world.state(journal))
     for number in range(15):

@@ -121,17 +121,22 @@ class Deeds:
         self._number = 0
         self.claims: dict[str, Claim] = {}
 
-    def begin(self, events: int) -> Iterator[None]:
-        """Make runs that are held and have so many events; stops after each call."""
-        self.journal.post_all([Post(run_id, "start", start_of(run_id)) for run_id in RUNS])
-        yield
-        self.journal.register(Worker("w1", pid=1), 30.0)
-        self.claims = {claim.lease.run_id: claim for claim in self.journal.claim("w1")}
-        yield
-        for claim in self.claims.values():
-            log = [step(number, self._chance.randbytes(400)) for number in range(events)]
-            self.journal.append([Append(claim.lease, 0, log, claim.head, 1)])
-            yield
+    def begin(self, events: int) -> Iterator[Deed]:
+        """The calls that make runs which are held and have so many events."""
+        posts = [Post(run_id, "start", start_of(run_id)) for run_id in RUNS]
+        yield Deed("post", True, lambda journal: journal.post_all(posts))
+        yield Deed("register", False, lambda journal: journal.register(Worker("w1", pid=1), 30.0))
+        yield self._take("w1")
+        log = [step(number, self._chance.randbytes(400)) for number in range(events)]
+        appends = [Append(claim.lease, 0, log, claim.head, 1) for claim in self.claims.values()]
+        yield Deed("group", True, lambda journal: journal.append(appends))
+
+    def some(self, count: int, events: int = 1) -> Iterator[Deed]:
+        """Often the calls of `begin`, then so many others."""
+        if events > 1 or self._chance.random() < 0.6:
+            yield from self.begin(events)
+        for _ in range(count):
+            yield self.next()
 
     def next(self) -> Deed:
         """What is done next; it reads the store, and writes only when it is done."""
@@ -147,9 +152,9 @@ class Deeds:
     def _table(self) -> tuple[tuple[float, Callable[[], Deed]], ...]:
         return (
             (0.14, self._post),
-            (0.18, self._claim),
+            (0.15, self._claim),
             (0.07, self._release),
-            (0.06, self._blob),
+            (0.15, self._blob),
             (0.05, self._share),
             (0.06, self._group),
         )
@@ -178,11 +183,11 @@ class Deeds:
             self._world.dead ^= {worker_id}
         if self._chance.random() < 0.4:
             return Deed("register", False, lambda journal: journal.register(Worker(worker_id, pid=1), 30.0))
+        return self._take(worker_id)
 
-        run_ids = self._chance.sample(RUNS, 2)
-
+    def _take(self, worker_id: str) -> Deed:
         def claim(journal: Journal) -> object:
-            claims = journal.claim(worker_id, run_ids=run_ids)
+            claims = journal.claim(worker_id)
             self.claims |= {one.lease.run_id: one for one in claims}
             return sorted(one.lease for one in claims)
 
