@@ -8,17 +8,18 @@ from typing import Any
 
 import apsw
 import pytest
-from tests.journal.mortal import Died, Mortality, place, sqlite
+from tests.journal.mortal import Died, Mortality, MortalJournal, place, sqlite
 
 from holdfast.core.budget import Limits
 from holdfast.core.standing import OPEN, Passage
 from holdfast.errors import JournalCorrupt, JournalError, StoreBusy, StoreMoved, UsageError
 from holdfast.journal.collect import every_id
 from holdfast.journal.migrate import Place, give_up, migrate
-from holdfast.journal.open import upkeep_of
+from holdfast.journal.open import open_journal, upkeep_of
 from holdfast.protocols import Journal, Worker
 from holdfast.testing.conformance_store import Store
 from holdfast.testing.conformance_upkeep import ended, waiting
+from holdfast.testing.postgres_server import PostgresServer
 
 
 class Town:
@@ -118,6 +119,38 @@ def test_cut_short_at_any_write_it_is_done_again(tmp_path: Path, is_written: boo
         assert migrate(town.place("from"), town.place("to"), "c") is None
         town.close()
     assert seen == {"pass_on", "take_identity", "install", "put_account", "put_cell"}, "too few deaths prove nothing"
+
+
+def test_cut_short_on_its_way_to_postgres_it_is_done_again(tmp_path: Path, postgres: PostgresServer) -> None:
+    """Lost: the same, where the other store is a server that can be away."""
+    town = made(tmp_path)
+    before = town.content("from")
+    for number in range(1, 100):
+        town.close()
+        for path in tmp_path.glob("from.db*"):
+            if path.is_file():
+                path.unlink()
+        made(tmp_path).close()
+        target = postgres_place(postgres.url(f"cut_{tmp_path.name[-20:]}_{number}"))
+        fate = Mortality(number, is_written=number % 2 == 0)
+        dying = Place(target.url, lambda tenant, fate=fate, target=target: MortalJournal(target.open(tenant), fate))
+        try:
+            migrate(town.place("from", fate), dying, "a")
+        except Died:
+            migrate(town.place("from"), target, "b")
+        journal = target.open("default")
+        keep = upkeep_of(journal)
+        after = {run_id: keep.record(run_id) for run_id in every_id(keep)}
+        assert (after, keep.accounts(), keep.cells()) == before[:3] and keep.standing() == OPEN
+        assert keep.identity() == upkeep_of(town.open("from")).identity()
+        journal.close()
+        if len(fate.writes) < number:
+            break
+    town.close()
+
+
+def postgres_place(url: str) -> Place:
+    return Place(url, lambda tenant: open_journal(url, clock=lambda: 1_000_000.0, tenant=tenant, owns_clock=True))
 
 
 @pytest.mark.parametrize("look", [1, 2])

@@ -17,6 +17,7 @@ from holdfast.core.events import Effect, Kind, StepKind
 from holdfast.core.heads import MISMATCHED, PAUSING, Head, Status, Why
 from holdfast.errors import MessageRefused
 from holdfast.journal.sqlite import SqliteJournal
+from holdfast.protocols import Journal
 from holdfast.testing.model_server import ModelServer, text
 from holdfast.views.show import show
 
@@ -172,7 +173,7 @@ async def test_its_open_runs_go_on_to_their_end_and_repeat_nothing(recorded: Any
     await go_on(f"sqlite:///{recorded.path}", recorded, agents)
 
 
-async def go_on(store: str, recorded: Any, agents: ModuleType) -> None:
+async def go_on(store: str | Journal, recorded: Any, agents: ModuleType) -> None:
     """Let all runs of this store, which holds what was recorded, come to their end; and what they must come to."""
     effects = recorded.path.with_name("effects.jsonl")
     effects.write_text("".join(json.dumps(effect) + "\n" for effect in recorded.seen["effects"]))

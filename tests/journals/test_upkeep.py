@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import apsw
+import psycopg
 import pytest
 
 from holdfast.core.accounts import Account
@@ -19,14 +20,16 @@ from holdfast.core.retention import Retention
 from holdfast.errors import JournalCorrupt, StoreMoved
 from holdfast.journal.collect import collect, every_id
 from holdfast.journal.migrate import Place, migrate
+from holdfast.journal.open import open_journal, upkeep_of
 from holdfast.journal.rebuild import rebuild
 from holdfast.journal.sqlite import SqliteJournal
-from holdfast.protocols import Record
+from holdfast.protocols import Journal, Record
+from holdfast.testing.postgres_server import PostgresServer
 
 
-def content(journal: SqliteJournal) -> tuple[dict[str, Record | None], Any, Any, Any]:
+def content(journal: Journal) -> tuple[dict[str, Record | None], Any, Any, Any]:
     """All that a store holds."""
-    keep = journal.upkeep()
+    keep = upkeep_of(journal)
     records = {run_id: keep.record(run_id) for run_id in every_id(keep)}
     return records, keep.accounts(), keep.cells(), keep.identity()
 
@@ -85,6 +88,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("recorded", ["0.1.0"], indirect=True)
 def test_what_follows_from_the_logs_is_restored(recorded: Any, journal: SqliteJournal, damage: str) -> None:
     """Lost: a store with sound logs that nobody can use, for a few bytes that anybody could compute."""
     free_held_runs(recorded)
@@ -126,6 +130,7 @@ def change(path: Path, sql: str) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("recorded", ["0.1.0"], indirect=True)
 def test_a_held_run_is_left_and_said_so(recorded: Any, journal: SqliteJournal) -> None:
     """Lost: the head of a run, from under the worker that goes on with it."""
     held = [run_id for run_id, record in content(journal)[0].items() if record is not None and record.holder]
@@ -136,6 +141,7 @@ def test_a_held_run_is_left_and_said_so(recorded: Any, journal: SqliteJournal) -
     assert [line for line in found.left if "is held by a worker" in line and held[0] in line]
 
 
+@pytest.mark.parametrize("recorded", ["0.1.0"], indirect=True)
 def test_a_log_that_is_damaged_itself_is_told_and_no_account_is_guessed(recorded: Any, journal: SqliteJournal) -> None:
     """Lost: P7: sums without a run whose log cannot be read would give its money out again."""
     accounts = content(journal)[1]
@@ -149,6 +155,7 @@ def test_a_log_that_is_damaged_itself_is_told_and_no_account_is_guessed(recorded
     assert journal.upkeep().accounts() == accounts
 
 
+@pytest.mark.parametrize("recorded", ["0.1.0"], indirect=True)
 def test_a_damaged_cell_that_follows_from_no_log_is_emptied(recorded: Any, journal: SqliteJournal) -> None:
     """Lost: every run that sets the cell: none of its appends could be written."""
     change(recorded.path, "UPDATE cells SET seal = zeroblob(32) WHERE name = 'lamp'")
@@ -186,9 +193,85 @@ def test_what_has_ended_is_forgotten_and_the_rest_is_untouched(journal: SqliteJo
     assert (again.forgotten, again.blobs) == ([], 0) and content(journal)[0] == after
 
 
+@pytest.mark.parametrize("recorded", ["0.1.0"], indirect=True)
 async def test_after_that_its_open_runs_go_on(
     recorded: Any, agents: ModuleType, beside: Callable[[str], ModuleType], journal: SqliteJournal
 ) -> None:
     """Lost: a run that needed something of one that was forgotten: a child, a chapter, an account, a blob."""
     collect(journal, journal.upkeep(), Retention(ended_before_s=0.0, status=("succeeded", "cancelled")))
     await beside("test_recorded").go_on(f"sqlite:///{recorded.path}", recorded, agents)
+
+
+# --- and in Postgres ------------------------------------------------------------------------------------------------
+
+
+def elsewhere(url: str, clock: Callable[[], float]) -> Place:
+    """A store in Postgres."""
+    return Place(url, lambda tenant: open_journal(url, clock=clock, tenant=tenant, owns_clock=True))
+
+
+@pytest.mark.parametrize("recorded", ["0.1.0"], indirect=True)
+async def test_from_a_file_to_postgres_and_back_its_runs_go_on_and_repeat_nothing(
+    recorded: Any,
+    agents: ModuleType,
+    beside: Callable[[str], ModuleType],
+    postgres: PostgresServer,
+    journal: SqliteJournal,
+) -> None:
+    """Lost: runs that wait, for whoever grows out of a file, or wants to look at a server's store on a laptop."""
+    everything, clock = content(journal), recorded.clock.now
+    server = elsewhere(postgres.url(f"there_{recorded.path.parent.name[-20:]}"), clock)
+    back = recorded.path.with_name("back.db")
+    assert migrate(place(recorded.path, clock), server, "a") is not None
+    there = server.open("default")
+    assert content(there) == everything and rebuild(there, upkeep_of(there)).differences == []
+    there.close()
+    assert migrate(server, place(back, clock), "b") is not None
+    assert migrate(server, place(back, clock), "c") is None
+    returned = SqliteJournal(back, clock=clock)
+    assert content(returned) == everything
+    returned.close()
+    await beside("test_recorded").go_on(f"sqlite:///{back}", recorded, agents)
+
+
+@pytest.mark.parametrize("recorded", ["0.1.0"], indirect=True)
+async def test_in_postgres_its_runs_go_on_and_repeat_nothing(
+    recorded: Any, agents: ModuleType, beside: Callable[[str], ModuleType], postgres: PostgresServer
+) -> None:
+    """Lost: what a file's engine has stored and a server's engine reads in another way."""
+    url = postgres.url(f"on_{recorded.path.parent.name[-20:]}")
+    assert migrate(place(recorded.path, recorded.clock.now), elsewhere(url, recorded.clock.now), "a") is not None
+    journal = open_journal(url, clock=recorded.clock.now, owns_clock=True)
+    await beside("test_recorded").go_on(journal, recorded, agents)
+    journal.close()
+
+
+@pytest.mark.parametrize("recorded", ["0.1.0"], indirect=True)
+def test_what_follows_from_the_logs_is_restored_in_postgres(recorded: Any, postgres: PostgresServer) -> None:
+    """Lost: the same in a server's store."""
+    free_held_runs(recorded)
+    url, clock = postgres.url(f"mend_{recorded.path.parent.name[-20:]}"), recorded.clock.now
+    assert migrate(place(recorded.path, clock), elsewhere(url, clock), "a") is not None
+    journal = open_journal(url, clock=clock, owns_clock=True)
+    records, accounts, cells, _ = content(journal)
+    base, _, schema = url.rpartition("schema=")
+    with psycopg.connect(base.rstrip("?&"), autocommit=True) as connection:
+        for table, change in (
+            ("runs", "head = replace(head, '\"key\"', '\"kez\"'), status = 'failed'"),
+            ("accounts", "tokens = tokens + 1"),
+            ("cells", "value = value || ' '"),
+        ):
+            connection.execute(f"UPDATE {schema}.{table} SET {change}".encode())
+    found = rebuild(journal, upkeep_of(journal))
+    assert found.left == [] and all(one.is_mended for one in found.differences)
+    records_now, accounts_now, cells_now, _ = content(journal)
+    assert {run_id: as_the_log_says(record) for run_id, record in records_now.items()} == {
+        run_id: as_the_log_says(record) for run_id, record in records.items()
+    }
+    assert {key: account for key, account in accounts_now.items() if key != "day"} == {
+        key: account for key, account in accounts.items() if key != "day"
+    }
+    assert cells_now["switches"].value == cells["switches"].value
+    collect(journal, upkeep_of(journal), Retention(ended_before_s=0.0))
+    assert rebuild(journal, upkeep_of(journal)).differences == []
+    journal.close()
