@@ -34,6 +34,8 @@ J21 An append that asks for more than some account has room for is refused with 
 J22 `listen` has `ring` called, from any thread, soon after somebody (also another process) has left mail or made a run
     due at once: after the commit of a post, of an append with posts or that gives back a run which is due, of such a
     release. A hint that may be lost, come twice or for nothing; looking once a second is the truth.
+J23 `held` tells the leases of all runs that a worker holds, and no others: so a worker that was not told what it
+    claimed can find out, and give it back.
 """
 
 from __future__ import annotations
@@ -206,6 +208,9 @@ class Journal(Protocol):
     def unread(self, worker_id: str) -> list[str]:
         """Ids of the runs that this worker holds and that have unread mail (J16)."""
 
+    def held(self, worker_id: str) -> list[Lease]:
+        """The leases of the runs that this worker holds (J23)."""
+
     def head(self, run_id: str) -> Head | None:
         """The run's head, None when there is no such run."""
 
@@ -239,6 +244,10 @@ class Clock(Protocol):
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back on the running loop after `delay_s`; gives the function that calls it off."""
+
+    def beat(self, every_s: float, call: Callable[[], None]) -> Callable[[], None]:
+        """Call again and again, each `every_s` seconds, apart from the loop: also while that is stuck. Gives the
+        function that ends it, which comes back when nothing is called any more."""
 
     def draw(self) -> float:
         """A random number in [0, 1)."""

@@ -145,3 +145,27 @@ def test_a_cancel_ends_a_run_that_was_set_aside(world: Any) -> None:
 async def _settled(app: hf.App, world: Any) -> None:
     while not world.head().status.is_end:
         await asyncio.sleep(0.01)
+
+
+def test_a_run_that_was_due_again_after_a_shutdown_is_set_aside_too(quick: Any) -> None:
+    """Lost: FIELD §1. The record says that the run was given back in order, so that no death of it is ever counted."""
+    lives: list[int] = []
+
+    @hf.agent(name="shop", budget=BUDGET)
+    async def agent(run: hf.Run, given: Any) -> Any:
+        lives.append(1)
+        if len(lives) > 1:
+            raise quick.Crash
+        await asyncio.sleep(60)
+
+    async def stopped_early(app: hf.App) -> None:
+        await app.start(agent, None, key="k")
+        while not lives:
+            await asyncio.sleep(0)
+
+    quick.play(stopped_early)
+    assert quick.head().why == "shutdown"
+    for _ in range(5):
+        with pytest.raises((quick.Crash, RunWaiting)):
+            quick.run(agent, wait=5)
+    assert (quick.head().why, len(lives)) == ("crash_loop", 1 + 3)

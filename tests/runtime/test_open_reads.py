@@ -73,3 +73,34 @@ def test_a_family_pays_for_no_read_that_was_not_made_however_often_it_is_killed(
     assert world.run(top, 1, agents=[leaf, top]) == [1, 2, 3]
     account = world.store.account(f"run/{world.id()}")
     assert len(done) == 3 == account.spent.tool_calls and account.reserved.tool_calls == 0
+
+
+def test_a_read_after_a_shutdown_is_charged_though_its_process_dies(quick: Any) -> None:
+    """Lost: P7. The record says that the run waits to be taken up again, so whoever takes it over believes that nothing
+    was under way, and the read that was is in no book."""
+    done: list[int] = []
+
+    @hf.tool(effect="read")
+    async def look(n: int) -> int:
+        done.append(n)
+        if len(done) == 2:
+            raise quick.Crash
+        if len(done) == 1:
+            await asyncio.sleep(60)
+        return n
+
+    @hf.agent(name="reader", budget=hf.Budget(tool_calls=50))
+    async def reader(run: hf.Run, given: Any) -> int:
+        return await look(1)
+
+    async def stopped_early(app: hf.App) -> None:
+        await app.start(reader, None, key="k")
+        while not done:
+            await asyncio.sleep(0)
+
+    quick.play(stopped_early)
+    assert quick.head().why == "shutdown"
+    with pytest.raises(quick.Crash):
+        quick.run(reader)
+    assert quick.run(reader) == 1
+    assert len(done) == 3 <= quick.state().spent.tool_calls

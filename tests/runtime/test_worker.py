@@ -377,3 +377,125 @@ def test_what_others_leave_is_seen_when_the_bell_rings_not_when_the_worker_looks
         return await running
 
     assert world.play(scenario, serves=True, agents=[agent], poll_s=3_600, park_s=3_600)["value"] == 7
+
+
+def failing_once(world: Any, name: str, *, is_done: bool) -> Any:
+    """Prepares a process whose first call of this name fails, though it was done, or was not."""
+    calls: list[int] = []
+
+    def prepare(journal: Any) -> None:
+        real = journal._journal
+
+        class Failing:
+            def __getattr__(self, asked: str) -> Any:
+                return getattr(real, asked)
+
+        def call(*args: Any, **how: Any) -> Any:
+            calls.append(1)
+            result = getattr(real, name)(*args, **how) if is_done or len(calls) > 1 else None
+            if len(calls) == 1:
+                raise StoreUnreachable("the connection broke")
+            return result
+
+        journal._journal = Failing()
+        setattr(journal._journal, name, call)
+
+    return prepare
+
+
+@pytest.mark.parametrize(("name", "is_done"), [("claim", True), ("claim", False), ("events", False)])
+def test_a_store_that_fails_as_a_run_is_taken_keeps_it_from_nobody(quick: Any, name: str, is_done: bool) -> None:
+    """Lost: P2. The worker lives and renews, so nobody may take what it holds and does not know of; or the run is
+    given back as one that only a message wakes."""
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        await run.note("begun")
+        if not quick.effects:
+            quick.effects.append(1)
+            raise quick.Crash
+        return given
+
+    with pytest.raises(quick.Crash):
+        quick.run(agent, 7)
+
+    async def scenario(app: hf.App) -> None:
+        async with asyncio.timeout(5):
+            while quick.store.head(quick.id()).status is not Status.SUCCEEDED:
+                await asyncio.sleep(0)
+
+    quick.play(scenario, prepare=failing_once(quick, name, is_done=is_done), agents=[agent], serves=True)
+
+
+def test_a_store_that_fails_as_a_step_reads_it_is_no_bug_of_ours(quick: Any) -> None:
+    """Lost: the reason. Whoever waits is told to report a bug, while the store was away for a moment."""
+
+    @hf.agent(name="leaf", budget=BUDGET)
+    async def leaf(run: hf.Run, given: Any) -> Any:
+        if not quick.effects:
+            quick.effects.append(1)
+            raise quick.Crash
+        return given
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return await run.spawn(leaf, given)
+
+    with pytest.raises(quick.Crash):
+        quick.run(agent, 1, agents=[leaf])
+    (child,) = quick.state().children
+
+    def prepare(journal: Any) -> None:
+        journal.head = failing_for(journal, child)
+
+    async def scenario(app: hf.App) -> Any:
+        with pytest.raises(StoreUnreachable):
+            await app.run(agent, 1, key="k")
+        return await app.run(agent, 1, key="k")
+
+    assert quick.play(scenario, prepare=prepare, agents=[leaf, agent]) == 1
+
+
+def failing_for(journal: Any, run: str) -> Any:
+    """The head of this run cannot be read once, when a step asks for it."""
+    failures = [StoreUnreachable("the connection broke")]
+
+    def head(asked: str) -> Any:
+        task = asyncio.current_task()
+        if asked == run and failures and task is not None and task.get_name().startswith("agent"):
+            raise failures.pop()
+        return journal._journal.head(asked)
+
+    return head
+
+
+def test_a_renewal_counts_from_before_the_store_was_asked(quick: Any) -> None:
+    """Lost: P3 and P4. A store that is slow to answer counts the lease from when it wrote it: after that, and before
+    this worker believes so, another one has the run."""
+    clock = ManualClock()
+    quick.store._clock = clock.now
+
+    @hf.tool(effect="once")
+    async def pay(x: int) -> None:
+        quick.effects.append(x)
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        clock.jump(25)  # since the store has written the lease it is 30
+        await pay(1)
+
+    def prepare(journal: Any) -> None:
+        register = journal.register
+
+        def slow(worker: Any, ttl_s: float) -> None:
+            register(worker, ttl_s)
+            clock.jump(5)
+
+        journal.register = slow
+
+    async def scenario(app: hf.App) -> None:
+        with pytest.raises(LeaseLost):
+            await app.run(agent, None, key="k")
+
+    quick.play(scenario, prepare=prepare, clock=clock, lease_s=30)
+    assert quick.effects == []

@@ -61,6 +61,7 @@ _HELD = (
 _TAKE = "UPDATE runs SET worker_id = ?, epoch = ? WHERE run_no = ?"
 _RELEASE = "UPDATE runs SET worker_id = NULL, wake_at = ?, due_at = ?, head = ?, seal = ? WHERE run_no = ?"
 _HELD_WITH_MAIL = "SELECT run_id FROM runs WHERE tenant = ? AND worker_id = ? AND mail_posted > mail_read"
+_OF_WORKER = "SELECT run_id, worker_id, epoch FROM runs WHERE tenant = ? AND worker_id = ? ORDER BY run_no"
 _OWNER = (
     "SELECT w.worker_id, w.boot_id, w.pid_namespace, w.pid, w.started, w.host, w.expires_at"
     " FROM runs r JOIN workers w ON w.tenant = r.tenant AND w.worker_id = r.worker_id"
@@ -172,6 +173,11 @@ def release(db: apsw.Connection, tenant: str, lease: Lease, wake_at: float | Non
 def with_mail(db: apsw.Connection, tenant: str, worker_id: str) -> list[str]:
     """Ids of the runs that this worker holds and that have unread mail."""
     return [run_id for (run_id,) in db.execute(_HELD_WITH_MAIL, (tenant, worker_id))]
+
+
+def of_worker(db: apsw.Connection, tenant: str, worker_id: str) -> list[Lease]:
+    """The leases of the runs that this worker holds."""
+    return [Lease(*row) for row in db.execute(_OF_WORKER, (tenant, worker_id))]
 
 
 def owner(db: apsw.Connection, tenant: str, run_id: str) -> tuple[Worker, float] | None:

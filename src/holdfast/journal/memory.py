@@ -1,6 +1,6 @@
 """The journal in memory: the contract of `protocols.Journal` in few lines, for tests and trials.
 
-Invariants: J1–J9, J11, J15 to J22 as everywhere; one lock makes each call a transaction. Never: outlives its process
+Invariants: J1–J9, J11, J15 to J23 as everywhere; one lock makes each call a transaction. Never: outlives its process
 (J10), has bytes that could change (J12), a commit that could fail (J13) or a file that could be foreign (J14).
 """
 
@@ -237,6 +237,10 @@ class MemoryJournal(Journal):
     def unread(self, worker_id: str) -> list[str]:
         with self._lock:
             return [i for i, run in self._runs.items() if run.worker_id == worker_id and run.unread]
+
+    def held(self, worker_id: str) -> list[Lease]:
+        with self._lock:
+            return [Lease(i, worker_id, run.epoch) for i, run in self._runs.items() if run.worker_id == worker_id]
 
     def head(self, run_id: str) -> Head | None:
         with self._lock:

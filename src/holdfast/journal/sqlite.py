@@ -1,6 +1,6 @@
 """The journal in one SQLite file: what holdfast uses unless it is told otherwise.
 
-Invariants (J1–J22 in `protocols` bind; these are how)
+Invariants (J1–J23 in `protocols` bind; these are how)
 1. Whatever decides is read in the transaction that writes: the run's row, its mail, the workers' leases.
 2. `post`, `claim` and `append` are synced to the disk before they return. `release`, `register` and `retire` are
    not: all that a power cut can take from them is that a claim comes back as a takeover, which is always safe.
@@ -115,6 +115,10 @@ class SqliteJournal:
     def unread(self, worker_id: str) -> list[str]:
         """Ids of the runs that this worker holds and that have unread mail (J16)."""
         return self._database.read(lambda db: leases.with_mail(db, self.tenant, worker_id))
+
+    def held(self, worker_id: str) -> list[Lease]:
+        """The leases of the runs that this worker holds (J23)."""
+        return self._database.read(lambda db: leases.of_worker(db, self.tenant, worker_id))
 
     def mail(self, run_id: str) -> list[Mail]:
         """The run's unread mail, oldest first."""

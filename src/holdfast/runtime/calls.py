@@ -239,6 +239,8 @@ class Calls(ABC):
         self._callers.add(caller)
         try:
             await performance.perform(self, command)
+        except JournalError as error:  # a store that could not be read: the run goes on where it can
+            await self.lost(error)
         except Exception as bug:  # what the world does is a fact, and returned; so this is ours
             await self.lost_by(bug)
         finally:
@@ -259,7 +261,8 @@ class Calls(ABC):
     def _apart_done(self, task: asyncio.Task[Any]) -> None:
         self._writes.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._lose(InternalError(f"A step could not be carried on: {error!r}. Its outcome is unknown."))
+            bug = InternalError(f"A step could not be carried on: {error!r}. Its outcome is unknown.")
+            self._lose(error if isinstance(error, JournalError) else bug)
         self.silence.touch()
 
     def _handed_out(self, command: Use) -> Event:
@@ -372,7 +375,8 @@ class Calls(ABC):
 
     def _place(self, address: Address) -> senders.Place:
         services = self.services
-        return senders.Place(services.journal.hash_key, services.tenant, self.lease.run_id, address)
+        store = services.journal.hash_key
+        return senders.Place(store, services.tenant, self.lease.run_id, address, senders.process.get())
 
     async def write(self) -> None:
         """Commit what was added; does not come back when the run is lost."""

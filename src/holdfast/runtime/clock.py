@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -30,6 +31,23 @@ class SystemClock:
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back on the running loop after `delay_s` seconds; gives the function that calls it off."""
         return asyncio.get_running_loop().call_later(delay_s, callback).cancel
+
+    def beat(self, every_s: float, call: Callable[[], None]) -> Callable[[], None]:
+        """Call again and again from a daemon thread; gives the function that ends it, and waits for its end."""
+        ended = threading.Event()
+
+        def body() -> None:
+            while not ended.wait(every_s):
+                call()
+
+        thread = threading.Thread(target=body, name="holdfast lease", daemon=True)
+        thread.start()
+
+        def end() -> None:
+            ended.set()
+            thread.join()
+
+        return end
 
     def draw(self) -> float:
         """A random number in [0, 1)."""

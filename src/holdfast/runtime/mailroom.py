@@ -79,13 +79,21 @@ def _note_stated(driver: Driver) -> None:
 def _note_takeover(driver: Driver) -> None:
     """The last owner died: reads without an intent may have been under way, so the allowance is charged, and the time
     until it last showed that it was alive."""
-    if driver.was_taken_over and driver.state.status is Status.RUNNING:
+    if driver.was_taken_over and _was_at_work(driver):
         driver.was_taken_over = False
         facts = meta(why="takeover", alive_until=driver.alive_until)
         state = driver.state
         noted = state.books.are_joint  # then each read has its intent
         charge = NOTHING if noted else unnoted(state.limits, state.used, state.allowance)
         driver.record.add(Event(Kind.RUN_RESUMED, driver.record.now(), charge=charge, meta=facts))
+
+
+def _was_at_work(driver: Driver) -> bool:
+    """Whether its last owner may have been doing something: also of a run that was due, and of which the record says no
+    more than that it waited."""
+    state = driver.state
+    is_due = state.status is Status.SUSPENDED and state.wake_at is not None and state.wake_at <= driver.record.now()
+    return state.status is Status.RUNNING or is_due
 
 
 def _read(driver: Driver, mail: Mail) -> None:

@@ -18,6 +18,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -36,6 +37,12 @@ class Place(NamedTuple):
     tenant: str
     run: str
     address: Address
+    process: str = ""
+    """Which simulated process; none of them knows what bodies another one runs."""
+
+
+process: ContextVar[str] = ContextVar("holdfast_process", default="")
+"""Which process this code belongs to, where several are simulated in one."""
 
 
 class Sender:

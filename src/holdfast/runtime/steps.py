@@ -254,7 +254,9 @@ class Attempting(Settling, Climbing):
         # a read that was begun before is written down: else each crash would give its retry once more
         is_noted = is_again or self.number > 1
         is_beyond = driver.reads_open >= driver.allowance
-        self.has_intent = plan.needs_intent or is_beyond or is_noted or is_asked_for
+        # a record that says "suspended" covers no read: whoever takes the run over would believe that nothing moved
+        is_silent = state.status is not Status.RUNNING
+        self.has_intent = plan.needs_intent or is_beyond or is_noted or is_asked_for or is_silent
         if self.has_intent:
             self._intend(way)
             allowance = state.allowance

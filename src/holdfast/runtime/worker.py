@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from holdfast.core.desk import DESK
 from holdfast.core.heads import Status, Why
 from holdfast.core.state import State, fold
-from holdfast.errors import InternalError, JournalError
+from holdfast.errors import InternalError, JournalCorrupt, JournalError
 from holdfast.journal.process import this_worker
 from holdfast.protocols import Claim, Lease
 from holdfast.runtime import desk, mailroom
@@ -46,14 +45,13 @@ class Worker:
         self._agents = agents
         self._serves = serves
         self._identity = this_worker("worker_" + services.clock.fresh_id()[:16])
-        self._ended = threading.Event()
         self._ticked_at = self._renewed_at = services.clock.monotonic()
         self._caps_due_at = self._ticked_at
         self._kick = asyncio.Event()
         self._hush: Callable[[], None] = lambda: None
         """Ends the doorbell."""
         self._loop_task: asyncio.Task[None] | None = None
-        self._thread: threading.Thread | None = None
+        self._end_beat: Callable[[], None] | None = None
         self._admitted: dict[str, asyncio.Future[None]] | None = None
         """Runs to claim at the end of this tick."""
         self._adopted: set[str] = set()
@@ -62,8 +60,10 @@ class Worker:
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._kept: list[Kept] = []
         """Runs that left while an effect of them was under way."""
-        self._owed: list[tuple[Lease, float]] = []
+        self._owed: list[tuple[Lease, float | None]] = []
         """Leases to give back, and when their runs are due again."""
+        self._is_unsure = False
+        """The store failed at a claim, or at what was claimed: this worker may hold what it does not drive."""
         self.is_stopping = False
         """Nothing is taken any more, also for a caller that waits for a run which was just given back."""
         self.drivers: dict[str, Driver] = {}
@@ -84,8 +84,7 @@ class Worker:
     def start(self) -> None:
         """Take a lease, and begin to look for work."""
         self._renew()
-        self._thread = threading.Thread(target=self._keep_alive, name="holdfast lease", daemon=True)
-        self._thread.start()
+        self._end_beat = self._services.clock.beat(self._services.settings.lease_s / 3, self._keep_alive)
         loop = asyncio.get_running_loop()
         self._hush = self._services.journal.listen(partial(wake, loop, self._kick.set))
         self._loop_task = loop.create_task(self._look(), name="holdfast worker")
@@ -98,9 +97,8 @@ class Worker:
             self._loop_task.cancel()
             await asyncio.wait({self._loop_task})
         await asyncio.gather(*(driver.shut_down() for driver in list(self.drivers.values())))
-        self._ended.set()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+        if self._end_beat is not None:
+            await asyncio.to_thread(self._end_beat)
         self._retire(then)
 
     def _retire(self, then: Callable[[], None]) -> None:
@@ -123,17 +121,17 @@ class Worker:
             over()
 
     def _renew(self) -> None:
+        asked_at = self._services.clock.monotonic()  # a slow store may have counted from any time after this
         self._services.journal.register(self._identity, self._services.settings.lease_s)
-        self._renewed_at = self._services.clock.monotonic()
+        self._renewed_at = asked_at
 
     def _keep_alive(self) -> None:
-        lease_s = self._services.settings.lease_s
-        while not self._ended.wait(lease_s / 3):
-            if self._services.clock.monotonic() - self._ticked_at < lease_s * 2 / 3:
-                try:
-                    self._renew()
-                except JournalError:
-                    continue  # the lease runs out by itself; `is_fenced` then stops all beginnings
+        """The beat of the lease, called apart from the loop."""
+        if self._services.clock.monotonic() - self._ticked_at < self._services.settings.lease_s * 2 / 3:
+            try:
+                self._renew()
+            except JournalError:
+                pass  # the lease runs out by itself; `is_fenced` then stops all beginnings
 
     def _is_fenced(self) -> bool:
         return self._services.clock.monotonic() - self._renewed_at >= self._services.settings.lease_s
@@ -177,7 +175,11 @@ class Worker:
             return 0
         agents = [*self._agents, DESK]
         limit = CLAIMS_MAX if run_ids is None else len(run_ids)
-        claims = self._services.journal.claim(self.id, run_ids=run_ids, agents=agents, limit=limit)
+        try:
+            claims = self._services.journal.claim(self.id, run_ids=run_ids, agents=agents, limit=limit)
+        except JournalError:
+            self._is_unsure = True
+            raise
         failed: JournalError | None = None
         with uncollected():
             for claim in claims:
@@ -186,6 +188,7 @@ class Worker:
                 except JournalError as error:
                     failed = failed or error
         if failed is not None:
+            self._is_unsure = True
             raise failed
         return len(claims)
 
@@ -211,12 +214,22 @@ class Worker:
                 future.set_exception(failed)
 
     def _give_back(self) -> None:
+        if self._is_unsure:
+            self._take_stock()
         for kept in [kept for kept in self._kept if kept.is_over]:
             give_back(self._services, kept)
             self._kept.remove(kept)
         while self._owed:
             self._services.journal.release(*self._owed[0])  # changes nothing when somebody else has the run
             self._owed.pop(0)
+
+    def _take_stock(self) -> None:
+        """Give back what this worker holds without knowing it: as long as it lives, nobody else could take it."""
+        known = {*self.drivers, *(kept.lease.run_id for kept in self._kept), *(lease.run_id for lease, _ in self._owed)}
+        now = self._services.clock.now()
+        held = self._services.journal.held(self.id)
+        self._owed += [(lease, now) for lease in held if lease.run_id not in known]
+        self._is_unsure = False
 
     def _drive(self, claim: Claim) -> None:
         journal = self._services.journal
@@ -228,8 +241,10 @@ class Worker:
             is_fresh = claim.head.status is Status.READY
             state = State() if is_fresh else fold(journal.events(claim.lease.run_id))
             driver = Driver(self._services, claim, self._agents[claim.head.agent], state)
-        except JournalError:
-            journal.release(claim.lease, None)
+        except JournalError as error:
+            is_damaged = isinstance(error, JournalCorrupt)  # then it is due when somebody has told it something
+            wake_at = None if is_damaged else self._services.clock.now() + self._services.settings.poll_s
+            self._owed.append((claim.lease, wake_at))
             raise
         self.drivers[claim.lease.run_id] = driver
         if driver.agent.is_sync:

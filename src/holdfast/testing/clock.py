@@ -15,6 +15,8 @@ import heapq
 import itertools
 from collections.abc import Callable
 
+from holdfast.runtime.clock import SystemClock
+
 TURNS = 25
 """Turns of the loop after each timer, so that what it woke can run before time goes on."""
 
@@ -45,6 +47,10 @@ class ManualClock:
         self.waits.append(delay_s)
         heapq.heappush(self._timers, (self._now + delay_s, number, callback))
         return lambda: self._called_off.add(number)
+
+    def beat(self, every_s: float, call: Callable[[], None]) -> Callable[[], None]:
+        """As the real clock does it: a lease is not what a test owns."""
+        return SystemClock().beat(every_s, call)
 
     def draw(self) -> float:
         """The next of `draws`."""

@@ -1,4 +1,4 @@
-"""The contract of `Journal` as tests: what an engine must do, J1 to J22, one class to inherit from.
+"""The contract of `Journal` as tests: what an engine must do, J1 to J23, one class to inherit from.
 
     class TestMyEngine(JournalConformance):
         @pytest.fixture
@@ -720,6 +720,18 @@ class JournalConformance(SharedConformance, DoorbellConformance, UpkeepConforman
         store.dead.add("w1")
         store.hold(worker_id="w2")
         assert store.journal.unread("w1") == [] and store.journal.unread("w2") == ["r1"]
+
+    def test_j23_held_tells_the_leases_of_a_worker(self, store: Store) -> None:
+        """J23. Without it a claim whose answer was lost would keep its run from everybody while its worker lives."""
+        claims = [store.hold(run_id) for run_id in ("r1", "r2")] + [store.hold("r3", "w2")]
+        store.start("r4")
+        assert sorted(store.journal.held("w1")) == [claims[0].lease, claims[1].lease]
+        assert store.journal.held("w2") == [claims[2].lease] and store.journal.held("w3") == []
+        store.journal.release(claims[0].lease, None)
+        assert store.journal.held("w1") == [claims[1].lease]
+        store.dead.add("w1")
+        [taken] = store.journal.claim("w2", run_ids=["r2"])
+        assert store.journal.held("w1") == [] and sorted(store.journal.held("w2")) == [taken.lease, claims[2].lease]
 
     def test_j17_a_blob_comes_back_as_it_was(self, store: Store) -> None:
         """J17. Without it a large value would come back cut, or as another."""

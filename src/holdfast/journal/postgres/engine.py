@@ -1,6 +1,6 @@
 """The journal in Postgres: for runs that several machines share.
 
-Invariants (J1–J22 in `protocols` bind; these are how)
+Invariants (J1–J23 in `protocols` bind; these are how)
 1. Whatever decides is read in the transaction that writes, from locked rows: the run's row, its mail, the accounts.
 2. `post`, `claim` and `append` are synced to the server's disk before they return. `release`, `register` and `retire`
    are not: all that a crash of the server can take from them is that a claim comes back as a takeover.
@@ -138,6 +138,10 @@ class PostgresJournal:
     def unread(self, worker_id: str) -> list[str]:
         """Ids of the runs that this worker holds and that have unread mail (J16)."""
         return self._database.read(lambda db: leases.with_mail(db, self.tenant, worker_id))
+
+    def held(self, worker_id: str) -> list[Lease]:
+        """The leases of the runs that this worker holds (J23)."""
+        return self._database.read(lambda db: leases.of_worker(db, self.tenant, worker_id))
 
     def mail(self, run_id: str) -> list[Mail]:
         """The run's unread mail, oldest first."""

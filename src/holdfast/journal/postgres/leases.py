@@ -56,6 +56,7 @@ _RETIRE = "DELETE FROM workers WHERE tenant = $1 AND worker_id = $2"
 _TAKE = "UPDATE runs SET worker_id = $1, epoch = epoch + 1 WHERE run_no = ANY($2)"
 _HELD = "SELECT 1 FROM runs WHERE tenant = $1 AND run_id = $2 AND worker_id = $3 AND epoch = $4 FOR UPDATE"
 _HELD_WITH_MAIL = "SELECT run_id FROM runs WHERE tenant = $1 AND worker_id = $2 AND mail_posted > mail_read"
+_OF_WORKER = "SELECT run_id, worker_id, epoch FROM runs WHERE tenant = $1 AND worker_id = $2 ORDER BY run_no"
 _OWNER = (
     "SELECT w.worker_id, w.boot_id, w.pid_namespace, w.pid, w.started, w.host, w.expires_at"
     " FROM runs r JOIN workers w ON w.tenant = r.tenant AND w.worker_id = r.worker_id"
@@ -174,6 +175,11 @@ def release(db: Db, tenant: str, lease: Lease, wake_at: float | None, now: float
 def with_mail(db: Db, tenant: str, worker_id: str) -> list[str]:
     """Ids of the runs that this worker holds and that have unread mail."""
     return [run_id for (run_id,) in server.rows(db, _HELD_WITH_MAIL, tenant, worker_id)]
+
+
+def of_worker(db: Db, tenant: str, worker_id: str) -> list[Lease]:
+    """The leases of the runs that this worker holds."""
+    return [Lease(*row) for row in server.rows(db, _OF_WORKER, tenant, worker_id)]
 
 
 def owner(db: Db, tenant: str, run_id: str) -> tuple[Worker, float] | None:
