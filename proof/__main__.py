@@ -25,6 +25,7 @@ PARTS: dict[str, str] = {
     "planted": "planted",
     "power_cut": "power_cut",
     "power_cut_runs": "power_cut_runs",
+    "simulation": "simulation",
     "io_errors": "io_errors",
     "bit_flips": "bit_flips",
 }

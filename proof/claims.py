@@ -31,6 +31,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("double_kills", "double_kills", "pairs of kills: an agent dies, and again while it recovers"),
     Claim("sweeps", "kills", "kills of example agents, at every point of their lives"),
     Claim("fencing", "fencing_trials", "workers stopped past their lease, replaced, and woken"),
+    Claim("simulation", "seeds", "simulated worlds of several processes, with up to four faults each"),
     Claim("power_cut", "images", "power cuts: disks as a cut may leave them, opened by the real engine"),
     Claim("power_cut_runs", "runs_gone_on", "runs cut by the power that went on: no once effect repeated or lost"),
     Claim("bit_flips", "damages", "turned bits and cut files: no answer that was not written"),

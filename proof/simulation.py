@@ -1,0 +1,118 @@
+"""Simulated worlds, each of its own seed: the real engine, a few runs, up to four faults, an oracle after each write.
+
+A seed's world is the same in whichever shard and on whichever machine it happens. What a seed has found stays in
+tests/proof/seeds for ever.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from typing import Any
+
+import holdfast as hf
+from holdfast.runtime.clock import Random
+from holdfast.testing.simulation import Scenario, Start, simulate
+from proof.part import Plan, Seen
+from proof.simulated_agent import changed, part, simulated
+
+WANTED = {
+    "seeds": 100_000,
+    "crash": 40_000,
+    "power": 8_000,
+    "pause": 7_000,
+    "stall": 7_000,
+    "jump": 4_000,
+    "outage": 8_000,
+    "unknown_before": 2_500,
+    "unknown_after": 2_500,
+    "stop": 8_000,
+    "cancel": 8_000,
+    "hold": 8_000,
+    "deploy": 8_000,
+    "blocked": 300,
+    "takeovers": 40_000,
+    "in_doubt": 20_000,
+    "verify_done": 9_000,
+    "verify_not_done": 7_000,
+    "doubts_answered": 3_000,
+    "stale_refused": 200,
+    "questions_answered": 20_000,
+    "questions_expired": 12_000,
+    "messages_refused": 12_000,
+    "bells_heard": 100_000,
+    "bells_lost": 100_000,
+    "refused_LeaseLost": 3_000,
+    "refused_MailWaiting": 2_000,
+    "refused_BudgetRefused": 900,
+}
+"""What must have been seen in 100,000 seeds: about half of what is."""
+COST = 650
+
+PROBLEMS_MAX = 50
+"""After so many no more worlds are needed to know that something is wrong."""
+SEEDS_APART = 1_000_000_000
+"""Proofs of different seeds share no world."""
+
+
+class Drawn(Scenario):
+    """One to three runs of two to five operations each."""
+
+    workers = 3
+
+    def agents(self, version: int) -> tuple[hf.Agent[Any, Any], ...]:
+        """The older and the newer code in turn."""
+        return (part, simulated if version % 2 == 0 else changed)
+
+    def starts(self, chance: Random) -> Sequence[Start]:
+        """The runs of this seed."""
+        return [_start(chance, place) for place in range(chance.randint(1, 3))]
+
+
+def _start(chance: Random, place: int) -> Start:
+    plan = [_operation(chance, 10 * at, depth=0) for at in range(chance.randint(2, 5))]
+    calls = _calls(plan)
+    is_tight = chance.random() < 0.25
+    cap = max(1, calls - 1 + chance.randrange(3)) if is_tight else 60
+    tokens = 500 * chance.randint(1, 3) if chance.random() < 0.3 else 100_000
+    budget = hf.Budget(tool_calls=cap, tokens=tokens)
+    return Start(simulated, plan, f"k{place}", chance.random() * 5.0 * place, budget)
+
+
+def _calls(plan: Sequence[Any]) -> int:
+    return sum(_calls(op[2]) if op[0] in ("both", "child") else 1 for op in plan)
+
+
+_KINDS = ("pay", "pay", "pay", "mail", "put", "put", "find", "find", "ask", "sleep", "signal", "model", "note")
+
+
+def _operation(chance: Random, number: int, depth: int) -> list[Any]:
+    drawn = chance.random()
+    if depth < 1 and drawn < 0.10:
+        return ["child", number, [_operation(chance, number + n, depth + 1) for n in (1, 2)]]
+    if depth < 1 and drawn < 0.22:
+        return ["both", number, [_operation(chance, number + n, depth + 1) for n in (1, 2)]]
+    if depth < 1 and drawn < 0.28:
+        return ["changed", number, chance.choice(("pay", "find")), chance.choice(("put", "mail"))]
+    kind = _KINDS[chance.randrange(len(_KINDS))]
+    match kind:
+        case "sleep":
+            return [kind, number, round(chance.random() * 6.0, 1)]
+        case "ask" | "signal":
+            return [kind, number, round(2.0 + chance.random() * 8.0, 1)]
+        case _:
+            return [kind, number]
+
+
+def run(plan: Plan) -> Seen:
+    """This shard's seeds."""
+    seen, scenario = Seen(), Drawn()
+    gc.freeze()
+    for trial in plan.trials(WANTED["seeds"]):
+        if len(seen.problems) > PROBLEMS_MAX:
+            continue  # the others tell nothing new
+        found = simulate(scenario, plan.seed * SEEDS_APART + trial)
+        seen.count("seeds")
+        seen.counts.update(found.seen)
+        seen.problems += found.problems
+    return seen
