@@ -33,7 +33,10 @@ def test_gc_forgets_what_is_told_and_its_key_stays_taken(used: Any) -> None:
     assert used.call("run", "agents.py:pays", "b", "--key", "paid").code == 2
     shown = used.call("show", "paid", "--json").document
     assert shown["run"]["status"] == "succeeded" and shown["steps"] == [] and shown["run"]["result"] is None
-    assert used.call("show", "paid").code == 0
+    assert shown["run"]["forgotten_at"] is not None
+    told = used.call("show", "paid")
+    assert told.code == 0 and "its record was removed by retention. It is not run again." in told.out
+    assert "removed by retention" in used.call("ls").out
     assert used.call("answer", "asked", "yes").code == 0
 
 
@@ -60,6 +63,8 @@ def test_migrate_moves_runs_that_wait(used: Any) -> None:
     refused = used.call("run", "agents.py:pays", "c", "--key", "more")
     assert refused.code == 7 and "its runs go on in sqlite:///" in refused.err and "moved.db" in refused.err
     assert used.call("answer", "asked", "yes").code == 7
+    worker = used.call("worker", "agents.py")
+    assert worker.code == 7 and "its runs go on in" in worker.err
     assert len(runs(used)) == 2, "it can still be read"
     assert used.call("answer", "asked", "yes", "--store", "moved.db").code == 0
     gone_on = used.call("run", "agents.py:asks", "a", "--key", "asked", "--store", "moved.db")

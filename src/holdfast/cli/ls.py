@@ -54,13 +54,14 @@ def _needs_you(head: Head) -> bool:
 def _row(head: Head, journal: Journal) -> dict[str, Any]:
     from holdfast.views.show import amounts, question  # loads the codec
 
+    why = "its record was removed by retention" if head.is_forgotten else head.why
     is_orphan = head.status is Status.RUNNING and driver_of(journal, head.run_id) is None
     return {
         "id": head.run_id,
         "key": head.key,
         "agent": head.agent,
         "status": str(head.status),
-        "why": "its process is gone; it goes on with the next worker or `holdfast run`" if is_orphan else head.why,
+        "why": "its process is gone; it goes on with the next worker or `holdfast run`" if is_orphan else why,
         "needs_you": _needs_you(head),
         "questions": [question(asked) for asked in head.questions],
         "usage": amounts(head.spent) | {"reserved": amounts(head.reserved)},

@@ -85,7 +85,7 @@ def _head(picture: dict[str, Any], now: float) -> list[RenderableType]:
     ]
     if run["limits"]["active_s"] is not None or run["limits"]["wall_s"] is not None:
         lines.append(text("time: " + _times(run)))
-    if run["status"] == "succeeded":
+    if run["status"] == "succeeded" and run["forgotten_at"] is None:
         lines.append(text(f"result: {_value(run['result'])}", limit=_VALUE_MAX))
     return list(lines)
 

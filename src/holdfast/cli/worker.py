@@ -84,7 +84,7 @@ async def _work(app: App, agents: list[Agent[Any, Any]], stay_s: float | None, i
         try:
             async with app:
                 say(f"Worker (pid {os.getpid()}) takes runs of {', '.join(sorted(names))}. Ctrl-C ends it in order.")
-                await _idle(app.journal, names, stay_s)
+                await (app.until_moved() if stay_s is None else _idle(app.journal, names, stay_s))
         except asyncio.CancelledError:
             say("Ended in order. What was driven here is given back, and any worker goes on with it.")
             raise
@@ -92,14 +92,12 @@ async def _work(app: App, agents: list[Agent[Any, Any]], stay_s: float | None, i
     say("Nothing is left to do.")
 
 
-async def _idle(journal: Journal, agents: frozenset[str], stay_s: float | None) -> None:
+async def _idle(journal: Journal, agents: frozenset[str], stay_s: float) -> None:
     """Come back when all runs of these agents have ended, or wait for something that is not due soon."""
     loop = asyncio.get_running_loop()
-    if stay_s is None:
-        await loop.create_future()
     while True:
         began = loop.time()
-        if _is_idle(journal, agents, stay_s or 0.0):
+        if _is_idle(journal, agents, stay_s):
             return
         await asyncio.sleep(max(_LOOK_S, _LOOKS_PER_LOOK * (loop.time() - began)))
 

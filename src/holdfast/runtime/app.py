@@ -107,13 +107,19 @@ class App:
             stated=config.stated(self._policies),
             agents=self._agents,
         )
-        self._services.switches.look(journal)
-        self._set_caps(config)
-        self._services.caps.look(journal)
-        self._worker = Worker(self._services, self._agents, serves=self._serves)
+        try:
+            self._services.switches.look(journal)
+            self._set_caps(config)
+            self._services.caps.look(journal)
+            self._worker = Worker(self._services, self._agents, serves=self._serves)
+            self._worker.start()
+        except BaseException:  # such as a store whose runs go on in another one: nobody leaves what was not entered
+            if isinstance(self._store, str):
+                journal.close()
+            self._services = self._worker = None
+            raise
         self._loop = asyncio.get_running_loop()
         current.app_opened(self)
-        self._worker.start()
         return self
 
     async def __aexit__(
@@ -150,6 +156,15 @@ class App:
     def journal(self) -> Journal:
         """The open store."""
         return self._open().journal
+
+    async def until_moved(self) -> None:
+        """Comes back never: raises `StoreMoved` when the runs of this store go on in another one."""
+        self._open()
+        worker = self._worker
+        assert worker is not None
+        await worker.is_left.wait()
+        assert worker.moved is not None
+        raise worker.moved
 
     def _open(self) -> Services:
         if self._services is None:

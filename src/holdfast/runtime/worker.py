@@ -18,7 +18,7 @@ from functools import partial
 from holdfast.core.desk import DESK
 from holdfast.core.heads import Status, Why
 from holdfast.core.state import State, fold
-from holdfast.errors import InternalError, JournalCorrupt, JournalError
+from holdfast.errors import InternalError, JournalCorrupt, JournalError, StoreMoved
 from holdfast.journal.process import this_worker
 from holdfast.protocols import Claim, Lease
 from holdfast.runtime import desk, mailroom
@@ -66,6 +66,9 @@ class Worker:
         """The store failed at a claim, or at what was claimed: this worker may hold what it does not drive."""
         self.is_stopping = False
         """Nothing is taken any more, also for a caller that waits for a run which was just given back."""
+        self.moved: StoreMoved | None = None
+        """Why nothing is taken any more: the runs of this store go on in another one."""
+        self.is_left = asyncio.Event()
         self.drivers: dict[str, Driver] = {}
         self._threaded: dict[str, Driver] = {}
         """Those of them that hold a thread."""
@@ -112,6 +115,8 @@ class Worker:
             try:
                 if len(seen) == len(self._kept):
                     self._services.journal.retire(self.id)
+            except StoreMoved:
+                pass  # whose row is there helps nobody any more
             finally:
                 then()
 
@@ -130,6 +135,8 @@ class Worker:
         if self._services.clock.monotonic() - self._ticked_at < self._services.settings.lease_s * 2 / 3:
             try:
                 self._renew()
+            except StoreMoved as moved:
+                self.moved = moved  # told at the next look
             except JournalError:
                 pass  # the lease runs out by itself; `is_fenced` then stops all beginnings
 
@@ -151,8 +158,14 @@ class Worker:
                 for run_id in self._services.journal.unread(self.id) if self.drivers else ():
                     if (driver := self.drivers.get(run_id)) is not None:
                         await self.deliver(driver)
+            except StoreMoved as moved:
+                self.moved = moved
             except JournalError as error:
                 _log.warning("The store failed; nothing is lost, and it is asked again in a moment. %s", error)
+            if self.moved is not None:  # there is nothing more to do here, and never will be
+                _log.error("%s", self.moved)
+                self.is_left.set()
+                return
             await self._pause(self._services.settings.poll_s)
 
     def _look_at_caps(self) -> None:

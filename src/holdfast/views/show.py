@@ -71,6 +71,7 @@ def _run(head: Head, state: State) -> dict[str, Any]:
         "unwind_failed": facts.get("unwind_failed"),
         "degraded": facts.get("degraded", []),
         "failed_steps": facts.get("failed_steps", []),
+        "forgotten_at": facts.get("forgotten"),
     }
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from holdfast.core.duration import span
-from holdfast.core.heads import BLOCKED, PAUSING, Status, Why
+from holdfast.core.heads import BLOCKED, PAUSING, Status, Why, said
 from holdfast.core.state import PAUSE
 from holdfast.errors import HistoryGrew
 from holdfast.views.text import ago, counted
@@ -29,15 +29,18 @@ _HANGING = ("running", "retrying", "in_doubt", "waiting")
 
 def verdict(picture: dict[str, Any], now: float, *, is_driven: bool = True) -> str:
     """Where the run is. `is_driven`: whether a live process holds it, which the log cannot tell."""
-    said = _verdict(picture, now, is_driven=is_driven)
+    told = _verdict(picture, now, is_driven=is_driven)
     left = [named(picture, number) for number, step in enumerate(picture["steps"], 1) if step["under_way"]]
     if not left or not is_driven:
-        return said
-    return f"{said} The body of {', '.join(left)} has not ended in its process; until then it is left alone."
+        return told
+    return f"{told} The body of {', '.join(left)} has not ended in its process; until then it is left alone."
 
 
 def _verdict(picture: dict[str, Any], now: float, *, is_driven: bool) -> str:
     run = picture["run"]
+    if run["forgotten_at"] is not None:
+        how = f"{said(Status(run['status']))}, at {moment(run['updated_at'])}"
+        return f"It {how}; its record was removed by retention. It is not run again."
     match Status(run["status"]):
         case Status.READY:
             return "Accepted; no worker has begun it."
