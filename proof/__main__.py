@@ -20,6 +20,7 @@ PARTS: dict[str, str] = {
     "double_kills": "double_kills",
     "fencing": "fencing",
     "state_machine": "state_machine",
+    "fuzz": "fuzz",
     "postgres_faults": "postgres_faults",
     "sweeps": "sweeps",
     "planted": "planted",

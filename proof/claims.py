@@ -38,6 +38,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("io_errors", "faults", "I/O errors of the disk: nothing false, nothing half, and the store goes on"),
     Claim("postgres_faults", "cuts", "connections to Postgres cut around a COMMIT, each unknown commit read back"),
     Claim("postgres_faults", "restarts", "restarts of Postgres without a checkpoint, under running agents"),
+    Claim("fuzz", "inputs", "hostile inputs: values, rows, messages, URLs, configurations, command lines, names"),
     Claim("state_machine", "programs", "programs of all calls of the store's contract, each engine against a model"),
     Claim("planted", "caught", "planted bugs, each caught by its test", is_sample=False),
 )

@@ -19,6 +19,7 @@ from holdfast.core.budget import Limits
 from holdfast.core.desk import DESK, refusal
 from holdfast.core.events import Charge, meta
 from holdfast.core.heads import PAUSING, Head, OpenQuestion, Status, said
+from holdfast.core.shape import misshapen
 
 
 class MessageKind(StrEnum):
@@ -145,7 +146,12 @@ class Posted:
 
 def accept(head: Head | None, run_id: str, message: Message, now: float) -> Posted:
     """Whether `message` may be stored for the run with this head at this time of the store's clock."""
-    facts = message.facts
+    try:
+        facts = message.facts
+    except ValueError:
+        return Posted(False, misshapen(message.kind, None))
+    if wrong := misshapen(message.kind, facts):
+        return Posted(False, wrong)
     if message.kind is MessageKind.START:
         return _accept_start(head, run_id, facts, now)
     if head is None:
