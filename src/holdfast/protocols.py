@@ -297,11 +297,12 @@ class Upkeep(Protocol):
         head is kept a second time to be searched.
     U3  `install` makes the run that `record` gave, equal in all; whole or not at all; False when the id is there. Runs
         are in the order in which they were installed. One that was held can be claimed at once, as a takeover.
-    U4  `condense` replaces the log of a run that has ended, is held by nobody, has no unread mail and whose log has
-        `after` events; else False, and nothing is changed. Its messages go. Its epoch, its place in U1 and the numbers
-        of its mail stay.
-    U5  `mend` writes the head of a run that is held by nobody and whose log has `after` events, over whatever is there,
-        also over what is damaged; else False, and nothing is changed.
+    U4  `condense` replaces the log of a run that has ended, is held by nobody who may be alive (`living`), has no
+        unread mail and whose log has `after` events; else False, and nothing is changed. Its messages go. Its place in
+        U1 and the numbers of its mail stay; so does its epoch, unless it was held: then it is given back, and its
+        holder, should it wake up, writes nothing (J7).
+    U5  `mend` writes the head of a run that is held by nobody who may be alive and whose log has `after` events, over
+        whatever is there, also over what is damaged; else False, and nothing is changed. Who holds it stays.
     U6  `accounts` and `cells` name all there are, with None for one that is damaged. `put_account` and `put_cell` write
         over `before`, or over what is damaged; else False. With a `mark`, an account is written only while `mark`
         still gives that text: it is another one after each claim, append and start.

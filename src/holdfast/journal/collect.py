@@ -8,7 +8,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from holdfast.core.accept import MessageKind
@@ -69,22 +69,24 @@ def collect(journal: Journal, upkeep: Upkeep, retention: Retention, *, is_trial:
 def _survey(journal: Journal, upkeep: Upkeep) -> tuple[list[Known], int]:
     """All runs, and how many cannot be judged."""
     found, damaged = [], 0
+    living = {worker.id for worker in upkeep.living()}
     for run_id in every_id(upkeep):
         try:
             head = journal.head(run_id)
             if head is not None:
-                found.append(_known(journal, head))
+                found.append(_known(journal, head, living))
         except JournalCorrupt:
             damaged += 1
     return found, damaged
 
 
-def _known(journal: Journal, head: Head) -> Known:
+def _known(journal: Journal, head: Head, living: Collection[str]) -> Known:
     run_id = head.run_id
     first = next(iter(journal.events(run_id, limit=1)), None)
     begins = [] if first is not None else journal.mail(run_id)
     facts = next((mail.message.facts for mail in begins if mail.message.kind is MessageKind.START), {})
-    is_in_use = head.status.is_end and bool(journal.mail(run_id) or journal.owner(run_id))
+    owner = journal.owner(run_id) if head.status.is_end else None
+    is_in_use = head.status.is_end and (bool(journal.mail(run_id)) or (owner is not None and owner[0].id in living))
     return known(head, first, facts, is_in_use)
 
 

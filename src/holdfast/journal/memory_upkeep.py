@@ -78,22 +78,27 @@ class MemoryUpkeep:
         with self._lock:
             self._need(Passage.OPEN)
             run = self._shelf.runs.get(run_id)
-            if run is None or run.worker_id is not None or len(run.events) != after or run.unread:
+            if run is None or self._is_held(run) or len(run.events) != after or run.unread:
                 return False
             if not run.head.status.is_end or not head.status.is_end:
                 return False
             run.head, run.events, run.condensed = head, list(events), run.posted
             run.letters, run.message_ids, run.subjects = [], set(), {}
+            run.epoch, run.worker_id = run.epoch + (run.worker_id is not None), None
             return True
 
     def mend(self, run_id: str, after: int, head: Head) -> bool:
         with self._lock:
             self._need(Passage.OPEN)
             run = self._shelf.runs.get(run_id)
-            if run is None or run.worker_id is not None or len(run.events) != after:
+            if run is None or self._is_held(run) or len(run.events) != after:
                 return False
             run.head = head
             return True
+
+    def _is_held(self, run: Run) -> bool:
+        """By somebody who may be alive."""
+        return run.worker_id in {worker.id for worker in self._living()}
 
     def accounts(self) -> dict[str, Account | None]:
         with self._lock:

@@ -2,8 +2,8 @@
 
 Invariants
 1. What follows from the logs is computed by the core, never by a store. Each difference is told, mended or not.
-2. A run that somebody holds is left as it is; so are all accounts while a living worker holds a run, or when a log
-   cannot be read: a sum without it would be too small.
+2. A run that a living worker holds is left as it is; so are all accounts while a living worker holds any run, or when
+   a log cannot be read: a sum without it would be too small.
 3. A damaged cell that follows from no log is emptied, which its readers take for none: while it is damaged, no append
    that sets it could be written.
 
@@ -112,7 +112,9 @@ class _Rebuilding:
         is_mended = not self.is_trial and self.upkeep.mend(run_id, count, head)
         self._differs(f"head of {run_id}", _told(stored, head), _told(head, stored), is_mended)
         if not is_mended and not self.is_trial:
-            self.found.left.append(f"Run {run_id} is held by a worker; stop that, and rebuild again.")
+            self.found.left.append(
+                f"Run {run_id} is held by a worker, or went on meanwhile; stop the workers, and rebuild again."
+            )
         elif is_mended and not self._is_sound(run_id):
             self.found.left.append(f"The mail of run {run_id} is damaged, and nothing else tells it.")
 

@@ -16,7 +16,7 @@ from holdfast.core.events import Event
 from holdfast.core.heads import Head
 from holdfast.core.standing import Passage, Standing, may_become
 from holdfast.errors import JournalCorrupt
-from holdfast.journal import refusal, shared, sweep, whole
+from holdfast.journal import leases, refusal, shared, sweep, whole
 from holdfast.journal.database import Database
 from holdfast.protocols import Cell, Identity, Record, Worker
 
@@ -75,7 +75,7 @@ class SqliteUpkeep:
 
         def work(db: apsw.Connection) -> bytes | None:
             self._need(db, Passage.OPEN)
-            return whole.condense(db, self._tenant, run_id, after, events, head, now)
+            return whole.condense(db, self._tenant, run_id, after, events, head, now, self._is_held(run_id))
 
         def stands(db: apsw.Connection, chain: bytes | None) -> bool:
             return chain is not None and whole.ends_with(db, self._tenant, run_id, chain)
@@ -87,9 +87,16 @@ class SqliteUpkeep:
 
         def work(db: apsw.Connection) -> bool:
             self._need(db, Passage.OPEN)
-            return whole.mend(db, self._tenant, run_id, after, head)
+            return whole.mend(db, self._tenant, run_id, after, head, self._is_held(run_id))
 
         return self._database.write(work, is_upkeep=True)
+
+    def _is_held(self, run_id: str) -> Callable[[apsw.Connection], bool]:
+        def is_held(db: apsw.Connection) -> bool:
+            owner = leases.owner(db, self._tenant, run_id)
+            return owner is not None and owner[1] > self._clock() and not self._is_dead(owner[0])
+
+        return is_held
 
     def accounts(self) -> dict[str, Account | None]:
         """All accounts, None for one that is damaged (U6)."""

@@ -3,13 +3,14 @@ transaction of the caller's.
 
 Invariants
 1. What is read is checked in all its parts, also the columns that repeat what the head says (U2).
-2. Nothing is changed of a run that somebody holds, or whose log has grown since it was looked at (U4, U5).
+2. Nothing is changed of a run that somebody holds who may be alive (`is_living`), or whose log has grown since it was
+   looked at (U4, U5).
 3. A run that was installed reads as the record that it was made of; its chain begins anew in its store (U3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import apsw
@@ -29,12 +30,16 @@ _NUMBER = "SELECT run_no FROM runs WHERE tenant = ? AND run_id = ?"
 _MAKE = f"INSERT INTO runs VALUES (NULL{', ?' * 17})"
 _ADD_MAIL = f"INSERT INTO mail (run_no, {rows.MAIL_COLUMNS}) VALUES (?{', ?' * 11})"
 _CONDENSE = (
-    "UPDATE runs SET count = ?, chain = ?, head = ?, seal = ?, status = ?, wake_at = NULL, due_at = NULL "
-    "WHERE run_no = ?"
+    "UPDATE runs SET count = ?, chain = ?, head = ?, seal = ?, status = ?, wake_at = NULL, due_at = NULL, "
+    "epoch = epoch + (worker_id IS NOT NULL), worker_id = NULL WHERE run_no = ?"
 )
 _MEND = "UPDATE runs SET key = ?, agent = ?, status = ?, wake_at = ?, due_at = ?, head = ?, seal = ? WHERE run_no = ?"
 _FIRST_UNREAD: Final = "SELECT at FROM mail WHERE run_no = ? AND number > ? ORDER BY number LIMIT 1"
 _CHAIN = "SELECT chain FROM runs WHERE tenant = ? AND run_id = ?"
+
+
+IsLiving = Callable[[apsw.Connection], bool]
+"""Whether the worker that holds the run may be alive."""
 
 
 def ids(db: apsw.Connection, tenant: str, after: str, limit: int) -> list[str]:
@@ -56,7 +61,7 @@ def read(db: apsw.Connection, tenant: str, run_id: str) -> Record | None:
     run_no, key, agent, status, wake_at, due_at, holder, epoch, _, posted, was_read, text, sealed = found
     head = rows.read_head(tenant, run_id, text, sealed, wake_at)
     is_due = due_at is not None if posted > was_read else due_at == wake_at
-    if (head.key, head.agent, head.status) != (key, agent, status) or not (is_due or holder):
+    if (head.key, head.agent, head.status) != (key, agent, status) or not is_due:
         raise rows.corrupt_head(run_id)
     events = log.read(db, tenant, run_id, 0)
     letters = _letters(db, tenant, run_id, run_no)
@@ -126,7 +131,14 @@ def is_there(db: apsw.Connection, tenant: str, run_id: str) -> bool:
 
 
 def condense(
-    db: apsw.Connection, tenant: str, run_id: str, after: int, events: Sequence[Event], head: Head, now: float
+    db: apsw.Connection,
+    tenant: str,
+    run_id: str,
+    after: int,
+    events: Sequence[Event],
+    head: Head,
+    now: float,
+    is_living: IsLiving,
 ) -> bytes | None:
     """Replace the log of an ended run; the link of its last event, None when it must not be done."""
     found: Any = db.execute(_FIND, (tenant, run_id)).fetchone()
@@ -134,7 +146,13 @@ def condense(
         return None
     run_no, _, _, _, wake_at, _, holder, _, count, posted, was_read, text, sealed = found
     was = rows.read_head(tenant, run_id, text, sealed, wake_at)
-    if holder or count != after or posted != was_read or not was.status.is_end or not head.status.is_end:
+    if (
+        (holder and is_living(db))
+        or count != after
+        or posted != was_read
+        or not was.status.is_end
+        or not head.status.is_end
+    ):
         return None
     db.execute("DELETE FROM events WHERE run_no = ?", (run_no,))
     db.execute("DELETE FROM mail WHERE run_no = ?", (run_no,))
@@ -150,10 +168,10 @@ def ends_with(db: apsw.Connection, tenant: str, run_id: str, chain: bytes) -> bo
     return db.execute(_CHAIN, (tenant, run_id)).fetchone() == (chain,)
 
 
-def mend(db: apsw.Connection, tenant: str, run_id: str, after: int, head: Head) -> bool:
-    """Write the head, if nobody holds the run and its log is as long as it was."""
+def mend(db: apsw.Connection, tenant: str, run_id: str, after: int, head: Head, is_living: IsLiving) -> bool:
+    """Write the head, if nobody who may be alive holds the run and its log is as long as it was."""
     found: Any = db.execute(_FIND, (tenant, run_id)).fetchone()
-    if found is None or found[6] is not None or found[8] != after:
+    if found is None or found[8] != after or (found[6] is not None and is_living(db)):
         return False
     run_no, posted, was_read, text = found[0], found[9], found[10], rows.head_text(head)
     unread = [at for (at,) in db.execute(_FIRST_UNREAD, (run_no, was_read))] if posted > was_read else []

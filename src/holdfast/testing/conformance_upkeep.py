@@ -17,7 +17,7 @@ from holdfast.core.budget import Limits
 from holdfast.core.events import Charge, Event, Kind, meta
 from holdfast.core.heads import Status
 from holdfast.core.standing import OPEN, Passage, Standing
-from holdfast.errors import JournalCorrupt, JournalError, StoreMoved, StoreUnreachable
+from holdfast.errors import JournalCorrupt, JournalError, LeaseLost, StoreMoved, StoreUnreachable
 from holdfast.journal.open import upkeep_of
 from holdfast.protocols import (
     BODY_IN_ROW_MAX,
@@ -256,6 +256,20 @@ class UpkeepConformance(EngineUnderTest):
             assert not keep.condense(run_id, after, [ENDED], replace(gone, run_id=run_id, key=run_id))
         assert [store.record(f"r{number}") for number in range(6)] == before
 
+    def test_u4_what_a_dead_worker_holds_is_given_back(self, store: Store) -> None:
+        """J7 and U4. Without it a run whose process died at its end would stay for ever, or its ghost write to it."""
+        claim = store.hold()
+        assert store.write(claim, [step(0), step(1)], status=Status.FAILED, wake_at=None) is None
+        head = replace(claim.head, status=Status.FAILED, wake_at=None, is_forgotten=True)
+        assert not self.keep(store).condense("r1", 2, [step(0), ENDED], head)
+        store.time += TTL_S
+        assert self.keep(store).condense("r1", 2, [step(0), ENDED], head)
+        record = self.keep(store).record("r1")
+        assert record is not None and (record.epoch, record.holder) == (claim.lease.epoch + 1, "")
+        store.register("w1")
+        assert isinstance(store.write(claim, [step(2)], after=2), LeaseLost)
+        assert store.journal.events("r1") == [step(0), ENDED]
+
     @pytest.mark.parametrize("moment", ["before", "after"])
     def test_u4_an_unknown_commit_is_read_back(self, store: Store, moment: Moment) -> None:
         """J13 and U4. Without it a condensed run would be reported as left alone."""
@@ -301,6 +315,11 @@ class UpkeepConformance(EngineUnderTest):
         head = store.journal.head("r1")
         assert head is not None
         assert not self.keep(store).mend("r1", 1, replace(head, agent="b"))
+        store.dead.add("w1")
+        assert self.keep(store).mend("r1", 1, replace(head, why="mended"))
+        held = self.keep(store).record("r1")
+        assert held is not None and (held.head.why, held.holder) == ("mended", "w1")
+        store.dead.clear()
         store.journal.release(claim.lease, None)
         assert not self.keep(store).mend("r1", 2, replace(head, agent="b"))
         assert not self.keep(store).mend("gone", 0, replace(head, run_id="gone"))

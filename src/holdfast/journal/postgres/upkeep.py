@@ -17,7 +17,7 @@ from holdfast.core.events import Event
 from holdfast.core.heads import Head
 from holdfast.core.standing import Passage, Standing, may_become
 from holdfast.journal import refusal
-from holdfast.journal.postgres import census, server, shared, sweep, whole
+from holdfast.journal.postgres import census, leases, server, shared, sweep, whole
 from holdfast.journal.postgres.database import Database
 from holdfast.journal.postgres.server import Db
 from holdfast.protocols import Cell, Identity, Record, Worker
@@ -89,7 +89,7 @@ class PostgresUpkeep:
 
         def work(db: Db) -> bytes | None:
             self._need(db, Passage.OPEN)
-            return whole.condense(db, self._tenant, run_id, after, events, head, now)
+            return whole.condense(db, self._tenant, run_id, after, events, head, now, self._is_held(run_id))
 
         def stands(db: Db, chain: bytes | None) -> bool:
             return chain is not None and whole.ends_with(db, self._tenant, run_id, chain)
@@ -101,9 +101,16 @@ class PostgresUpkeep:
 
         def work(db: Db) -> bool:
             self._need(db, Passage.OPEN)
-            return whole.mend(db, self._tenant, run_id, after, head)
+            return whole.mend(db, self._tenant, run_id, after, head, self._is_held(run_id))
 
         return self._write(work)
+
+    def _is_held(self, run_id: str) -> Callable[[Db], bool]:
+        def is_held(db: Db) -> bool:
+            owner = leases.owner(db, self._tenant, run_id)
+            return owner is not None and owner[1] > self._clock() and not self._is_dead(owner[0])
+
+        return is_held
 
     def accounts(self) -> dict[str, Account | None]:
         """All accounts, None for one that is damaged (U6)."""

@@ -3,13 +3,14 @@ transaction of the caller's.
 
 Invariants
 1. What is read is checked in all its parts, also the columns that repeat what the head says (U2).
-2. Nothing is changed of a run that somebody holds, or whose log has grown since it was looked at (U4, U5).
+2. Nothing is changed of a run that somebody holds who may be alive (`is_living`), or whose log has grown since it was
+   looked at (U4, U5).
 3. A run that was installed reads as the record that it was made of; its chain begins anew in its store (U3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from holdfast.core.events import Event
@@ -31,7 +32,12 @@ _MAKE = (
 )
 _GROW = "UPDATE runs SET count = $2, chain = $3 WHERE run_no = $1"
 _MEND = "UPDATE runs SET key = $2, agent = $3 WHERE run_no = $1"
+_FENCE = "UPDATE runs SET epoch = epoch + 1 WHERE run_no = $1"
 _FIRST_UNREAD = "SELECT at FROM mail WHERE run_no = $1 AND number > $2 ORDER BY number LIMIT 1"
+
+
+IsLiving = Callable[[Db], bool]
+"""Whether the worker that holds the run may be alive."""
 
 
 def ids(db: Db, tenant: str, after: str, limit: int) -> list[str]:
@@ -53,7 +59,7 @@ def read(db: Db, tenant: str, run_id: str) -> Record | None:
     head = run.read_head(tenant)
     key, agent = server.row(db, _NAMED, run.run_no)
     is_due = run.due_at is not None if run.mail_posted > run.mail_read else run.due_at == run.wake_at
-    if (head.key, head.agent, head.status) != (key, agent, run.status) or not (is_due or run.worker_id):
+    if (head.key, head.agent, head.status) != (key, agent, run.status) or not is_due:
         raise rows.corrupt_head(run_id)
     events = log.read(db, tenant, run_id, 0)
     found = server.rows(db, _LETTERS, run.run_no)
@@ -114,10 +120,17 @@ def is_there(db: Db, tenant: str, run_id: str) -> bool:
 
 
 def condense(
-    db: Db, tenant: str, run_id: str, after: int, events: Sequence[Event], head: Head, now: float
+    db: Db,
+    tenant: str,
+    run_id: str,
+    after: int,
+    events: Sequence[Event],
+    head: Head,
+    now: float,
+    is_living: IsLiving,
 ) -> bytes | None:
     """Replace the log of an ended run; the link of its last event, None when it must not be done."""
-    run = _unheld(db, tenant, run_id, after)
+    run = _unheld(db, tenant, run_id, after, is_living)
     if run is None or run.run_no is None or run.mail_posted != run.mail_read:
         return None
     if not run.read_head(tenant).status.is_end or not head.status.is_end:
@@ -127,14 +140,19 @@ def condense(
     run.chain = _add(db, tenant, run.run_no, rows.root(tenant, run_id), events, now)
     run.count, run.head, run.status = len(events), rows.head_text(head), head.status.value
     run.seal, run.wake_at, run.due_at = rows.seal(tenant, run_id, run.head), None, None
+    if run.worker_id is not None:
+        run.worker_id = None
+        db.execute(_FENCE, (run.run_no,))
     held.write(db, tenant, [run])
     return run.chain
 
 
-def _unheld(db: Db, tenant: str, run_id: str, after: int) -> Held | None:
-    """The run's row, locked, if nobody holds the run and its log is as long as it was."""
+def _unheld(db: Db, tenant: str, run_id: str, after: int, is_living: IsLiving) -> Held | None:
+    """The run's row, locked, if nobody who may be alive holds the run and its log is as long as it was."""
     run = held.taken(held.ask(db, tenant, [run_id])).get(run_id)
-    return None if run is None or run.worker_id is not None or run.count != after else run
+    if run is None or run.count != after or (run.worker_id is not None and is_living(db)):
+        return None
+    return run
 
 
 def ends_with(db: Db, tenant: str, run_id: str, chain: bytes) -> bool:
@@ -143,9 +161,9 @@ def ends_with(db: Db, tenant: str, run_id: str, chain: bytes) -> bool:
     return run is not None and run.chain == chain
 
 
-def mend(db: Db, tenant: str, run_id: str, after: int, head: Head) -> bool:
-    """Write the head, if nobody holds the run and its log is as long as it was."""
-    run = _unheld(db, tenant, run_id, after)
+def mend(db: Db, tenant: str, run_id: str, after: int, head: Head, is_living: IsLiving) -> bool:
+    """Write the head, if nobody who may be alive holds the run and its log is as long as it was."""
+    run = _unheld(db, tenant, run_id, after, is_living)
     if run is None:
         return False
     has_mail = run.mail_posted > run.mail_read
