@@ -1,11 +1,31 @@
-"""What tests of several folders share: a Postgres server."""
+"""What tests of several folders share: a Postgres server, and where their files are."""
 
+import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from holdfast.testing.postgres_server import PostgresServer
+
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files of tests lie in memory where there is room: what is tested is that a commit is synced, not how long the
+    disk takes. What needs a disk (`make proof`) names its place itself."""
+    if MEMORY.is_dir():
+        there = os.statvfs(MEMORY)
+        if there.f_bavail * there.f_frsize >= ROOM and not there.f_flag & os.ST_NOEXEC:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is there now stays to the end: it need not be looked at by each collection, nor copied by each fork."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

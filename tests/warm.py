@@ -29,17 +29,22 @@ from typing import Any
 PACKAGES = ("anthropic", "openai", "httpx", "httpx2", "pydantic", "apsw", "click", "rich.console", "genai_prices")
 STANDARD = ("asyncio", "concurrent.futures.thread", "csv", "decimal", "http.client", "sqlite3", "tomllib", "difflib")
 IS_THERE = sys.platform == "linux"
+COLD = subprocess.Popen
+"""Also where a test has put `Warm` in its place."""
 
 
 class Warm(subprocess.Popen[str]):
     """`subprocess.Popen([sys.executable, …])` of `[-W error] -m MODULE …` or `FILE.py …`."""
 
+    _is_warm = False
+
     def _execute_child(self, args: Any, *others: Any) -> None:
-        cwd, env = others[4], others[5]
-        pipes = others[9:15]
+        cwd, env, is_own_session, pipes = others[4], others[5], others[-2], others[9:15]
         theirs = [2 if own == -1 else own for own in (pipes[0], pipes[3], pipes[5])]
-        if pipes[0] == -1 or pipes[3] == -1:
-            raise ValueError("give a warm process its stdin and stdout")
+        self._is_warm = args[0] == sys.executable and not is_own_session and -1 not in (pipes[0], pipes[3])
+        if not self._is_warm:  # it is another program, or asks for what is not made here
+            super()._execute_child(args, *others)  # type: ignore[misc]
+            return
         self._status, told = socket.socketpair()
         _origin.fork(list(args)[1:], cwd or os.getcwd(), os.environ if env is None else env, [*theirs, told.fileno()])
         told.close()
@@ -49,11 +54,15 @@ class Warm(subprocess.Popen[str]):
         self.pid = int(self._lines.readline())
 
     def _try_wait(self, flags: int) -> tuple[int, int]:
+        if not self._is_warm:
+            return super()._try_wait(flags)  # type: ignore[misc, no-any-return]
         if flags == os.WNOHANG and not select.select([self._status], [], [], 0)[0]:
             return 0, 0
         return self.pid, int(self._lines.readline() or signal.SIGKILL)
 
-    def _internal_poll(self, *_: Any, **__: Any) -> int | None:
+    def _internal_poll(self, *how: Any, **more: Any) -> int | None:
+        if not self._is_warm:
+            return super()._internal_poll(*how, **more)  # type: ignore[misc, no-any-return]
         if self.returncode is None:
             pid, status = self._try_wait(os.WNOHANG)
             if pid:
@@ -62,14 +71,15 @@ class Warm(subprocess.Popen[str]):
 
     def _handle_exitstatus(self, status: int, *_: Any) -> None:
         super()._handle_exitstatus(status)  # type: ignore[misc]
-        self._lines.close()
-        self._status.close()
+        if self._is_warm:
+            self._lines.close()
+            self._status.close()
 
 
 def start(command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
     """Start `python …` warm, where that is possible; text pipes, stdin closed unless it is given."""
     options = {"stdin": subprocess.DEVNULL, "text": True} | options
-    return (Warm if IS_THERE else subprocess.Popen)(command, **options)
+    return (Warm if IS_THERE else COLD)(command, **options)
 
 
 def run(command: Sequence[str], *, timeout: float, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -103,7 +113,7 @@ class _Origin:
 
     def _start(self) -> None:
         self._orders, theirs = socket.socketpair()
-        self._process = subprocess.Popen(
+        self._process = COLD(
             [sys.executable, __file__, str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
         )
         theirs.close()

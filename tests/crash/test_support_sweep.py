@@ -11,6 +11,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -127,7 +128,7 @@ class Refunds(Scenario):
         if self._model is not None:
             self._model.close()
         for file in self.directory.glob(f"{self.prefix}*.db*"):  # of the trial before: thousands would fill the memory
-            file.unlink()
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
         if self._ledger is None or self._trials % LEDGER_TRIALS == 0:
             if self._ledger is not None:
                 self._ledger.close()

@@ -1,5 +1,6 @@
 """`holdfast demo` kills real processes and counts what happened; here it is counted whether it counts."""
 
+import itertools
 import json
 import os
 import shutil
@@ -10,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests import warm
 
 from holdfast.cli import demo
+from holdfast.cli.__main__ import command_line
 from holdfast.cli.demo_measure import Evidence, measure
 from holdfast.cli.demo_picture import WIDTH, picture
 from holdfast.errors import RunFailed, UsageError
@@ -32,10 +35,20 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+@pytest.fixture
+def warmly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agents of the demo are processes that start warm."""
+    if warm.IS_THERE:
+        monkeypatch.setattr(subprocess, "Popen", warm.Warm)
+
+
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     """One demo, played once for the tests that only look at it."""
-    return demo.play(tmp_path_factory.mktemp("demo"), "after")
+    with pytest.MonkeyPatch.context() as patch:
+        if warm.IS_THERE:
+            patch.setattr(subprocess, "Popen", warm.Warm)
+        return demo.play(tmp_path_factory.mktemp("demo"), "after")
 
 
 def test_the_numbers_of_a_kill_after_the_refund_happened() -> None:
@@ -52,11 +65,11 @@ def test_the_numbers_of_a_kill_after_the_refund_happened() -> None:
     assert facts["faults"] == [] and facts["tokens"] > 10_000 and facts["usd"] > 0
 
 
-def test_the_screen_of_a_kill_before_the_refund_happened() -> None:
+@pytest.mark.usefixtures("warmly")
+def test_the_screen_of_a_kill_before_the_refund_happened(capsys: pytest.CaptureFixture[str]) -> None:
     """Else a refund that never left would be taken for done, and the customer would wait for ever."""
-    done = subprocess.run([*DEMO, "--kill", "before"], capture_output=True, text=True, timeout=55)
-    assert done.returncode == 0, done.stderr
-    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert command_line(["demo", "--kill", "before"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "7 T-07 2 - killed in refund: in doubt" in lines
     assert "7 T-07 2 refund 72.70, mail verify said not done, not done" in lines
     assert "killed at step 7 of 12: refund begun, no outcome in the journal" in lines
@@ -88,6 +101,7 @@ def test_what_goes_wrong_is_seen(seen: Evidence) -> None:
     assert "NOT AS PROMISED: tickets closed: 0 of 12" in picture(unfinished)
 
 
+@pytest.mark.usefixtures("warmly")
 def test_an_agent_that_pays_twice_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the demo would praise an agent whose refund is declared as something that may simply be sent again."""
     careless = shutil.copytree(demo.examples(), tmp_path / "examples")
@@ -124,9 +138,15 @@ def test_a_folder_with_a_demo_in_it_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "demo.db").read_text() == "mine"
 
 
+MOMENTS = list(itertools.product(("agent-1.log", "agent-2.log", "effects.jsonl"), (signal.SIGINT, signal.SIGTERM)))
+SOME = (MOMENTS[0], MOMENTS[3])
+"""In the default run: both signals, before the kill and after it. `make proof` has all."""
+
+
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="children are found through /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["effects.jsonl", "agent-1.log", "agent-2.log"])
+@pytest.mark.parametrize(
+    ("moment", "number"), [pytest.param(*one, marks=() if one in SOME else pytest.mark.proof) for one in MOMENTS]
+)
 def test_a_signal_leaves_no_child_behind(tmp_path: Path, number: signal.Signals, moment: str) -> None:
     """Else each demo that somebody stops would leave servers, and an agent that goes on paying."""
     mark = f"{number}-{tmp_path}"

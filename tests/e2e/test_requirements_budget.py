@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from anthropic import AsyncAnthropic
+from tests import warm
 
 import holdfast as hf
 from holdfast.core.accounts import Account
@@ -99,9 +100,7 @@ def test_also_among_processes(tmp_path: Path) -> None:
     (tmp_path / "many.py").write_text(MANY, "utf-8")
     with ModelServer(a_dollar) as server:
         processes = [
-            subprocess.Popen(
-                [sys.executable, "many.py", server.url, str(place)], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-            )
+            warm.start([sys.executable, "many.py", server.url, str(place)], cwd=tmp_path, stdout=subprocess.PIPE)
             for place in range(4)
         ]
         said = [process.communicate() for process in processes]
@@ -324,9 +323,7 @@ def test_five_kills_do_not_refill_the_budget_of_a_family(tmp_path: Path) -> None
     (tmp_path / "family.py").write_text(FAMILY, "utf-8")
 
     def process() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "family.py", server.url], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-        )
+        return warm.start([sys.executable, "family.py", server.url], cwd=tmp_path, stdout=subprocess.PIPE)
 
     with ModelServer(a_dollar) as server:
         for _ in range(5):

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests import warm
 
 import holdfast as hf
 from holdfast.testing.model_server import ModelServer, Request, text
@@ -98,7 +99,7 @@ def test_journal(server: ModelServer, tmp_path: Path) -> None:
 
     def process() -> subprocess.CompletedProcess[str]:
         (path,) = (file for file in FILES if file.stem == "alone_journal")
-        return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
+        return warm.run([sys.executable, str(path)], timeout=60)
 
     server.fault(on=2, times=1, status=400)
     died = process()
@@ -108,11 +109,8 @@ def test_journal(server: ModelServer, tmp_path: Path) -> None:
     assert process().stdout == went_on.stdout and server.count == 4
     with sqlite3.connect(tmp_path / "by_hand.db") as store:
         assert store.execute("SELECT count(*) FROM journal").fetchone() == (4,)
-    shown = subprocess.run(
-        [sys.executable, "-m", "holdfast.cli", "show", "poems", "--store", "by_hand.db", "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
+    shown = warm.run(
+        [sys.executable, "-m", "holdfast.cli", "show", "poems", "--store", "by_hand.db", "--json"], timeout=60
     )
     assert '"tea"' in shown.stdout
 

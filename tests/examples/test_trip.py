@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from tests import warm
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "trip.py"
 
 
 def _run(directory: Path, *arguments: str) -> str:
     command = [sys.executable, "-W", "error", str(EXAMPLE), *arguments]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=True).stdout
+    done = warm.run(command, cwd=directory, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 def _show(directory: Path, key: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "holdfast.cli", "show", key, "--store", "sqlite:///trip.db", "--json"]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=True)
+    done = warm.run(command, cwd=directory, timeout=60)
+    assert done.returncode == 0, done.stderr
     shown: dict[str, Any] = json.loads(done.stdout)
     return shown
 

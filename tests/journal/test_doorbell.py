@@ -84,14 +84,14 @@ def test_the_socket_of_a_dead_process_is_removed_and_the_living_are_rung(tmp_pat
     listener.close()
 
 
-def test_a_listener_that_does_not_listen_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_listener_that_does_not_listen_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lost: one stopped process, whose socket is full, stops all that post."""
     path = tmp_path / "store.db"
     directory_of(path).mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stopped:
-        os.chdir(directory_of(path))
+        monkeypatch.chdir(directory_of(path))
         stopped.bind("stopped")
-        os.chdir(tmp_path)
+        monkeypatch.chdir(tmp_path)
         bell = Doorbell(str(path))
         for _ in range(5_000):
             bell.ring()

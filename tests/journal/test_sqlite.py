@@ -769,7 +769,7 @@ def test_a_store_in_memory() -> None:
 
 @pytest.mark.parametrize(
     "url", ["", "store", "sqlite:", "sqlite://", "sqlite:///", "sqlite://host/x.db", "sqlite:///x.db?mode=ro",
-            "postgresql://localhost/x", "file:x.db", "mysql:///x.db"],
+            "redis://localhost/x", "file:x.db", "mysql:///x.db"],
 )  # fmt: skip
 def test_other_names_are_refused(url: str) -> None:
     """Otherwise a typing error would make a store that nobody looks into."""
