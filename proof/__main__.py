@@ -19,6 +19,7 @@ from proof.part import Seen
 PARTS: dict[str, str] = {
     "double_kills": "double_kills",
     "fencing": "fencing",
+    "storm": "storm",
     "state_machine": "state_machine",
     "fuzz": "fuzz",
     "postgres_faults": "postgres_faults",

@@ -17,7 +17,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -55,15 +55,16 @@ class Line:
             loop.add_reader(self._end, self._hear)
             self._is_heard = True
         number = next(self._numbers)
-        self._answers[number] = loop.create_future()
+        answer = self._answers[number] = loop.create_future()
         self.tell(**what, number=number)
-        return await self._answers.pop(number)
+        return await answer
 
     def _hear(self) -> None:
         *lines, self._rest = (self._rest + self._end.recv(CHUNK)).split(b"\n")
         for line in lines:
             answer = json.loads(line)
-            if (waiting := self._answers.get(answer["number"])) is not None and not waiting.done():
+            waiting = self._answers.pop(answer["number"])
+            if not waiting.done():
                 waiting.set_result(answer)
 
 
@@ -73,12 +74,13 @@ class Child:
 
     pid: int
     end: socket.socket
-    said: Callable[[dict[str, Any]], None]
+    said: Callable[[Child, dict[str, Any]], None]
     """Called with each line."""
-    over: Callable[[int], None]
+    over: Callable[[Child, int], None]
     """Called with its exit code, negative for the signal that killed it, when all it said was heard."""
     rest: bytes = b""
-    is_over: bool = field(default=False)
+    is_killed: bool = False
+    is_over: bool = False
 
     def answer(self, **what: Any) -> None:
         """To what it asks."""
@@ -89,6 +91,7 @@ class Child:
 
     def kill(self) -> None:
         """SIGKILL."""
+        self.is_killed = True
         os.kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
@@ -111,8 +114,8 @@ class Crew:
     def start(
         self,
         work: Callable[[Line], int],
-        said: Callable[[dict[str, Any]], None],
-        over: Callable[[int], None],
+        said: Callable[[Child, dict[str, Any]], None],
+        over: Callable[[Child, int], None],
     ) -> Child:
         """Fork a process that does this work and ends with its code."""
         ours, its = socket.socketpair()
@@ -141,16 +144,20 @@ class Crew:
                     self._hear(key.data)
 
     def _hear(self, child: Child) -> None:
-        try:
-            got = child.end.recv(CHUNK)
-        except ConnectionResetError:  # it was killed with an answer unread
-            got = b""
-        *lines, child.rest = (child.rest + got).split(b"\n")
-        for line in lines:
-            what = json.loads(line)
-            load(what.pop("loaded", ()))
-            if what:
-                child.said(what)
+        """What it says; of one that is being killed all of it, before anybody else is heard."""
+        got, is_more = b"", True
+        while is_more:
+            try:
+                got = child.end.recv(CHUNK)
+            except ConnectionResetError:  # it was killed with an answer unread
+                got = b""
+            *lines, child.rest = (child.rest + got).split(b"\n")
+            for line in lines:
+                what = json.loads(line)
+                load(what.pop("loaded", ()))
+                if what:
+                    child.said(child, what)
+            is_more = child.is_killed and bool(got)
         if not got:
             self._part(child)
 
@@ -159,7 +166,7 @@ class Crew:
         self._selector.unregister(child.end)
         child.end.close()
         self.children.discard(child)
-        child.over(os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]))
+        child.over(child, os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]))
 
     def __enter__(self) -> Self:
         return self

@@ -45,6 +45,8 @@ class Place(NamedTuple):
     url: str
     key: str
     receiver: Receiver
+    doubtful: set[tuple[str, str]]
+    """What was in flight at a kill."""
 
 
 class Points:
@@ -78,7 +80,9 @@ class Shop(Scenario):
 
     def prepare(self, trial: str) -> Place:
         name = f"{self.prefix}{trial}"
-        return Place(self.stores.url(self.engine, name), name, Receiver(self.stores.directory / f"{name}.received"))
+        return Place(
+            self.stores.url(self.engine, name), name, Receiver(self.stores.directory / f"{name}.received"), set()
+        )
 
     def run(self, place: Place, journal: Callable[[Journal], Journal]) -> None:
         clock = SystemClock()
@@ -90,6 +94,7 @@ class Shop(Scenario):
         """Count the window in which it died, as the journal shows it."""
         self.seen.count("kills")
         for tool, order in shop.in_flight(fold(log_of(place.url, place.key))):
+            place.doubtful.add((tool, order))
             is_done = any((each.tool, each.order) == (tool, order) for each in place.receiver.all())
             is_told = not passed[-1].endswith(":under way")
             self.seen.count(
@@ -102,7 +107,7 @@ class Shop(Scenario):
         self.seen.count("doubts_settled", shop.doubts(events))
         self.seen.count("takeovers", shop.takeovers(events))
         self.seen.count("asked_a_person", shop.answers(events))
-        return shop.wrong(events, received, 1)
+        return shop.wrong(events, received, 1, place.doubtful)
 
 
 def run(plan: Plan) -> Seen:

@@ -28,7 +28,7 @@ from holdfast.journal.open import open_journal
 from holdfast.protocols import Append, Claim, Journal, Worker
 from holdfast.runtime.clock import SystemClock
 from proof import shop
-from proof.crew import Crew, Line
+from proof.crew import Child, Crew, Line
 from proof.part import Plan, Seen
 from proof.world import ENGINES, Received, Receiver, Stores, log_of, stores
 
@@ -216,7 +216,7 @@ class Trial:
 
         return work
 
-    def _hear_first(self, what: dict[str, Any]) -> None:
+    def _hear_first(self, child: Child, what: dict[str, Any]) -> None:
         self.first.hear(what)
         if "at" in what and "claimed" not in what:
             self._strike()
@@ -228,9 +228,9 @@ class Trial:
         elif self.how is not How.HANGS:
             self._process.kill()
         self._late_from = len(self.first.appended)
-        self._crew.start(self._drives(""), self.second.hear, self._second_over)
+        self._crew.start(self._drives(""), lambda child, what: self.second.hear(what), self._second_over)
 
-    def _second_over(self, code: int) -> None:
+    def _second_over(self, child: Child, code: int) -> None:
         self._before, self._sent = log_of(self.url, self.key), self.receiver.all()
         self._is_second_over = True
         self._process.answer()
@@ -238,7 +238,7 @@ class Trial:
             self._process.go_on()
         self.is_over = self._process.is_over
 
-    def _first_over(self, code: int) -> None:
+    def _first_over(self, child: Child, code: int) -> None:
         self.is_over = self._is_second_over or not self._struck_at
 
     # --- what came of it ---------------------------------------------------------------------------------------

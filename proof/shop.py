@@ -7,16 +7,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import holdfast as hf
 from holdfast.core.events import Event, Kind, StepKind
+from holdfast.core.slot import Slot
 from holdfast.core.state import State, fold
 from holdfast.errors import RunWaiting
 from holdfast.journal.codec import decode
 from proof.world import Received, Receiver, repeated
 
+NAME = "shop"
 ONCE = ("charge", "wire")
 WRITES = (*ONCE, "mail")
 LIFE_S_MAX = 20.0
@@ -33,7 +35,7 @@ class Outside(Protocol):
         """Whether it has happened."""
 
 
-def shop(outside: Outside, *, name: str = "shop", rest_s: float = 0.0) -> hf.Agent[int, list[str]]:
+def shop(outside: Outside, *, rest_s: float = 0.0) -> hf.Agent[int, list[str]]:
     """An agent that goes through so many rounds."""
     epochs: dict[str, int] = {}
 
@@ -60,7 +62,7 @@ def shop(outside: Outside, *, name: str = "shop", rest_s: float = 0.0) -> hf.Age
     async def wire(order: str, *, idempotency_key: str = hf.INJECTED) -> str:
         return await act("wire", order, idempotency_key)
 
-    @hf.agent(name=name, budget=BUDGET)
+    @hf.agent(name=NAME, budget=BUDGET)
     async def agent(run: hf.Run, rounds: int) -> list[str]:
         epochs[run.key] = run.epoch
         done = []
@@ -92,22 +94,31 @@ async def lived(app: hf.App, agent: hf.Agent[int, list[str]], key: str, receiver
 
 def in_flight(state: State) -> list[tuple[str, str]]:
     """Tool and order of effects that were begun, and whose outcome is not recorded."""
-    slots = (slot for slot in state.slots.values() if slot.address.name in WRITES and slot.is_in_flight)
-    return [
-        (slot.address.name, decode(slot.intent.body)["order"]) for slot in slots if slot.intent and slot.intent.body
-    ]
+    slots = state.slots.values()
+    return [_effect(slot) for slot in slots if slot.address.name in WRITES and slot.is_in_flight]
+
+
+def _effect(slot: Slot) -> tuple[str, str]:
+    if slot.address.name not in WRITES or slot.intent is None or slot.intent.body is None:
+        return "", ""
+    return slot.address.name, decode(slot.intent.body)["order"]
 
 
 def ruling(state: State, received: Sequence[Received]) -> tuple[str, str | None]:
     """What a person answers who looks at what the receivers have: the choice, and the result that goes with it."""
-    [(tool, order)] = [each for each in in_flight(state) if each[0] in ONCE]
-    if any((each.tool, each.order) == (tool, order) for each in received):
-        return "it_happened", f"{tool} {order}"
+    for tool, order in in_flight(state):
+        if tool in ONCE and any((each.tool, each.order) == (tool, order) for each in received):
+            return "it_happened", f"{tool} {order}"
     return "it_did_not", None
 
 
-def wrong(events: Sequence[Event], received: Sequence[Received], rounds: int) -> list[str]:
-    """All that is wrong with a run that was killed on its way, when it has ended."""
+def wrong(
+    events: Sequence[Event], received: Sequence[Received], rounds: int, doubtful: Collection[tuple[str, str]] = ()
+) -> list[str]:
+    """All that is wrong with a run that was killed on its way, when it has ended.
+
+    doubtful: tool and order of each effect that was in flight when a process died.
+    """
     state = fold(events)
     if state.status != "succeeded":
         return [f"it ended {state.status} ({state.why})"]
@@ -121,6 +132,9 @@ def wrong(events: Sequence[Event], received: Sequence[Received], rounds: int) ->
             found.append(f"{tool}: repeated, {repeated(taken)}")
         if len({(each.order, each.key) for each in taken}) != len(orders):
             found.append(f"{tool}: an order had two keys")
+    for slot in state.slots.values():
+        if _effect(slot) in doubtful and slot.address.name in ONCE and not (slot.served or slot.attempt > 1):
+            found.append(f"{_effect(slot)}: in doubt, and nobody was asked")
     calls = sum(each.order.startswith(f"{state.key}/") for each in received) + sum(map(_is_read, events))
     if state.used.tool_calls < calls:
         found.append(f"under-counted: {calls} calls, {state.used.tool_calls} charged")

@@ -13,11 +13,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from holdfast.core import accept
+from holdfast.core.address import run_id
 from holdfast.core.events import Event
 from holdfast.errors import NotFound
+from holdfast.journal.codec import digest, encode
 from holdfast.journal.open import open_journal
+from holdfast.protocols import Journal
 from holdfast.runtime.clock import SystemClock
 from holdfast.testing.postgres_server import PostgresServer
 
@@ -86,6 +90,23 @@ def stores(directory: Path) -> Iterator[Stores]:
     root = Path("/dev/shm") if os.path.isdir("/dev/shm") else directory
     with tempfile.TemporaryDirectory(prefix="proof-", dir=root) as made, PostgresServer() as server:
         yield Stores(Path(made), server)
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Journal]:
+    """The store, for as long as the block lasts: nobody may fork meanwhile."""
+    journal = open_journal(url, clock=SystemClock().now)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def accept_run(journal: Journal, agent: str, given: Any, key: str) -> None:
+    """Start a run that somebody else is to drive."""
+    body = encode(given)
+    message = accept.start(agent=agent, key=key, input_digest=digest(body), limits=None, body=body)
+    assert journal.post(run_id(journal.hash_key, "default", key), f"start {key}", message).is_stored
 
 
 def log_of(url: str, key: str) -> list[Event]:

@@ -52,23 +52,28 @@ def worker(
     given back. The signal once more ends it at once. Any number of workers may share a store.
     """
     from holdfast.cli import source  # these load asyncio and the runtime
-    from holdfast.cli.interrupt import Interrupt
     from holdfast.cli.store import address
     from holdfast.core.policy import seconds
     from holdfast.runtime.app import App
 
     stay_s = seconds(wait, "--wait") if is_brief else None
     policies = option.policies_of(policy)
-    interrupt = Interrupt()
     with redirect_stdout(sys.stderr):
         agents = source.agents_in(files)
-        app = App(address(store, config), agents=agents, config=config, policies=policies)
-        try:
-            asyncio.run(_work(app, agents, stay_s, interrupt))
-        except asyncio.CancelledError:
-            if interrupt.number is None:
-                raise
-            return interrupt.exit_code
+        return serve(App(address(store, config), agents=agents, config=config, policies=policies), agents, stay_s)
+
+
+def serve(app: App, agents: list[Agent[Any, Any]], stay_s: float | None) -> int:
+    """Be a worker until a signal comes, or with `stay_s` until nothing is due within that time; the exit code."""
+    from holdfast.cli.interrupt import Interrupt
+
+    interrupt = Interrupt()
+    try:
+        asyncio.run(_work(app, agents, stay_s, interrupt))
+    except asyncio.CancelledError:
+        if interrupt.number is None:
+            raise
+        return interrupt.exit_code
     return Exit.DONE
 
 
