@@ -30,6 +30,7 @@ class Claim(NamedTuple):
 CLAIMS: tuple[Claim, ...] = (
     Claim("double_kills", "double_kills", "pairs of kills: an agent dies, and again while it recovers"),
     Claim("sweeps", "kills", "kills of example agents, at every point of their lives"),
+    Claim("storm", "process_kills", "SIGKILLs of workers that share a store, at any moment of their work"),
     Claim("fencing", "fencing_trials", "workers stopped past their lease, replaced, and woken"),
     Claim("simulation", "seeds", "simulated worlds of several processes, with up to four faults each"),
     Claim("power_cut", "images", "power cuts: disks as a cut may leave them, opened by the real engine"),

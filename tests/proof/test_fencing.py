@@ -53,12 +53,7 @@ def no_self_fence(patch: pytest.MonkeyPatch) -> None:
 
 def renews_for_ever(patch: pytest.MonkeyPatch) -> None:
     """The lease is renewed although the loop hangs."""
-
-    def keep_alive(self: Worker) -> None:
-        while not self._ended.wait(0.1):
-            self._renew()
-
-    patch.setattr(Worker, "_keep_alive", keep_alive)
+    patch.setattr(Worker, "_keep_alive", lambda self: self._renew())
     patch.setattr(fencing.shop, "LIFE_S_MAX", 4.0)
     patch.setattr(fencing, "TRIES", 1)
 
