@@ -18,15 +18,17 @@ import apsw
 from bench.measure import Place, Row
 
 ROWS = {
-    "step": "step",
-    "throughput": "throughput",
-    "resume": "resume",
-    "turns": "turns",
-    "model_call": "model_call",
-    "model_turns": "model_turns",
-    "import": "imports",
+    "step": "step.measure",
+    "throughput": "throughput.measure",
+    "resume": "resume.measure",
+    "turns": "turns.measure",
+    "model_call": "model_call.measure",
+    "model_turns": "model_turns.measure",
+    "import": "imports.measure",
+    "step_postgres": "postgres.measure_step",
+    "throughput_postgres": "postgres.measure_throughput",
 }
-"""Rows, and the module of each."""
+"""Rows, and the module and function of each."""
 PEERS = ("dbos", "langgraph")
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -39,7 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
     place = Place(directory=asked.dir, is_quick=asked.quick, peers=peers)
     rows: dict[str, Row] = {}
     for name in asked.rows:
-        rows[name] = importlib.import_module(f"bench.{ROWS[name]}").measure(place)
+        module, _, function = ROWS[name].partition(".")
+        rows[name] = getattr(importlib.import_module(f"bench.{module}"), function)(place)
         _show(name, rows[name])
     results = _results(rows, asked.quick)
     asked.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""DBOS on SQLite, in a process of its own: a sequential step, and many workflows at once. Needs `dbos`."""
+"""DBOS on SQLite or Postgres, in a process of its own: a sequential step, and many workflows at once. Needs `dbos`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def step(place: Place, count: int) -> float:
         return told_by("bench.peer_dbos", "step", directory, count)
 
 
-def throughput(place: Place, runs: int, steps: int) -> float:
-    """Steps a second, from the first start to the last result."""
+def throughput(place: Place, runs: int, steps: int, url: str = "") -> float:
+    """Steps a second, from the first start to the last result. url: of a Postgres database; SQLite without it."""
     with place.scratch() as directory:
-        return told_by("bench.peer_dbos", "throughput", directory, runs, steps)
+        return told_by("bench.peer_dbos", "throughput", url or directory, runs, steps)
 
 
-def _measure(what: str, directory: Path, *counts: int) -> float:
+def _measure(what: str, place: str, *counts: int) -> float:
     from dbos import DBOS  # type: ignore[import-not-found,unused-ignore]  # only where it is installed
 
-    url = f"sqlite:///{directory / 'dbos.sqlite'}"
+    url = place if "://" in place else f"sqlite:///{Path(place) / 'dbos.sqlite'}"
     DBOS(config={"name": "bench", "system_database_url": url, "run_admin_server": False, "log_level": "ERROR"})
 
     @DBOS.step()  # type: ignore[untyped-decorator,unused-ignore]
@@ -55,6 +55,6 @@ def _measure(what: str, directory: Path, *counts: int) -> float:
 
 
 if __name__ == "__main__":
-    _what, _directory, *_counts = sys.argv[1:]
-    print(_measure(_what, Path(_directory), *map(int, _counts)), flush=True)
+    _what, _place, *_counts = sys.argv[1:]
+    print(_measure(_what, _place, *map(int, _counts)), flush=True)
     os._exit(0)

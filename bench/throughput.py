@@ -8,7 +8,6 @@ of the same 1 KB with a COMMIT each, one after the other.
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from time import perf_counter
 
 import holdfast as hf
@@ -46,10 +45,10 @@ def measure(place: Place) -> Row:
 
 def _ours(place: Place, runs: int, inner: list[float]) -> float:
     with place.scratch() as directory:
-        return asyncio.run(concurrent_runs(directory / "holdfast.db", runs, inner))
+        return asyncio.run(concurrent_runs(str(directory / "holdfast.db"), runs, inner))
 
 
-async def concurrent_runs(path: Path, runs: int, inner: list[float]) -> float:
+async def concurrent_runs(url: str, runs: int, inner: list[float]) -> float:
     """Steps a second over all; `inner` gets those within the time in which steps were made."""
     began_at: list[float] = []
     done_at: list[float] = []
@@ -60,7 +59,7 @@ async def concurrent_runs(path: Path, runs: int, inner: list[float]) -> float:
         done_at.append(perf_counter())
 
     agent = agent_of(body)
-    async with hf.App(str(path)) as app:
+    async with hf.App(url) as app:
         began = perf_counter()
         await asyncio.gather(*(app.run(agent, number, key=f"run {number}") for number in range(runs)))
         over_s = perf_counter() - began

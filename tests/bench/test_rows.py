@@ -23,6 +23,8 @@ RATIOS = {
         "model_call_replay_short",
     },
     "model_turns": {"model_call_time", "model_call_bytes"},
+    "step_postgres": {"durable_step_postgres"},
+    "throughput_postgres": {"throughput_postgres_raw"},
     "import": {"import_vs_pass", "app_vs_pass"},
 }
 

@@ -27,9 +27,10 @@ from holdfast.core.heads import Head
 from holdfast.errors import JournalError, NotFound
 from holdfast.journal import refusal, rows
 from holdfast.journal.blobs import corrupt, hash_of, pieces
-from holdfast.journal.postgres import address, blobs, census, doorbell, leases, log, mailbox, server, shared
+from holdfast.journal.postgres import address, blobs, census, doorbell, leases, log, mailbox, quick, server, shared
 from holdfast.journal.postgres.clock import StoreClock
 from holdfast.journal.postgres.database import Database
+from holdfast.journal.postgres.held import Held
 from holdfast.journal.postgres.server import Db
 from holdfast.journal.postgres.upkeep import PostgresUpkeep
 from holdfast.journal.process import proven_dead
@@ -61,6 +62,7 @@ class PostgresJournal:
         )
         self._doorbell = doorbell.Doorbell(self.address, tenant)
         self._id, self._hash_key = self._database.read(census.identity)
+        self._known = quick.Known(tenant, self._id)
 
     def _open(self, must_exist: bool) -> Db:
         try:
@@ -182,6 +184,7 @@ class PostgresJournal:
         taken = self._database.write(
             lambda db: search(db).take(db), lambda db, claims: leases.stands(db, self.tenant, claims)
         )
+        self._known.keep([run for _, run in taken])
         return [claim for claim, _ in taken]
 
     def release(self, lease: Lease, wake_at: float | None) -> None:
@@ -204,6 +207,8 @@ class PostgresJournal:
 
         Raises when the store itself failed: StoreUnreachable (nothing was repeated blindly) or JournalCorrupt.
         """
+        if self._append_quickly(appends):
+            return [None]
         unfit: dict[int, JournalError] = {}
         one_by_one = len(appends) == 1
         while appends:
@@ -219,6 +224,29 @@ class PostgresJournal:
                 one_by_one = True
         return []
 
+    def _append_quickly(self, appends: Sequence[Append]) -> bool:
+        """Write an ordinary step with one statement; False when it was not, and the general way is to say why."""
+
+        def attempt(db: Db, done: list[Held | None]) -> Held | None:
+            prepared = self._known.prepared(appends)
+            if prepared is None:
+                return None
+            run, values = prepared
+            done.append(run)
+            if not self._finish(lambda: quick.write(db, values)):
+                self._known.forget(run.run_id)
+                return None
+            self._known.keep([run])
+            return run
+
+        def stands(db: Db, run: Held | None) -> bool:
+            return run is not None and all(log.standing(db, self.tenant, [log.proof(run, appends[0])]))
+
+        try:
+            return self._database.settle(attempt, stands) is not None
+        except _UNWRITABLE:
+            return False
+
     def _append(self, appends: Sequence[Append], unfit: dict[int, JournalError], one_by_one: bool) -> log.Group:
         now = self.now()
 
@@ -229,7 +257,9 @@ class PostgresJournal:
                 self._ring(db)
             return group
 
-        return self._database.write(work, lambda db, group: any(log.standing(db, self.tenant, group.written)))
+        group = self._database.write(work, lambda db, group: any(log.standing(db, self.tenant, group.written)))
+        self._known.keep(list(group.known.values()))
+        return group
 
     def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
         """The run's events with a number above `after`, in order, at most the first `limit` of them (J11, J12)."""
