@@ -30,7 +30,7 @@ def doctor(is_rebuild: bool, is_trial: bool, store: str | None, is_json: bool) -
         raise UsageError("--dry-run says what --rebuild would do. Nothing was done. Write both.")
     rebuilt = _rebuilt(store, is_trial=is_trial) if is_rebuild else None
     facts, shared, problems = _store(store)
-    engine = str(facts["sqlite"]) if facts else _probe(problems)
+    engine = str(facts["sqlite"]) if facts and "sqlite" in facts else _probe(problems)
     found: dict[str, Any] = {
         "schema": SCHEMA,
         "versions": _versions(engine),

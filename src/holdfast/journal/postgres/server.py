@@ -85,7 +85,6 @@ _LOOK = (
 )
 _SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS given(name, value)"
 _SETTINGS = {
-    "lock_timeout": f"{LOCK_S}s",
     "idle_in_transaction_session_timeout": f"{IDLE_S}s",
     # A statement that is cancelled while its commit waits for a standby has committed, and says so as if all were well.
     "statement_timeout": "0",
@@ -148,7 +147,7 @@ def connect(address: Address) -> Db:
 
 
 def _set_up(db: Db, address: Address) -> None:
-    settings = _SETTINGS | {"search_path": f"{address.schema}, pg_temp"}
+    settings = _SETTINGS | {"lock_timeout": f"{LOCK_S:g}s", "search_path": f"{address.schema}, pg_temp"}
     looked = db.execute(_LOOK, binary=True)
     db.execute(_SET, (list(settings), list(settings.values())))
     _check(address, *(looked.fetchone() or ()))

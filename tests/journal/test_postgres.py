@@ -1,0 +1,509 @@
+"""What the engine for several machines adds to the contract: a server, its settings, and others at the same moment."""
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+import holdfast as hf
+from holdfast.core import accept
+from holdfast.core.events import Charge
+from holdfast.core.heads import Status
+from holdfast.core.standing import OPEN, Passage, Standing
+from holdfast.errors import (
+    JournalCorrupt,
+    LeaseLost,
+    MailWaiting,
+    NotFound,
+    StoreForeign,
+    StoreMoved,
+    StoreUnreachable,
+    UsageError,
+)
+from holdfast.journal.open import open_journal, upkeep_of
+from holdfast.journal.postgres import address, log, server
+from holdfast.journal.postgres.engine import PostgresJournal
+from holdfast.protocols import AccountCharge, Journal, Post, Worker
+from holdfast.testing.conformance_store import Store, start_of, step
+from holdfast.testing.postgres_server import PostgresServer
+
+STORES = itertools.count()
+
+
+class Interrupted(PostgresJournal):
+    """Does something when a transaction is about to commit."""
+
+    at_commit: Callable[[Callable[[], Any]], Any] | None = None
+
+    def _finish(self, end: Callable[[], Any]) -> Any:
+        planned, self.at_commit = self.at_commit, None
+        return super()._finish(end) if planned is None else planned(end)
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> str:
+    return postgres.url(f"postgres_{next(STORES)}")
+
+
+@pytest.fixture
+def admin(postgres: PostgresServer) -> Iterator[psycopg.Connection[Any]]:
+    """Another session, as an operator has it."""
+    with psycopg.connect(database_of(postgres.url("x")), autocommit=True) as db:
+        yield db
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """A store whose time the test owns."""
+
+    def open_engine(name: str, *, clock: Callable[[], float], is_dead: Callable[[Worker], bool]) -> Journal:
+        return Interrupted(url, clock=clock, is_dead=is_dead, owns_clock=True)
+
+    store = Store(open_engine, "store")
+    yield store
+    store.close()
+
+
+def database_of(url: str) -> str:
+    """The URL without our parameter."""
+    return url.rpartition("schema=")[0].rstrip("&?")
+
+
+def schema_of(url: str) -> str:
+    return url.rpartition("schema=")[2]
+
+
+def interrupted(journal: Journal) -> Interrupted:
+    assert isinstance(journal, Interrupted)
+    return journal
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["off", "local"])
+@pytest.mark.parametrize("level", ["role", "database", "connection"])
+def test_a_server_that_loses_commits_is_refused(
+    postgres: PostgresServer, admin: psycopg.Connection[Any], level: str, value: str
+) -> None:
+    """P1. Without it what a step has returned would be gone after a power cut, as the operator had set it."""
+    name = f"lossy_{level}_{value}"
+    url = postgres.url(f"postgres_{next(STORES)}")
+    if level == "connection":
+        url = url.replace("schema=", f"options=-csynchronous_commit%3D{value}&schema=")
+    elif level == "role":
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN SUPERUSER").format(sql.Identifier(name)))
+        admin.execute(sql.SQL("ALTER ROLE {} SET synchronous_commit = {}").format(sql.Identifier(name), value))
+        url = url.replace("postgres@", f"{name}@")
+    else:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        admin.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = {}").format(sql.Identifier(name), value))
+        url = url.replace("/postgres?", f"/{name}?")
+    with pytest.raises(StoreUnreachable, match=f"synchronous_commit is {value}.*Nothing was written"):
+        open_journal(url, clock=time.time)
+    with psycopg.connect(database_of(url)) as db:
+        found = db.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema_of(url),)).fetchall()
+    assert found == []
+
+
+def test_what_is_no_place_for_a_store_is_told(postgres: PostgresServer, admin: psycopg.Connection[Any]) -> None:
+    """Without it a typing error would be a traceback, or tables in somebody's schema."""
+    url = postgres.url("not_there")
+    with pytest.raises(NotFound, match="no store at"):
+        open_journal(url, clock=time.time, must_exist=True)
+    with pytest.raises(StoreUnreachable, match=r"createdb|could not be used"):
+        open_journal(url.replace("/postgres?", "/nowhere?"), clock=time.time)
+    with pytest.raises(StoreUnreachable, match="could not be used"):
+        open_journal("postgresql://ada:secret@127.0.0.1:1/desk", clock=time.time)
+    admin.execute("CREATE SCHEMA theirs")
+    admin.execute("CREATE TABLE theirs.orders (id int)")
+    with pytest.raises(StoreForeign, match="tables of another program"):
+        open_journal(postgres.url("theirs"), clock=time.time)
+    admin.execute("CREATE ROLE guest LOGIN")
+    with pytest.raises(StoreUnreachable, match="Grant it CREATE"):
+        open_journal(url.replace("postgres@", "guest@"), clock=time.time)
+
+
+@pytest.mark.parametrize("schema", ["", "A", "a b", "pg_x", "a;drop", '"', "a" * 64, "a&schema=b", "ä"])
+def test_a_name_that_can_be_no_schema_is_refused(schema: str) -> None:
+    """Without it a URL could name a schema of the server's own, or none."""
+    with pytest.raises(UsageError, match="can be no schema"):
+        address.read(f"postgresql://h/d?schema={schema}")
+
+
+def test_a_password_is_shown_nowhere() -> None:
+    """Without it `doctor` would print it, and an error would log it."""
+    found = address.read("postgres://ada:s3cret@db.example:5433/desk?schema=shop&sslmode=require")
+    assert found.shown == "postgresql://ada@db.example:5433/desk?schema=shop"
+    assert (found.parameters["password"], found.parameters["sslmode"], found.schema) == ("s3cret", "require", "shop")
+    assert "schema" not in found.parameters
+    assert address.read("postgresql://h/d").schema == "holdfast"
+    with pytest.raises(UsageError) as told:
+        address.read("postgresql://ada:s3cret@h/d?nothing=like_that")
+    assert "s3cret" not in str(told.value)
+
+
+def test_each_connection_is_set_as_the_engine_needs_it(url: str) -> None:
+    """Without it a process that was stopped in a transaction would keep rows locked, or a commit not be synced."""
+    expected = {
+        "synchronous_commit": "on",
+        "lock_timeout": "5s",
+        "idle_in_transaction_session_timeout": "10s",
+        "statement_timeout": "0",
+        "default_transaction_isolation": "read committed",
+    }
+    given = address.read(url.replace("schema=", "options=-cdefault_transaction_isolation%3Dserializable&schema="))
+    with closing(server.connect(given)) as db:
+        assert {name: db.execute(f"SHOW {name}").fetchone() for name in expected} == {
+            name: (value,) for name, value in expected.items()
+        }
+    assert {"keepalives_idle", "tcp_user_timeout", "connect_timeout"} <= set(given.parameters)
+
+
+# --- one at a time, and all of them ------------------------------------------------------------------------------
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """Do them at the same moment; what each gave, or raised."""
+    found: list[Any] = [None] * len(works)
+    gate = threading.Barrier(len(works))
+
+    def go(place: int) -> None:
+        gate.wait(20)
+        try:
+            found[place] = works[place]()
+        except Exception as error:
+            found[place] = error
+
+    threads = [threading.Thread(target=go, args=(place,)) for place in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    return found
+
+
+def test_processes_that_start_together_make_one_store(url: str) -> None:
+    """Without it the first start of a fleet would fail for all but one, or make two identities."""
+    journals = at_once(*[lambda: open_journal(url, clock=time.time)] * 6)
+    assert {journal.hash_key for journal in journals} == {journals[0].hash_key}
+    for journal in journals:
+        journal.close()
+
+
+def test_no_run_is_given_to_two_workers(store: Store) -> None:
+    """J4. Without it two machines that look at the same moment would run the same run."""
+    runs = [f"r{number:02}" for number in range(40)]
+    store.journal.post_all([Post(run_id, "start", start_of(run_id)) for run_id in runs])
+    workers = [f"w{number}" for number in range(4)]
+    journals = [store.open() for _ in workers]
+    for worker in workers:
+        store.register(worker)
+
+    def take(journal: Journal, worker: str) -> list[tuple[str, int]]:
+        taken = []
+        while claims := journal.claim(worker, limit=3):
+            taken += [(claim.lease.run_id, claim.lease.epoch) for claim in claims]
+        return taken
+
+    found = at_once(*[lambda pair=pair: take(*pair) for pair in zip(journals, workers, strict=True)])  # type: ignore[misc]
+    assert sorted(itertools.chain(*found)) == [(run_id, 1) for run_id in runs]
+
+
+def test_a_run_that_another_is_taking_keeps_nobody_waiting(store: Store, url: str) -> None:
+    """J4. Without it each claim would wait for the slowest worker's commit."""
+    for run_id in ("r1", "r2"):
+        store.start(run_id)
+    store.register("w1")
+    with psycopg.connect(database_of(url)) as other:
+        other.execute(sql.SQL("SELECT 1 FROM {}.runs WHERE run_id = 'r1' FOR UPDATE").format(_named(url)))
+        assert [claim.lease.run_id for claim in store.journal.claim("w1")] == ["r2"]
+        other.rollback()
+    assert [claim.lease.run_id for claim in store.journal.claim("w1")] == ["r1"]
+
+
+def _named(url: str) -> sql.Identifier:
+    return sql.Identifier(schema_of(url))
+
+
+def test_opposed_writers_never_lock_each_other_out(store: Store, admin: psycopg.Connection[Any]) -> None:
+    """Without it two machines whose runs tell each other something would stop for a second, again and again."""
+    runs = [f"r{number}" for number in range(8)]
+    claims = {run_id: store.hold(run_id, f"w{int(run_id[1]) % 2}") for run_id in runs}
+    before = _deadlocks(admin)
+
+    def write(journal: Journal, mine: Sequence[str], others: Sequence[str]) -> list[Any]:
+        results = []
+        for turn in range(25):
+            appends = []
+            for run_id in mine:
+                posts = [Post(other, f"{run_id}.{turn}", accept.signal("go", by="", body=None)) for other in others]
+                charges = [AccountCharge(name, Charge(1)) for name in others]
+                append = store.appending(claims[run_id], [step(turn)], after=turn, mail_read=0, posts=posts)
+                cells = {name: f"{run_id}.{turn}" for name in others}
+                appends.append(replace(append, charges=charges, cells=cells))
+            results += journal.append(appends)
+        return results
+
+    one, two = runs[0::2], runs[1::2]
+    found = at_once(
+        lambda: write(store.open(), one, [*one, *two]), lambda: write(store.open(), two[::-1], [*two[::-1], *one[::-1]])
+    )
+    assert [set(results) for results in found] == [{None}, {None}]
+    assert _deadlocks(admin) == before
+    assert [store.journal.account(run_id) for run_id in runs] == [store.journal.account("r0")] * 8
+    account = store.journal.account("r0")
+    assert account is not None and account.spent == Charge(8 * 25)
+
+
+def _deadlocks(admin: psycopg.Connection[Any]) -> int:
+    admin.execute("SELECT pg_stat_force_next_flush()")
+    [found] = (
+        admin.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchone() or ()
+    )
+    return int(found)
+
+
+# --- fencing, of an ordinary step too ----------------------------------------------------------------------------
+
+
+def test_an_owner_that_was_replaced_elsewhere_writes_nothing(store: Store) -> None:
+    """J7. Without it a worker that was away would write into a run that another machine has gone on with."""
+    old = store.hold(worker_id="w1")
+    assert store.write(old) is None
+    elsewhere = store.open()
+    elsewhere.register(Worker("w2", pid=1), 30.0)
+    store.dead.add("w1")
+    [new] = elsewhere.claim("w2")
+    stale = store.appending(old)
+    assert elsewhere.append([store.appending(new)]) == [None]
+    before = store.record()
+    for append in (stale, replace(stale, after=2)):
+        assert isinstance(store.journal.append([append])[0], LeaseLost)
+    assert store.record() == before
+
+
+def test_a_message_from_elsewhere_keeps_a_run_from_ending(store: Store) -> None:
+    """J8. Without it a cancellation that another machine has accepted would never be answered."""
+    claim = store.hold()
+    assert store.write(claim) is None
+    ending = store.appending(claim, status=Status.SUCCEEDED, wake_at=None)
+    assert store.open().post("r1", "m1", accept.cancel(by="ada")).is_stored
+    assert isinstance(store.journal.append([ending])[0], MailWaiting)
+    assert store.write(claim) is None
+
+
+def test_a_step_tells_what_another_journal_has_read(store: Store) -> None:
+    """J6. Without it a second journal of one worker would bring back mail that was read."""
+    claim = store.hold()
+    assert store.open().append([store.appending(claim)]) == [None]
+    assert store.write(claim, mail_read=0) is None
+    assert store.journal.mail("r1") == [] and len(store.journal.events("r1")) == 2
+
+
+# --- commits of unknown outcome ----------------------------------------------------------------------------------
+
+
+def kill_backends(url: str) -> None:
+    """End all sessions of the engine, as a failover does."""
+    with psycopg.connect(database_of(url), autocommit=True) as db:
+        db.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'holdfast'")
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_connection_that_breaks_at_the_commit_is_looked_up(
+    store: Store, url: str, is_committed: bool, size: int
+) -> None:
+    """J13. Without it a step would be in the record twice, or not at all."""
+    claims = [store.hold(f"r{number}") for number in range(size)]
+    appends = [store.appending(claim, [step(0)]) for claim in claims]
+
+    def at_commit(end: Callable[[], Any]) -> Any:
+        given = end() if is_committed and size == 1 else None
+        kill_backends(url)
+        if given is not None:
+            raise psycopg.OperationalError("the connection is lost before the answer")
+        return end()
+
+    interrupted(store.journal).at_commit = at_commit
+    assert store.journal.append(appends) == [None] * size
+    assert [store.journal.events(claim.lease.run_id) for claim in claims] == [[step(0)]] * size
+
+
+def test_a_commit_that_is_still_under_way_is_waited_for(store: Store, url: str) -> None:
+    """J13. Without it a look that comes before the lost commit would find nothing, and the step be written twice."""
+    claim = store.hold()
+    assert store.write(claim, [step(0)]) is None
+    with closing(server.connect(address.read(url))) as db:
+        [run_no] = server.row(db, "SELECT run_no FROM runs")
+        [[number, chain]] = server.rows(db, "SELECT number, chain FROM events")
+    wanted = log.Written("r1", number, chain, b"", "w1", 1, True)
+    found: list[bool] = []
+
+    def look() -> None:
+        with closing(server.connect(address.read(url))) as db, db.transaction():
+            found.extend(log.standing(db, "default", [wanted]))
+
+    with psycopg.connect(database_of(url)) as lost:
+        lost.execute(sql.SQL("SET search_path = {}").format(_named(url)))
+        lost.execute("CREATE TEMP TABLE kept AS SELECT * FROM events")
+        lost.execute("DELETE FROM events")
+        lost.commit()
+        lost.execute("SELECT 1 FROM runs WHERE run_no = %s FOR UPDATE", (run_no,))
+        lost.execute("INSERT INTO events SELECT * FROM kept")
+        thread = threading.Thread(target=look)
+        thread.start()
+        _wait_for_a_waiter(url)
+        assert found == []
+        lost.commit()
+        thread.join(20)
+    assert found == [True]
+
+
+def _wait_for_a_waiter(url: str) -> None:
+    with psycopg.connect(database_of(url), autocommit=True) as db:
+        while not db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+            pass
+
+
+def test_rows_that_somebody_keeps_locked_are_not_waited_for_without_end(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it an open transaction of an operator's tool would stop a worker for ever."""
+    claim = store.hold()
+    append = store.appending(claim)
+    monkeypatch.setattr(server, "LOCK_S", 0.1)
+    with psycopg.connect(database_of(url)) as other, closing(store.open()) as journal:
+        other.execute(sql.SQL("SELECT 1 FROM {}.runs FOR UPDATE").format(_named(url)))
+        with pytest.raises(StoreUnreachable, match=r"locked for more than 0\.1 s.*Nothing was written"):
+            journal.append([append])
+        other.rollback()
+        assert journal.append([append]) == [None]
+
+
+def test_a_server_that_restarts_is_found_again(postgres: PostgresServer, store: Store) -> None:
+    """Without it each failover would need all workers to be started anew."""
+    claim = store.hold()
+    assert store.write(claim, [step(0)]) is None
+    before = store.record()
+    postgres.restart()
+    assert store.record() == before
+    assert store.write(claim, [step(1)]) is None
+    assert store.journal.events("r1") == [step(0), step(1)]
+
+
+def test_sessions_that_were_ended_while_idle_are_opened_again(store: Store, url: str) -> None:
+    """Without it a firewall that drops idle connections would end a worker."""
+    claim = store.hold()
+    kill_backends(url)
+    assert store.write(claim, [step(0)]) is None
+    kill_backends(url)
+    assert store.journal.events("r1") == [step(0)]
+
+
+def test_a_journal_does_not_cross_a_fork(store: Store) -> None:
+    """Without it two processes would speak on one connection, and each read the other's answers."""
+    store.start()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            store.journal.head("r1")
+            os.write(write, b"used")
+        except UsageError as error:
+            os.write(write, b"refused" if "fork" in str(error) else b"?")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 10) == b"refused"
+    os.close(read)
+    os.close(write)
+    assert store.journal.head("r1") is not None
+
+
+# --- time, and where the store stands ----------------------------------------------------------------------------
+
+
+def test_the_time_is_the_servers(url: str) -> None:
+    """J5. Without it a machine whose clock is an hour ahead would take runs from workers that are alive."""
+    with (
+        closing(open_journal(url, clock=time.time)) as here,
+        closing(open_journal(url, clock=lambda: time.time() + 3600)) as ahead,
+        closing(open_journal(url, clock=lambda: 1_000.0)) as behind,
+    ):
+        assert abs(here.now() - ahead.now()) < 60 and abs(here.now() - behind.now()) < 60
+        here.post("r1", "m1", start_of("r1"))
+        here.register(Worker("w1", pid=1), 30.0)
+        assert [claim.lease.epoch for claim in here.claim("w1")] == [1]
+        ahead.register(Worker("w2", pid=1), 30.0)
+        assert ahead.claim("w2") == []
+        behind.register(Worker("w3", pid=1), 30.0)
+        here.post("r2", "m1", start_of("r2"))
+        assert [claim.lease.run_id for claim in behind.claim("w3")] == ["r2"]
+
+
+def test_a_store_is_not_left_while_somebody_writes(store: Store) -> None:
+    """U9. Without it the last step of a run would be written to the store that its run has just left."""
+    claim = store.hold()
+    store.journal.retire("w1")
+    elsewhere, order = store.open(), list[str]()
+    passed = threading.Thread(
+        target=lambda: order.append(
+            f"left {upkeep_of(elsewhere).pass_on(OPEN, Standing(Passage.LEAVING, 't', 'memory:'))}"
+        )
+    )
+
+    def at_commit(end: Callable[[], Any]) -> Any:
+        passed.start()
+        passed.join(0.3)
+        order.append("written")
+        return end()
+
+    posted = [store.appending(claim, [step(0)], posts=[Post("r2", "start", start_of("r2"))])]
+    interrupted(store.journal).at_commit = at_commit
+    assert store.journal.append(posted) == [None]
+    passed.join(20)
+    assert order == ["written", "left True"]
+    with pytest.raises(StoreMoved):
+        store.write(claim, [step(1)], after=1, mail_read=0)
+    assert store.journal.events("r1") == [step(0)]
+
+
+# --- from the top ------------------------------------------------------------------------------------------------
+
+
+@hf.tool(effect="once")
+async def charge(amount: int) -> int:
+    return amount + 1
+
+
+@hf.agent
+async def shop(run: hf.Run, amount: int) -> int:
+    return await charge(amount) + await charge(amount * 2)
+
+
+async def test_an_agent_runs_on_it(url: str) -> None:
+    """Without it the URL would be accepted and nothing follow from it."""
+    async with hf.App(url, agents=[shop]) as app:
+        assert await app.run(shop, 20, key="order") == 62
+    async with hf.App(url, agents=[shop]) as app:
+        assert await app.run(shop, 20, key="order") == 62
+        assert app.journal.facts()["runs"] == {"succeeded": 1}
+
+
+def test_a_table_that_was_changed_is_damage(store: Store, url: str) -> None:
+    """J12. Without it a schema that a tool has altered would be an error that nobody understands."""
+    claim = store.hold()
+    with psycopg.connect(database_of(url), autocommit=True) as db:
+        db.execute(sql.SQL("ALTER TABLE {}.events RENAME COLUMN chain TO chained").format(_named(url)))
+    with pytest.raises(JournalCorrupt, match="other than they were made"):
+        store.journal.append([store.appending(claim, after=0, mail_read=1)])
