@@ -31,7 +31,7 @@ from holdfast.errors import (
 from holdfast.journal.open import open_journal, upkeep_of
 from holdfast.journal.postgres import address, log, server
 from holdfast.journal.postgres.engine import PostgresJournal
-from holdfast.protocols import AccountCharge, Journal, Post, Worker
+from holdfast.protocols import AccountCharge, Append, Claim, Journal, Post, Worker
 from holdfast.testing.conformance_store import Store, start_of, step
 from holdfast.testing.postgres_server import PostgresServer
 
@@ -234,34 +234,34 @@ def _named(url: str) -> sql.Identifier:
     return sql.Identifier(schema_of(url))
 
 
-def test_opposed_writers_never_lock_each_other_out(store: Store, admin: psycopg.Connection[Any]) -> None:
-    """Without it two machines whose runs tell each other something would stop for a second, again and again."""
+def test_opposed_writers_never_lock_each_other_out(store: Store, admin: psycopg.Connection[Any], url: str) -> None:
+    """Without it two machines whose runs tell each other something would stop for a second, again and again.
+
+    In each turn a third session keeps another run locked, so that both writers have begun to lock before one is done."""
     runs = [f"r{number}" for number in range(8)]
     claims = {run_id: store.hold(run_id, f"w{int(run_id[1]) % 2}") for run_id in runs}
+    journals = [(store.open(), runs[0::2], runs), (store.open(), runs[7::-2], runs[::-1])]
     before = _deadlocks(admin)
-
-    def write(journal: Journal, mine: Sequence[str], others: Sequence[str]) -> list[Any]:
-        results = []
-        for turn in range(25):
-            appends = []
-            for run_id in mine:
-                posts = [Post(other, f"{run_id}.{turn}", accept.signal("go", by="", body=None)) for other in others]
-                charges = [AccountCharge(name, Charge(1)) for name in others]
-                append = store.appending(claims[run_id], [step(turn)], after=turn, mail_read=0, posts=posts)
-                cells = {name: f"{run_id}.{turn}" for name in others}
-                appends.append(replace(append, charges=charges, cells=cells))
-            results += journal.append(appends)
-        return results
-
-    one, two = runs[0::2], runs[1::2]
-    found = at_once(
-        lambda: write(store.open(), one, [*one, *two]), lambda: write(store.open(), two[::-1], [*two[::-1], *one[::-1]])
-    )
-    assert [set(results) for results in found] == [{None}, {None}]
+    for turn, kept in enumerate(runs[2:]):
+        with psycopg.connect(database_of(url)) as other:
+            other.execute(sql.SQL("SELECT 1 FROM {}.runs WHERE run_id = {} FOR UPDATE").format(_named(url), kept))
+            groups = [[_telling(store, claims[run_id], turn, told) for run_id in mine] for _, mine, told in journals]
+            works = [lambda pair=pair: pair[0][0].append(pair[1]) for pair in zip(journals, groups, strict=True)]
+            works.append(lambda other=other: (_wait_for_waiters(url, 2), other.commit()))
+            assert [set(results) for results in at_once(*works)[:2]] == [{None}, {None}]
     assert _deadlocks(admin) == before
-    assert [store.journal.account(run_id) for run_id in runs] == [store.journal.account("r0")] * 8
-    account = store.journal.account("r0")
-    assert account is not None and account.spent == Charge(8 * 25)
+    accounts = [store.journal.account(run_id) for run_id in runs]
+    assert [account and account.spent for account in accounts] == [Charge(8 * 6)] * 8
+
+
+def _telling(store: Store, claim: Claim, turn: int, told: Sequence[str]) -> Append:
+    """A step that leaves mail for these runs, and charges an account and sets a cell of each."""
+    name = f"{claim.lease.run_id}.{turn}"
+    posts = [Post(run_id, name, accept.signal("go", by="", body=None)) for run_id in told]
+    append = store.appending(claim, [step(turn)], after=turn, mail_read=0, posts=posts)
+    return replace(
+        append, charges=[AccountCharge(run_id, Charge(1)) for run_id in told], cells=dict.fromkeys(told, name)
+    )
 
 
 def _deadlocks(admin: psycopg.Connection[Any]) -> int:
@@ -283,7 +283,9 @@ def test_an_owner_that_was_replaced_elsewhere_writes_nothing(store: Store) -> No
     elsewhere.register(Worker("w2", pid=1), 30.0)
     store.dead.add("w1")
     [new] = elsewhere.claim("w2")
-    stale = store.appending(old)
+    stale, before = store.appending(old), store.record()
+    assert isinstance(store.journal.append([stale])[0], LeaseLost)
+    assert store.record() == before
     assert elsewhere.append([store.appending(new)]) == [None]
     before = store.record()
     for append in (stale, replace(stale, after=2)):
@@ -362,17 +364,30 @@ def test_a_commit_that_is_still_under_way_is_waited_for(store: Store, url: str) 
         lost.execute("INSERT INTO events SELECT * FROM kept")
         thread = threading.Thread(target=look)
         thread.start()
-        _wait_for_a_waiter(url)
+        _wait_for_waiters(url, 1)
         assert found == []
         lost.commit()
         thread.join(20)
     assert found == [True]
 
 
-def _wait_for_a_waiter(url: str) -> None:
+def _wait_for_waiters(url: str, count: int) -> None:
     with psycopg.connect(database_of(url), autocommit=True) as db:
-        while not db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+        while len(db.execute("SELECT DISTINCT pid FROM pg_locks WHERE NOT granted").fetchall()) < count:
             pass
+
+
+def test_an_equal_value_of_another_writer_is_not_taken_for_ones_own(store: Store, url: str) -> None:
+    """J19. Without it two processes that make the same switch at once would each believe that they decided."""
+    elsewhere = store.open()
+
+    def at_commit(end: Callable[[], Any]) -> Any:
+        kill_backends(url)
+        assert elsewhere.swap("a", 0, "on")
+        return end()
+
+    interrupted(store.journal).at_commit = at_commit
+    assert not store.journal.swap("a", 0, "on")
 
 
 def test_rows_that_somebody_keeps_locked_are_not_waited_for_without_end(

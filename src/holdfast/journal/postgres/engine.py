@@ -287,13 +287,18 @@ class PostgresJournal:
         if not refusal.fits_cell(name, value):
             raise refusal.no_cell(name)
 
-        def stands(db: Db, done: bool) -> bool:
-            return done and shared.cell(db, self.tenant, name) == Cell(version + 1, value)
+        tenant = self.tenant
 
-        def again(first: bool, last: bool) -> bool:
-            return last or (first and self.cell(name) == Cell(version + 1, value))
+        def stands(db: Db, done: str | None) -> bool:
+            return done is not None and shared.wrote(db, tenant, name, done)
 
-        return self._database.write(lambda db: shared.swap(db, self.tenant, name, version, value), stands, again=again)
+        def again(first: str | None, last: str | None) -> str | None:
+            return first if last is None and self._database.read(lambda db: stands(db, first)) else last
+
+        def work(db: Db) -> str | None:
+            return shared.swap(db, tenant, name, version, value)
+
+        return self._database.write(work, stands, again=again) is not None
 
     def put_blob(self, data: bytes) -> str:
         """Keep bytes under their SHA-256 (J10, J17): a transaction for each piece, on a connection of their own."""

@@ -27,6 +27,8 @@ _NAMES = "SELECT name FROM cells WHERE tenant = $1 ORDER BY name"
 _KEYS = "SELECT key FROM accounts WHERE tenant = $1 ORDER BY key"
 _CELL = "SELECT version, value, seal FROM cells WHERE tenant = $1 AND name = $2"
 _CELLS = "SELECT name, version, value, seal FROM cells WHERE tenant = $1 AND name = ANY($2) ORDER BY name FOR UPDATE"
+_TRANSACTION = "SELECT pg_current_xact_id()::xid::text"
+_WRITER = "SELECT xmin::text FROM cells WHERE tenant = $1 AND name = $2"
 _ADD_CELL = "INSERT INTO cells VALUES ($1, $2, $3, $4, $5, $6, $7)"
 _SET_CELL = (
     "UPDATE cells SET version = $3, value = $4, seal = $5, format = $6, key_id = $7 WHERE tenant = $1 AND name = $2"
@@ -158,15 +160,20 @@ def put_account(db: Db, tenant: str, key: str, before: Account | None, wanted: A
     return True
 
 
-def swap(db: Db, tenant: str, name: str, version: int, value: str) -> bool:
-    """Write the cell if it is of this version."""
+def swap(db: Db, tenant: str, name: str, version: int, value: str) -> str | None:
+    """Write the cell if it is of this version; the server's name of the transaction that did."""
     shared = Shared(db, tenant, [name], [])
     before = shared.cell(name)
     if version != (0 if before is None else before.version):
-        return False
+        return None
     shared.set_cell(name, value)
     shared.flush()
-    return True
+    return str(row(db, _TRANSACTION)[0])
+
+
+def wrote(db: Db, tenant: str, name: str, transaction: str) -> bool:
+    """Whether that transaction wrote the cell as it is. By its value it could be another writer's."""
+    return bool(row(db, _WRITER, tenant, name) == (transaction,))
 
 
 def cap(db: Db, tenant: str, key: str, limits: Limits) -> None:
