@@ -23,7 +23,7 @@ from holdfast.errors import JournalError
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Append, Worker
 from holdfast.testing.conformance_store import step
-from holdfast.testing.disk import Change, Disk, Op
+from holdfast.testing.disk import Change, Disk, Failing, Op
 from holdfast.testing.power import Loss, Power
 from proof.deeds import NAME, Deeds, Said, World, attempt, in_memory, put, read, small_bounds
 from proof.part import Plan, Seen
@@ -40,6 +40,7 @@ WANTED = {
     "in_flight_there": 1_000,
     "in_flight_not_there": 20_000,
     "unpromised_lost": 20,
+    "syncs_that_failed": 100,
 }
 TRIALS = 440
 COST = 320
@@ -146,14 +147,22 @@ def _record(yard: Yard, path: Path, kind: str) -> tuple[list[Op], list[Mark]]:
         journal = yard.world.open(path)
         marks.append(Mark(begin, len(disk.ops), False, yard.world.state(journal)))
         deeds = Deeds(journal, yard.world, yard.chance)
+        fails = yard.chance.random() < 0.3
         for deed in deeds.some(yard.chance.randint(2, 8)):
             begin = len(disk.ops)
+            if fails and yard.chance.random() < 0.4:
+                disk.fail(1, Failing.IO, {"sync"})
             refused = attempt(partial(deed.do, journal))
+            if refused is not None and disk.hits:  # its outcome is not known: it is known when it was made again
+                disk.heal()
+                refused = attempt(partial(deed.do, journal))
             if refused is not None:
                 yard.seen.problems.append(f"{deed.what} on a sound disk: {refused}")
             end, said = len(disk.ops), yard.world.state(journal)
-            is_promise = deed.lasts and said != marks[-1].said  # who changed nothing has synced nothing
-            marks.append(Mark(begin, end, is_promise, said))
+            has_synced = said != marks[-1].said  # who changed nothing may have synced nothing
+            marks.append(Mark(begin, end, deed.lasts and refused is None and has_synced, said))
+        disk.heal()
+        yard.seen.count("syncs_that_failed", len(disk.hits))
         if yard.chance.random() < 0.7:
             journal.close()
         ops = list(disk.ops)

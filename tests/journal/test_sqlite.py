@@ -45,6 +45,8 @@ from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Account, Append, Cell, Claim, Lease, Post, Worker
 from holdfast.testing.conformance import TTL_S, Store, start_of, step
 from holdfast.testing.disk import Change, Disk
+from holdfast.testing.disk import Failing as HowItFails
+from holdfast.testing.power import Loss, Power
 
 Fingerprint = dict[str, bytes]
 
@@ -473,6 +475,30 @@ def test_a_writer_who_does_not_let_go_is_named(path: Path, monkeypatch: pytest.M
     other.execute("ROLLBACK")
     assert journal.post("r1", "m1", start_of("r1")).is_stored
     other.close()
+    journal.close()
+
+
+def test_a_sync_that_failed_takes_nothing_with_it_that_came_later(path: Path) -> None:
+    """Otherwise what could not be written once would end the log there at the next power cut, and all steps recorded
+    since would be gone, although each of them was synced."""
+    open_sqlite(path).close()
+    with Disk(path.parent) as disk:
+        journal = open_sqlite(path)
+        journal.post("r1", "m1", start_of("r1"))
+        journal.register(this_worker("w"), 30)  # is in the log, and not synced
+        disk.fail(1, HowItFails.IO, {"sync"})
+        journal.post("r2", "m1", start_of("r2"))
+        journal.post("r3", "m1", start_of("r3"))
+        assert [hit.name for hit in disk.hits] == [f"{path.name}-wal"]
+        ops = list(disk.ops)
+        journal.close()
+    power = Power()
+    for op in ops:
+        power.take(op)
+    for name, data in power.left(Loss.UNSYNCED, random.Random(1)).items():
+        path.with_name(name).write_bytes(data)
+    journal = open_sqlite(path)
+    assert {head.run_id for head in journal.heads()} == {"r1", "r2", "r3"}
     journal.close()
 
 

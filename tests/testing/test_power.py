@@ -73,6 +73,17 @@ def test_a_length_may_be_changed_or_not() -> None:
     assert lefts(power) == {(("f", A + A),), (("f", A[:10]),)}
 
 
+def test_what_could_not_be_synced_stays_in_danger_until_its_page_is_written_again() -> None:
+    """Lost: systems that forget what they could not write, and say that the next sync went well."""
+    page = bytes(8 * SECTOR)
+    failed, synced = Op(Change.SYNC_FAILED, "f", 1), Op(Change.SYNCED, "f", 1)
+    power = after(found(page + page), written(A), failed, written(B, 8 * SECTOR), synced)
+    second = B + page[SECTOR:]
+    assert lefts(power) == {(("f", page + second),), (("f", A + page[SECTOR:] + second),)}
+    power = after(found(page), written(A), failed, written(B, SECTOR), synced)
+    assert lefts(power) == {(("f", A + B + page[2 * SECTOR :]),)} and power.at_risk == set()
+
+
 def test_a_name_is_left_as_it_was_until_its_directory_is_synced() -> None:
     """Lost: a file that was synced and that nobody finds, or a removed one that comes back."""
     made = [Op(Change.MADE, "f", 1), written(A), Op(Change.SYNCED, "f", 1)]

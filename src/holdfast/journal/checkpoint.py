@@ -29,6 +29,8 @@ class Checkpointer:
         self._due = threading.Event()
         self._due_from = PAGES_MAX
         self._is_closing = False
+        self.has_failed = False
+        """For a failing disk, since somebody set it back: the log, which is synced first, may not be safe."""
         self._thread: threading.Thread | None = None
         self._connection: apsw.Connection | None = None
 
@@ -55,8 +57,9 @@ class Checkpointer:
                 return
             try:
                 self._checkpoint()
-            except apsw.Error:
-                pass  # nothing is lost, the log keeps everything; a later commit asks again
+            except apsw.Error as error:
+                self.has_failed |= isinstance(error, apsw.IOError)
+                # nothing is lost, the log keeps everything; a later commit asks again
 
     def _checkpoint(self) -> None:
         if self._connection is None:

@@ -5,7 +5,8 @@ Invariants
 2. A transaction whose outcome is not known is looked up on a new connection, then tried once more, then given up
    with `StoreUnreachable`. It is never repeated without having been looked up.
 3. Reading never waits for a commit: it has a connection of its own.
-4. No connection is used in a process other than the one that opened it.
+4. After an error of the disk the log is written again before anything is added to it, or looked up in it.
+5. No connection is used in a process other than the one that opened it.
 
 Never: knows a table.
 """
@@ -48,6 +49,7 @@ class Database:
         self._reader: apsw.Connection | None = None
         self._is_closed = False
         self._is_durable = True
+        self._is_log_doubtful = False
         self.known: dict[Any, Any] = {}
         """What the last transactions wrote and read, while nobody else has written; emptied when somebody has."""
         self._version = -1
@@ -96,6 +98,9 @@ class Database:
         is_upkeep: bool,
     ) -> T:
         """One attempt; what `work` gave is in `done` as soon as only the commit is missing."""
+        if self._checkpointer.has_failed:
+            self._checkpointer.has_failed, self._is_log_doubtful = False, True
+            self._drop_writer()
         writer = self._writer or self._open_writer()
         if is_durable is not self._is_durable:
             writer.execute("PRAGMA synchronous = FULL" if is_durable else "PRAGMA synchronous = NORMAL")
@@ -130,6 +135,7 @@ class Database:
     ) -> bool:
         """Whether the transaction is in the store although its attempt failed; raises when trying again is no use."""
         self._drop_writer()
+        self._is_log_doubtful |= isinstance(error, apsw.IOError)
         if done and stands is not None and self._is_standing(stands, done[-1], error):
             return True
         if isinstance(error, file.DAMAGE) or (isinstance(error, apsw.BusyError) and not done):
@@ -154,6 +160,9 @@ class Database:
         writer = file.connect(self.path)
         with file.given_up_on_failure(writer):
             file.use_log(writer)
+            if self._is_log_doubtful:
+                file.write_log_again(writer)
+                self._is_log_doubtful = False
         self._checkpointer.watch(writer)
         self._is_durable = True
         self._writer = writer

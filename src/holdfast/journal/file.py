@@ -50,6 +50,8 @@ _MAKE_STORE = (
 )
 _MAGIC = b"SQLite format 3\x00"
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+_PART = 1 << 16
+"""Bytes of one read or write of ours: SQLite's unix layer takes less than 128 KiB at once."""
 _OPENING = threading.Lock()
 """Held from making a file until its last other descriptor is closed (invariant 3, for threads)."""
 DAMAGE = (
@@ -209,6 +211,27 @@ def use_log(connection: apsw.Connection) -> None:
     """Write-ahead log from here on; a store whose making was cut short just before this has none yet."""
     if connection.pragma("journal_mode") != "wal":
         connection.pragma("journal_mode", "wal")
+
+
+def write_log_again(connection: apsw.Connection) -> None:
+    """Write all of the log over itself and sync it.
+
+    After a sync that failed, systems take the pages that could not be written for clean ones: what they hold, also of
+    commits that were not to be synced, never gets to the disk, and the next sync says that all is well. A power cut
+    would then end the log there, with all commits that came after. (https://www.usenix.org/conference/atc20/presentation/rebello)
+    """
+    connection.execute("BEGIN IMMEDIATE")  # nobody adds to it or begins it anew meanwhile
+    try:
+        log = apsw.VFSFile("", connection.filename_wal, [apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_WAL, 0])
+        try:
+            size = log.xFileSize()
+            for offset in range(0, size, _PART):
+                log.xWrite(log.xRead(min(_PART, size - offset), offset), offset)
+            log.xSync(apsw.SQLITE_SYNC_FULL)
+        finally:
+            log.xClose()
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def problems(path: str) -> list[str]:

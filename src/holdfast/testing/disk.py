@@ -9,8 +9,8 @@
 It is an SQLite VFS between SQLite and the system's own one: locks, shared memory and the bytes are real.
 
 Invariants
-1. `ops` has every change of a file in the order in which it was made, whichever thread made it, and none that failed.
-   Of a write that failed halfway it has the half that was written.
+1. `ops` has every change of a file in the order in which it was made, whichever thread made it, and none that failed
+   but syncs. Of a write that failed halfway it has the half that was written.
 2. A fault hits exactly the call that was named; one that lasts, every such call until `heal`. `hits` tells all.
 3. Only files of the directory are written down or fail, and only of connections that are opened while it is open;
    when it is, no other may be: it reads what is there, and closing a file drops the locks that its process has on it.
@@ -46,6 +46,9 @@ class Change(StrEnum):
     CUT = "cut"
     """Its length is `offset` from here on."""
     SYNCED = "synced"
+    SYNC_FAILED = "sync failed"
+    """What was changed since the last sync may never get to the disk, and no later sync tells: that is how systems
+    behave that take a page which could not be written for a clean one (Linux does)."""
     REMOVED = "removed"
     DIRECTORY_SYNCED = "directory synced"
 
@@ -247,6 +250,7 @@ class DiskFile(apsw.VFSFile):
         """SQLite waits for the disk."""
         with self._disk.doing("sync", self._name) as failing:
             if failing is not None:
+                self._note(Change.SYNC_FAILED)
                 raise apsw.IOError(f"planned: {failing}")
             super().xSync(flags)
             self._note(Change.SYNCED)

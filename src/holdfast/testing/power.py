@@ -11,6 +11,8 @@ The model is that of SQLite's documentation and of what its VFS asks of a system
 2. Of each change since then, any sector of 512 bytes may have got to the disk or not, in any order between sectors; of
    one sector an earlier state, never a later one without what came before. A length may have been changed or not. What
    lies between the old end and a later sector reads as zeros, or as rubbish.
+   After a sync that failed, what was to be synced may be lost for good, whatever is synced later, but for pages of
+   4 KiB that are written again: a page is written as it is in memory.
 3. A sector that was not written keeps its bytes (power-safe overwrite, which SQLite takes for granted).
 4. A name that was made or removed since the directory was last synced may be there or not.
 
@@ -27,6 +29,8 @@ from holdfast.testing.disk import Change, Op
 
 T = TypeVar("T")
 SECTOR: Final = 512
+PAGE: Final = 8
+"""Sectors of a page of the system's memory."""
 Keep = Callable[[int, int], bool]
 """Whether sector … of change … since the last sync got to the disk; a change of length is its sector -1."""
 
@@ -70,14 +74,38 @@ class _File:
         self.name = name
         self.safe = data
         self.changes: list[Op] = []
+        self.doomed = 0
+        """So many of the changes, the first ones, were to be synced when that failed."""
         self.now = bytearray(data)
 
     def take(self, op: Op) -> None:
-        if op.change is Change.SYNCED:
+        if op.change is Change.SYNC_FAILED:
+            self.doomed = len(self.changes)
+        elif op.change is Change.SYNCED and self.doomed:
+            self._sync_some()
+        elif op.change is Change.SYNCED:
             self.safe, self.changes = bytes(self.now), []
         else:
             self.changes.append(op)
             _apply(self.now, op.offset, op.data, None) if op.change is Change.WRITTEN else _cut(self.now, op.offset)
+
+    def _sync_some(self) -> None:
+        """A sync after one that failed: of what was doomed then, only pages that were written again are safe."""
+        doomed, rest = self.changes[: self.doomed], self.changes[self.doomed :]
+        pages = {sector // PAGE for op in rest for sector, *_ in _sectors(op)}
+        safe = bytearray(self.safe)
+        self.changes = []
+        for number, op in enumerate((*doomed, *rest)):
+            if op.change is Change.CUT:
+                _cut(safe, op.offset)
+                continue
+            for sector, start, end in _sectors(op):
+                part = op.data[start - op.offset : end - op.offset]
+                if number >= len(doomed) or sector // PAGE in pages:
+                    _apply(safe, start, part, None)
+                else:
+                    self.changes.append(op._replace(offset=start, data=part))
+        self.safe, self.doomed = bytes(safe), len(self.changes)
 
     def left(self, keep: Keep, filler: Chance | None, keeps_length: bool) -> bytes:
         if not self.changes:
@@ -140,7 +168,7 @@ class Power:
             case Change.DIRECTORY_SYNCED:
                 self._safe_names |= {name: files[-1] for name, files in self._names.items()}
                 self._names.clear()
-            case Change.WRITTEN | Change.CUT | Change.SYNCED:
+            case Change.WRITTEN | Change.CUT | Change.SYNCED | Change.SYNC_FAILED:
                 self._files[op.file].take(op)
 
     @property
