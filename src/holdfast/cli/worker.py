@@ -10,13 +10,14 @@ import asyncio
 import logging
 import os
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from holdfast.cli import option
 from holdfast.cli.exit import Exit
+from holdfast.errors import JournalError, StoreMoved
 
 if TYPE_CHECKING:
     from holdfast.cli.interrupt import Interrupt
@@ -89,7 +90,7 @@ async def _work(app: App, agents: list[Agent[Any, Any]], stay_s: float | None, i
         try:
             async with app:
                 say(f"Worker (pid {os.getpid()}) takes runs of {', '.join(sorted(names))}. Ctrl-C ends it in order.")
-                await (app.until_moved() if stay_s is None else _idle(app.journal, names, stay_s))
+                await (app.until_moved() if stay_s is None else _idle(app, names, stay_s))
         except asyncio.CancelledError:
             say("Ended in order. What was driven here is given back, and any worker goes on with it.")
             raise
@@ -97,14 +98,20 @@ async def _work(app: App, agents: list[Agent[Any, Any]], stay_s: float | None, i
     say("Nothing is left to do.")
 
 
-async def _idle(journal: Journal, agents: frozenset[str], stay_s: float) -> None:
+async def _idle(app: App, agents: frozenset[str], stay_s: float) -> None:
     """Come back when all runs of these agents have ended, or wait for something that is not due soon."""
     loop = asyncio.get_running_loop()
     while True:
         began = loop.time()
-        if _is_idle(journal, agents, stay_s):
-            return
-        await asyncio.sleep(max(_LOOK_S, _LOOKS_PER_LOOK * (loop.time() - began)))
+        try:
+            if _is_idle(app.journal, agents, stay_s):
+                return
+        except StoreMoved:
+            raise
+        except JournalError:
+            pass  # the worker tells of it, and asks again in a moment; so do we
+        with suppress(TimeoutError):
+            await asyncio.wait_for(app.until_moved(), max(_LOOK_S, _LOOKS_PER_LOOK * (loop.time() - began)))
 
 
 def _is_idle(journal: Journal, agents: frozenset[str], stay_s: float) -> bool:
