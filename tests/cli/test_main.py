@@ -117,6 +117,7 @@ def test_a_wrong_verb_or_option_is_2(shell: Any) -> None:
     assert shell.call("frobnicate").code == 2
     said = shell.call("ls", "--limit", "0", "--json")
     assert said.code == said.document["exit"] == 2 and "See `holdfast ls --help`." in said.err
+    assert shell.call("ls", "--limit", "9" * 400).code == 2, "more than any store could be asked for"
     assert shell.call("show").code == 2
 
 

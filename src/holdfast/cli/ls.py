@@ -22,7 +22,7 @@ _COLOURS = {"succeeded": "green", "failed": "red", "stopped": "red", "cancelled"
 
 @click.command()
 @click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only runs of this status.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many runs.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="At most so many runs.")
 @option.store
 @option.json
 def ls(status: str | None, limit: int, store: str | None, is_json: bool) -> int:
