@@ -7,7 +7,7 @@ the program that did it. Where the engine can have one, commits fail in the midd
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,10 @@ import psycopg
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import get_state_machine_test
 
+from holdfast.core import accept
+from holdfast.errors import StoreBusy, StoreMoved
 from holdfast.journal.memory import MemoryJournal
+from holdfast.journal.migrate import Place, migrate
 from holdfast.journal.postgres.engine import PostgresJournal
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Journal
@@ -41,11 +44,13 @@ WANTED = {
     "answer refused": 500,
     "cancel stored": 200,
     "swap": 200,
+    "migration": 60,
+    "migration refused": 20,
     "commit failed before": 100,
     "commit failed after": 100,
     "commit failed before after": 100,
 }
-COST = 60
+COST = 75
 BATCH = 30
 STEPS = 50
 TRIALS = 30
@@ -96,7 +101,7 @@ def run(plan: Plan) -> Seen:
     with _engines(plan) as engines:
         for trial in plan.trials(TRIALS):
             name = list(engines)[trial % len(engines)]
-            explore(name, engines[name], trial + plan.seed * TRIALS, seen)
+            explore(name, engines, trial + plan.seed * TRIALS, seen)
     return seen
 
 
@@ -114,7 +119,7 @@ def _engines(plan: Plan) -> Iterator[dict[str, OpenEngine]]:
         }
 
 
-def explore(name: str, open_engine: OpenEngine, number: int, seen: Seen) -> None:
+def explore(name: str, engines: Mapping[str, OpenEngine], number: int, seen: Seen) -> None:
     """One batch of programs; counts what they did, and tells where the engine and the model part."""
     stores = itertools.count()
 
@@ -122,11 +127,44 @@ def explore(name: str, open_engine: OpenEngine, number: int, seen: Seen) -> None
         def open_store(self) -> Store:
             seen.count("programs")
             seen.count(f"programs of {name}")
-            return Store(open_engine, f"{name}_{number}_{next(stores)}")
+            self.engine, self.left = name, list[Store]()
+            return self._new()
+
+        def _new(self) -> Store:
+            return Store(engines[self.engine], f"{name}_{number}_{next(stores)}")
 
         def reopen(self) -> None:
-            if name != "memory":
+            if self.engine != "memory":
                 self.store.reopen()
+
+        def move(self) -> Store | None:
+            before, left = self.engine, self.store
+            places = [engine for engine in engines if engine != "memory"]  # which would end with the move
+            if not places:
+                return None
+            self.engine = places[next(stores) % len(places)]
+            filled = self._new()
+            filled.time, filled.dead = left.time, left.dead
+            try:
+                migrate(Place(f"{left.name}:", left.again), Place(f"{filled.name}:", filled.again), "attempt")
+            except StoreBusy:
+                self.engine = before
+                filled.close()
+                raise
+            self.left.append(left)
+            for run_id in self.model.runs:
+                try:
+                    left.journal.post(run_id, "late", accept.pause(by="ada"))
+                except StoreMoved:
+                    continue
+                raise AssertionError("a store that was left takes a message")
+            seen.count(f"moved from {before} to {self.engine}")
+            filled.reopen()  # it was open before it had its identity
+            return filled
+
+        def teardown(self) -> None:
+            for store in (self.store, *self.left):
+                store.close()
 
         def fail_commit(self, moments: Sequence[Moment]) -> bool:
             journal: Journal = self.store.journal

@@ -18,6 +18,7 @@ from holdfast.core.heads import Head
 from holdfast.errors import JournalError
 from holdfast.journal.memory import MemoryJournal
 from holdfast.protocols import Append, Claim, Lease, Post
+from holdfast.testing.conformance_store import OpenEngine
 from holdfast.testing.postgres_server import PostgresServer
 
 
@@ -123,6 +124,11 @@ class OldHeads(MemoryJournal):
         return known.setdefault(run_id, super().head(run_id))
 
 
+def opener(engine: Callable[..., MemoryJournal]) -> OpenEngine:
+    """As the machine opens it."""
+    return lambda name, *, clock, is_dead: engine(clock=clock, is_dead=is_dead)
+
+
 @pytest.mark.parametrize(
     "engine",
     [GivesToAnyWriter, EndsWithMail, StoresTwice, TakesFromTheLiving, ForgetsTheEpoch, ReleasesForAnybody,
@@ -132,9 +138,7 @@ def test_a_bug_in_an_engine_is_found(engine: Callable[..., MemoryJournal]) -> No
     """Lost: the proof of the proof."""
     seen = Seen()
     for number in range(5):
-        state_machine.explore(
-            "memory", lambda name, *, clock, is_dead: engine(clock=clock, is_dead=is_dead), number, seen
-        )
+        state_machine.explore("memory", {"memory": opener(engine)}, number, seen)
         if seen.problems:
             return
     pytest.fail("five batches of programs did not see it")

@@ -7,8 +7,8 @@ Never: sleeps, reads a clock, looks into an engine. Needs hypothesis (`holdfast[
 
 1. After each step the engine says of each run what the model says: events, head, unread mail, and who has some.
 2. Each call's answer is foreseen by the model, before it changes (J1 to J9, J15, J16, J19 to J21).
-3. Opening the store again changes nothing (J10, J11), and neither does a commit that failed before or after it was
-   written (J13).
+3. Opening the store again changes nothing (J10, J11), nor does moving it, where there is a place for it (U1 to U10),
+   nor a commit that failed before or after it was written (J13).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from holdfast.core import accept
 from holdfast.core.budget import Limits
 from holdfast.core.events import Charge
 from holdfast.core.heads import Head, Status
-from holdfast.errors import JournalError, StoreUnreachable
+from holdfast.errors import JournalError, StoreBusy, StoreUnreachable
 from holdfast.protocols import BODY_IN_ROW_MAX, AccountCharge, Append, Cell, Lease, Post
 from holdfast.testing.conformance_engine import Moment
 from holdfast.testing.conformance_store import TTL_S, Store, question, reply, start_of, step
@@ -69,6 +69,10 @@ class AgainstModel(RuleBasedStateMachine):
     def fail_commit(self, moments: Sequence[Moment]) -> bool:
         """Let the next commits fail, each at its moment; whether this engine has any."""
         return False
+
+    def move(self) -> Store | None:
+        """Move all runs to another store; that store, or None where there is no such place. May raise `StoreBusy`."""
+        return None
 
     def saw(self, what: str) -> None:
         """Told what has happened; for those who count."""
@@ -145,6 +149,26 @@ class AgainstModel(RuleBasedStateMachine):
         if chance == 0:  # it is dear, and most programs need only one
             self.reopen()
             self.saw("restart")
+
+    @precondition(lambda self: self.leases)
+    @rule(chance=st.integers(0, 6))
+    def migrate(self, chance: int) -> None:
+        if chance:
+            return
+        now, runs = self.store.time, self.model.runs.values()
+        owners = {run.worker for run in runs if run.worker is not None} - self.store.dead
+        is_busy = any(self.model.expires.get(owner, 0) > now for owner in owners)
+        try:
+            moved = self.move()
+        except StoreBusy:
+            assert is_busy
+            self.saw("migration refused")
+            return
+        if moved is not None:
+            assert not is_busy
+            self.store = moved
+            self.model.expires.clear()  # nobody works there yet
+            self.saw("migration")
 
     # --- writing -------------------------------------------------------------------------------------------------
 
