@@ -237,7 +237,7 @@ def _named(url: str) -> sql.Identifier:
 def test_opposed_writers_never_lock_each_other_out(store: Store, admin: psycopg.Connection[Any], url: str) -> None:
     """Without it two machines whose runs tell each other something would stop for a second, again and again.
 
-    In each turn a third session keeps another run locked, so that both writers have begun to lock before one is done."""
+    In each turn a third session keeps another run locked, so both writers have begun to lock before one is done."""
     runs = [f"r{number}" for number in range(8)]
     claims = {run_id: store.hold(run_id, f"w{int(run_id[1]) % 2}") for run_id in runs}
     journals = [(store.open(), runs[0::2], runs), (store.open(), runs[7::-2], runs[::-1])]
