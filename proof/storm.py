@@ -38,16 +38,16 @@ WANTED = {
     "process_kills": STORES * KILLS,
     "process_kills_sqlite": STORES * KILLS * 3 // 4,
     "process_kills_postgres": STORES * KILLS // 4,
-    "kills_before_the_effect": 200,
-    "kills_under_way": 200,
-    "kills_after_the_effect": 200,
-    "takeovers": 2_000,
-    "doubts_settled": 500,
-    "asked_a_person": 200,
+    "kills_before_the_effect": 1_000,
+    "kills_under_way": 1_000,
+    "kills_after_the_effect": 1_000,
+    "takeovers": 5_000,
+    "doubts_settled": 1_000,
+    "asked_a_person": 1_000,
     "ended_in_order": 50,
     "runs": 600,
 }
-COST = 250
+COST = 200
 TURN = (SQLITE, SQLITE, SQLITE, POSTGRES)
 WORKERS = 3
 OPEN_MAX = 5

@@ -15,6 +15,7 @@ from holdfast.core.address import run_id
 from holdfast.journal.codec import digest, encode
 from holdfast.journal.open import open_journal
 from holdfast.runtime.clock import SystemClock
+from holdfast.testing.postgres_server import PostgresServer
 
 OTHER = """
 import holdfast as hf
@@ -33,9 +34,9 @@ async def naps(run: hf.Run, s: float) -> str:
 """
 
 
-def accepted(agent: str, given: Any, *keys: str) -> None:
+def accepted(agent: str, given: Any, *keys: str, store: str = "holdfast.db") -> None:
     """Runs that were started, and that nobody drives."""
-    journal = open_journal("holdfast.db", clock=SystemClock().now)
+    journal = open_journal(store, clock=SystemClock().now)
     body = encode(given)
     for key in keys:
         message = accept.start(agent=agent, key=key, input_digest=digest(body), limits=None, body=body)
@@ -43,9 +44,9 @@ def accepted(agent: str, given: Any, *keys: str) -> None:
     journal.close()
 
 
-def runs(shell: Any) -> dict[str, str]:
+def runs(shell: Any, *options: str) -> dict[str, str]:
     """Status by key."""
-    return {run["key"]: run["status"] for run in shell.call("ls", "--json").document["runs"]}
+    return {run["key"]: run["status"] for run in shell.call("ls", "--json", *options).document["runs"]}
 
 
 def until(process: subprocess.Popen[str], told: str) -> None:
@@ -74,15 +75,17 @@ def test_a_worker_goes_on_with_what_a_killed_process_left_behind(shell: Any) -> 
     assert Path("ledger").read_text() == "rent\n"
 
 
-def test_several_workers_share_a_store(shell: Any) -> None:
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_several_workers_share_a_store(shell: Any, postgres: PostgresServer, engine: str) -> None:
     """Lost: R13. Two workers would drive the same run and pay twice, or one would leave work that nobody does."""
-    keys = [f"k{number}" for number in range(40)]
+    store = ("--store", postgres.url("several_workers") if engine == "postgres" else "holdfast.db")
+    keys = [f"k{number}" for number in range(20)]
     for key in keys:
-        accepted("pays", key, key)
-    workers = [shell.start("worker", "agents.py", "--until-idle") for _ in range(3)]
+        accepted("pays", key, key, store=store[1])
+    workers = [shell.start("worker", "agents.py", "--until-idle", *store) for _ in range(3)]
     said = [(worker.communicate(timeout=40), worker.returncode) for worker in workers]
     assert [code for _, code in said] == [0, 0, 0], said
-    assert runs(shell) == dict.fromkeys(keys, "succeeded")
+    assert runs(shell, *store) == dict.fromkeys(keys, "succeeded")
     assert Counter(Path("ledger").read_text().split()) == Counter(keys)
 
 
