@@ -1,6 +1,7 @@
 """What the engine for several machines adds to the contract: a server, its settings, and others at the same moment."""
 
 import itertools
+import json
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 from psycopg import sql
 
 import holdfast as hf
+from holdfast.cli.__main__ import command_line
 from holdfast.core import accept
 from holdfast.core.events import Charge
 from holdfast.core.heads import Status
@@ -32,6 +34,7 @@ from holdfast.journal.open import open_journal, upkeep_of
 from holdfast.journal.postgres import address, log, server
 from holdfast.journal.postgres.engine import PostgresJournal
 from holdfast.protocols import AccountCharge, Append, Claim, Journal, Post, Worker
+from holdfast.runtime.clock import SystemClock
 from holdfast.testing.conformance_store import Store, start_of, step
 from holdfast.testing.postgres_server import PostgresServer
 
@@ -237,7 +240,7 @@ def _named(url: str) -> sql.Identifier:
 def test_opposed_writers_never_lock_each_other_out(store: Store, admin: psycopg.Connection[Any], url: str) -> None:
     """Without it two machines whose runs tell each other something would stop for a second, again and again.
 
-    In each turn a third session keeps another run locked, so both writers have begun to lock before one is done."""
+    In each turn a third session keeps another run locked, so that both have begun to lock before one is done."""
     runs = [f"r{number}" for number in range(8)]
     claims = {run_id: store.hold(run_id, f"w{int(run_id[1]) % 2}") for run_id in runs}
     journals = [(store.open(), runs[0::2], runs), (store.open(), runs[7::-2], runs[::-1])]
@@ -515,6 +518,20 @@ async def test_an_agent_runs_on_it(url: str) -> None:
         assert app.journal.facts()["runs"] == {"succeeded": 1}
 
 
+async def test_an_agent_lives_in_the_servers_time(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P9. Without it a timer that one machine sets would fire early on another, by what their clocks differ."""
+
+    @hf.agent
+    async def clocked(run: hf.Run, _: None) -> float:
+        return run.now
+
+    monkeypatch.setattr(SystemClock, "now", lambda _: time.time() + 7200)
+    async with hf.App(url, agents=[clocked]) as app:
+        assert abs(await app.run(clocked, None, key="r") - time.time()) < 600
+        [head] = app.journal.heads()
+        assert abs(head.updated_at - time.time()) < 600
+
+
 def test_a_table_that_was_changed_is_damage(store: Store, url: str) -> None:
     """J12. Without it a schema that a tool has altered would be an error that nobody understands."""
     claim = store.hold()
@@ -522,3 +539,15 @@ def test_a_table_that_was_changed_is_damage(store: Store, url: str) -> None:
         db.execute(sql.SQL("ALTER TABLE {}.events RENAME COLUMN chain TO chained").format(_named(url)))
     with pytest.raises(JournalCorrupt, match="other than they were made"):
         store.journal.append([store.appending(claim, after=0, mail_read=1)])
+
+
+def test_the_command_line_takes_its_url(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without it an operator could run agents on a store that no command can look into."""
+    with closing(open_journal(url, clock=time.time)) as journal:
+        journal.post("r1", "m1", start_of("r1"))
+    assert command_line(["doctor", "--store", url, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["store"]["engine"], found["store"]["runs"], found["problems"]) == ("postgres", {"ready": 1}, [])
+    assert command_line(["ls", "--store", url]) == 0 and "r1" in capsys.readouterr().out
+    assert command_line(["ls", "--store", f"{url}_not_there"]) == 3
+    assert "There is no store at" in capsys.readouterr().err

@@ -27,7 +27,7 @@ from holdfast.protocols import Clock, Journal, Post
 from holdfast.runtime import current
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.chapter import newest
-from holdfast.runtime.clock import SystemClock
+from holdfast.runtime.clock import StoreTime, SystemClock
 from holdfast.runtime.config import Config, load
 from holdfast.runtime.desk import carry_out, check_operator, order
 from holdfast.runtime.gate import Gate
@@ -72,7 +72,7 @@ class App:
         self._tenant = tenant
         self._config = config
         self._settings = settings or Settings()
-        self._clock = clock or SystemClock()
+        self._clock = clock
         self._serves = serves
         self._on_emit = on_emit
         self._policies = parse_tables(policies or {})
@@ -93,12 +93,13 @@ class App:
         policies = Policies(config.tools, self._policies)
         policies.check(declared_specs())
         journal = self._open_journal()
-        scribe = Scribe(journal, self._clock)
+        clock = self._clock or (StoreTime(journal.now) if isinstance(self._store, str) else SystemClock())
+        scribe = Scribe(journal, clock)
         self._services = Services(
             journal=journal,
-            clock=self._clock,
+            clock=clock,
             scribe=scribe,
-            gate=Gate(self._clock, self._settings.model_calls_max),
+            gate=Gate(clock, self._settings.model_calls_max),
             tenant=self._tenant,
             settings=self._settings,
             watchers=Watchers(self._on_emit),
@@ -149,7 +150,8 @@ class App:
 
     def _open_journal(self) -> Journal:
         if isinstance(self._store, str):
-            return open_journal(self._store, clock=self._clock.now, tenant=self._tenant)
+            clock, owns_clock = self._clock or SystemClock(), self._clock is not None
+            return open_journal(self._store, clock=clock.now, tenant=self._tenant, owns_clock=owns_clock)
         return self._store
 
     @property

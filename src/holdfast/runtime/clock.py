@@ -58,6 +58,17 @@ class SystemClock:
         return uuid.uuid4().hex
 
 
+class StoreTime(SystemClock):
+    """The machine's clock, with the time of a store that has its own: what machines share is timed by one of them."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+
+    def now(self) -> float:
+        """The store's time."""
+        return self._now()
+
+
 def derived_bytes(seed: str, scope: str, nth: int) -> bytes:
     """32 bytes that depend on nothing but their arguments."""
     return hashlib.sha256(f"{seed}\x1f{scope}\x1f{nth}".encode()).digest()
