@@ -89,7 +89,8 @@ SHOWN_BY = {
         "crash/test_sweep.py::test_every_point_of_a_round_with_a_second_kill_in_recovery",
         "crash/test_sweep.py::test_every_pair_of_points_of_twelve_steps",
         "crash/test_processes.py::test_a_storm_of_kills",
-        "crash/test_processes.py::test_many_storms_of_kills",
+        "proof/test_storm.py::test_a_sample",
+        "proof/test_double_kills.py::test_a_sample",
         "crash/test_planted.py::test_a_planted_bug_is_caught",
     ),
     "R10 intent before effect": (
@@ -108,6 +109,8 @@ SHOWN_BY = {
         "models/test_wire.py::test_a_resumed_transcript_is_valid",
     ),
     "R13 single writer with fencing": (
+        "proof/test_fencing.py::test_a_sample",
+        "cli/test_worker.py::test_several_workers_share_a_store",
         "crash/test_processes.py::test_a_stopped_process_that_wakes_up_changes_nothing",
         "crash/test_processes.py::test_a_process_stopped_in_the_middle_of_an_effect_begins_no_other",
         "crash/test_processes.py::test_two_processes_at_once_on_one_key",
@@ -118,6 +121,7 @@ SHOWN_BY = {
         "e2e/test_senders.py::test_a_sender_that_is_stopped_past_its_lease_writes_nothing_afterwards",
     ),
     "R14 SIGTERM is resumable": (
+        "cli/test_worker.py::test_a_signal_lets_what_is_in_flight_finish_and_gives_its_runs_back",
         "crash/test_processes.py::test_sigterm_in_the_middle_of_an_effect",
         "cli/test_interrupt.py::test_an_effect_in_flight_finishes_and_the_restart_finishes_the_run",
         "cli/test_interrupt.py::test_a_parked_run_is_left_with_its_question_open",
