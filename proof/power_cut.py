@@ -42,7 +42,7 @@ WANTED = {
     "unpromised_lost": 20,
     "syncs_that_failed": 100,
 }
-TRIALS = 440
+TRIALS = 640
 COST = 320
 OLD = Path(__file__).parent.parent / "tests" / "journals"
 FAILURES = (JournalError, OSError, ValueError, AssertionError)
@@ -191,7 +191,7 @@ def _left(marks: Sequence[Mark], number: int) -> tuple[list[Mark], bool]:
 def _cut_here(yard: Yard, power: Power, cut: Cut, following: Sequence[Op]) -> None:
     """Make disks that a cut at this point may leave, and open those that are new. Just before a sync most can be lost:
     there each loss is tried."""
-    count = len(Loss) if following and following[0].change is Change.SYNCED else 2
+    count = len(Loss) if following and following[0].change is Change.SYNCED else 1
     for loss in yard.chance.sample(list(Loss), count) if power.at_risk else [Loss.NOTHING]:
         files = power.left(loss, yard.chance)
         digest = _digest(files)
