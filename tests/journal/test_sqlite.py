@@ -362,6 +362,32 @@ def test_each_column_of_an_event_is_sealed(path: Path, column: str) -> None:
         read_all(path)
 
 
+def test_a_row_that_a_damaged_index_leads_to_is_not_taken_for_the_run(path: Path, store: Store) -> None:
+    """Otherwise one bit would show one run as another, and write the steps of one into the other's log."""
+    claims = [store.hold(f"r{number}") for number in (1, 2)]
+    group = [store.appending(claim) for claim in claims]
+    store.close()
+    connection = apsw.Connection(str(path))
+    kept = connection.execute("SELECT * FROM sqlite_schema WHERE name = 'runs_by_id'").fetchone()
+    for sql in (
+        "DELETE FROM sqlite_schema WHERE name = 'runs_by_id'",
+        "INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)",
+    ):
+        connection.pragma("writable_schema", "ON")
+        connection.execute(sql, kept if "?" in sql else ())
+        connection.close()
+        connection = apsw.Connection(str(path))
+        if "?" not in sql:  # without its index, so that it does not notice
+            connection.execute("UPDATE runs SET run_no = run_no + 10; UPDATE runs SET run_no = 13 - run_no")
+    connection.close()
+    journal = store.open()
+    for read in (journal.head, journal.events):
+        with pytest.raises(JournalCorrupt, match="run r1"):
+            read("r1")
+    journal.register(Worker("w1", pid=1), TTL_S)
+    assert all(isinstance(result, JournalCorrupt) for result in journal.append(group))
+
+
 def test_text_that_is_no_text_is_damage(path: Path) -> None:
     """Otherwise a flipped bit in a letter would surface as a Python error without a name."""
     fill(path, events=3)

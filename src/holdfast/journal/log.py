@@ -20,7 +20,7 @@ from holdfast.journal import blobs, mailbox, refusal, rows, shared
 from holdfast.protocols import BODY_IN_ROW_MAX, Append
 
 _FIND_RUN = (
-    "SELECT run_no, worker_id, epoch, count, chain, mail_posted, mail_read, status, wake_at, due_at "
+    "SELECT run_no, worker_id, epoch, count, chain, mail_posted, mail_read, status, wake_at, due_at, head, seal "
     "FROM runs WHERE tenant = ? AND run_id = ?"
 )
 ADD_EVENT = f"INSERT INTO events (run_no, {rows.EVENT_COLUMNS}) VALUES (?{', ?' * 22})"
@@ -92,7 +92,7 @@ class Group:
     def _take(self, append: Append) -> JournalError | None:
         """Get one append ready to be written, or say why it must not be."""
         run_id, tenant = append.lease.run_id, self._tenant
-        run: Any = self._known.get(run_id) or self._db.execute(_FIND_RUN, (tenant, run_id)).fetchone()
+        run: Any = self._known.get(run_id) or self._find(run_id)
         if run is None:
             return refusal.no_run(run_id)
         run_no, worker_id, epoch, count, chain, posted, read, status, wake_at, due_at = run
@@ -130,6 +130,16 @@ class Group:
             self._deliver(append)
             self.wakes = True
         return None
+
+    def _find(self, run_id: str) -> rows.Row | None:
+        """The run's row; what a damaged index has led to is another's, which would grow by what is not its own."""
+        found: Any = self._db.execute(_FIND_RUN, (self._tenant, run_id)).fetchone()
+        if found is None:
+            return None
+        *row, head, sealed = found
+        if not isinstance(head, str) or rows.seal(self._tenant, run_id, head) != sealed:
+            raise rows.corrupt_head(run_id)
+        return tuple(row)
 
     def _charge(self, append: Append) -> BudgetRefused | None:
         """Get its charges ready to be written, or say why they must not be."""

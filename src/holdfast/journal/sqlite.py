@@ -245,7 +245,7 @@ class SqliteJournal:
     def head(self, run_id: str) -> Head | None:
         """The run's head, None when there is no such run."""
         found = self._database.read(lambda db: db.execute(_HEADS + " AND run_id = ?", (self.tenant, run_id)).fetchone())
-        return None if found is None else self._head(found)
+        return None if found is None else self._head((run_id, *found[1:]))  # a damaged index leads to another's row
 
     def heads(
         self, *, prefix: str = "", key: str | None = None, status: str | None = None, limit: int = 200
