@@ -22,7 +22,7 @@ KINDS: Final = ("crash", "unknown", "outage", "stall", "stop", "cancel", "hold",
 """What may happen in every world; a crash is twice as likely."""
 REPLACING: Final = ("pause", "jump", "crash", "pause")
 """And only where receivers check epochs."""
-_PLACES: Final = ("", "append", "append", "effect", "effect")
+_PLACES: Final = ("", "append", "append", "effect", ":sent")
 """Most points are looks at a store with nothing to do; most faults are meant for where something is done."""
 
 
@@ -34,7 +34,7 @@ class Fault(NamedTuple):
     span_s: float
     """How long it lasts."""
     where: str = ""
-    """How the label of a fitting point begins."""
+    """What the label of a fitting point has in it."""
 
 
 def drawn(chance: Random, most: int, lease_s: float, *, may_replace: bool) -> list[Fault]:
@@ -51,7 +51,7 @@ def drawn(chance: Random, most: int, lease_s: float, *, may_replace: bool) -> li
 
 def strike(world: World, process: Process, fault: Fault, label: str) -> bool:
     """Let it happen; False when it cannot happen here."""
-    if not label.startswith(fault.where):
+    if fault.where not in label:
         return False
     match fault.kind:
         case "crash":
@@ -62,7 +62,7 @@ def strike(world: World, process: Process, fault: Fault, label: str) -> bool:
             for each in list(world.processes):
                 world.kill(each)
             raise Death
-        case "unknown" if fault.where != "effect":
+        case "unknown" if fault.where in ("", "append"):
             wanted = "after" if _is_odd(fault) else "before"
             if label.startswith("effect") or not label.endswith(wanted):
                 return False

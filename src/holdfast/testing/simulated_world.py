@@ -37,6 +37,8 @@ END_S: Final = 400.0
 """By then every run must have ended."""
 TURNS_MAX: Final = 20_000
 """A world that turns more often goes round in circles."""
+RESTART_S_MAX: Final = 4.0
+"""A process that is gone is started again after so long at most; mostly at once, as supervisors do it."""
 INSTANTS_IN_S: Final = 2**20
 """Time goes on in such steps, so that sums of times, also on the calendar, are exact."""
 
@@ -211,7 +213,7 @@ class World:
     def _gone(self, process: Process) -> None:
         self.processes.remove(process)
         self._dead.append(process)
-        self.after(self.chance.random() * 4.0, self._start_process)
+        self.after(self.chance.random() ** 3 * RESTART_S_MAX, self._start_process)
 
     def deploy(self) -> None:
         """Every process that is started from now on has the next version of the code, and one is started at once."""

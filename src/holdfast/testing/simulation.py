@@ -165,7 +165,7 @@ async def receive(name: str, key: str, args: str, *, dedupe: bool = False) -> st
         else:
             world.after(world.chance.random() * 0.5, lambda: answer(lambda: result))
 
-    world.after(world.chance.random() ** 3 * REQUEST_S_MAX, arrive)
+    world.after(world.chance.random() ** 2 * REQUEST_S_MAX, arrive)
     process.reach(f"effect {name}:sent")
     said = await answered
     process.reach(f"effect {name}:after")
