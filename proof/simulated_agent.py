@@ -21,6 +21,8 @@ from holdfast.runtime.way import Attempted, Begun, Way
 from holdfast.testing.simulation import here, look, receive
 
 Plan = list[list[Any]]
+RACING = 1_000
+"""Operations from this number on are part of a race; what they come to may differ from life to life."""
 MODEL_RESERVES = Charge(model_calls=1, tokens=500)
 
 
@@ -106,6 +108,12 @@ async def ask_model(run: hf.Run, number: int) -> str:
     return str(decode(outcome.body))
 
 
+@hf.tool(effect="composite")
+async def whole(plan: list[Any]) -> list[Any]:
+    """Steps that are one step."""
+    return [await TOOLS[op[0]](op[1]) for op in plan]
+
+
 TOOLS: dict[str, Any] = {"pay": pay, "mail": mail, "put": put, "find": find}
 
 
@@ -129,6 +137,13 @@ async def _one(run: hf.Run, op: list[Any], version: int) -> Any:
         case "note":
             await run.note(f"note {number}")
             return "noted"
+        case "race":
+            async with asyncio.timeout(more[0]):
+                return await _one(run, more[1], version)
+        case "whole":
+            return await whole(more[0])
+        case "must":
+            return await _one(run, more[0], version)
         case "changed":
             return await TOOLS[more[0] if version % 2 == 0 else more[1]](number)
         case _:
@@ -139,8 +154,12 @@ async def _told(run: hf.Run, op: list[Any], version: int) -> Any:
     """One operation; what it came to is told to the world, which knows what it came to before."""
     try:
         result = await _one(run, op, version)
-    except (hf.ToolFailed, Unverified, RunError) as failed:
+    except (hf.ToolFailed, Unverified, RunError, TimeoutError) as failed:
+        if op[0] == "must":
+            raise
         result = f"failed: {type(failed).__name__}: {failed}"
+    if op[0] in ("race", "both") or op[1] >= RACING:  # a timer of the agent's own starts afresh in each life
+        return result
     code = version if op[0] == "changed" else 0  # another version may get something else
     here().world.told(run.id, f"{op[0]}{op[1]} of {code}", result)
     return result

@@ -36,6 +36,8 @@ class Oracle:
         self.seen: Counter[str] = Counter()
         self.states: dict[str, State] = {}
         """Every run that was accepted, folded from what was appended."""
+        self.open_count = 0
+        """How many of them have not ended."""
         self.epochs: dict[str, int] = {}
         self._latest = 0.0
         self._answers: dict[tuple[str, str], str | None] = {}
@@ -51,11 +53,6 @@ class Oracle:
         """The latest time that the store's clock has shown; a clock that was set back says nothing of what was due."""
         self._latest = max(self._latest, self._store.now())
         return self._latest
-
-    @property
-    def open_count(self) -> int:
-        """How many those are."""
-        return sum(not state.status.is_end for state in self.states.values())
 
     @property
     def open_runs(self) -> list[str]:
@@ -74,7 +71,7 @@ class Oracle:
 
     def _stored(self, run_id: str, message: Message) -> None:
         if message.kind is MessageKind.START:
-            self.states.setdefault(run_id, State())
+            self._accepted(run_id)
         elif message.kind is MessageKind.ANSWER:
             facts = message.facts
             asked = (run_id, facts["question"])
@@ -106,7 +103,8 @@ class Oracle:
 
     def _take_in(self, append: Append) -> None:
         run_id = append.lease.run_id
-        state = self.states.setdefault(run_id, State())
+        state = self._accepted(run_id)
+        was_open = not state.status.is_end
         if append.lease.epoch != self.epochs.get(run_id):
             self.wrong(f"P3: {run_id} was written by epoch {append.lease.epoch}, its owner is {self.epochs[run_id]}")
         if append.after != state.count:
@@ -115,12 +113,20 @@ class Oracle:
             self._judge(run_id, state, event)
             state.apply(event)
             self._on_event(run_id, event)
+        self.open_count += (not state.status.is_end) - was_open
         if append.charges or run_id in self._charged:
             self._add_up(run_id, state)
         for post in append.posts:
             self.seen[f"{post.message.kind}_messages"] += 1
             if post.message.kind is MessageKind.START:
-                self.states.setdefault(post.run_id, State())
+                self._accepted(post.run_id)
+
+    def _accepted(self, run_id: str) -> State:
+        state = self.states.get(run_id)
+        if state is None:
+            state = self.states[run_id] = State()
+            self.open_count += 1
+        return state
 
     def _check_head(self, run_id: str, state: State, append: Append) -> None:
         stored, mine = self._store.head(run_id), state.head()

@@ -64,6 +64,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._complain = complain
         self._is_closed = False
         self.ready: list[asyncio.Handle] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+        """All of them: to collect a pending task of a dead process would be to run its code."""
         self.owner: object = None
         """The process that it is the loop of."""
 
@@ -124,7 +126,15 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         name: str | None = None,
         context: Context | None = None,
     ) -> asyncio.Task[T]:
-        return asyncio.Task(coro, loop=self, name=name, context=context)
+        task = asyncio.Task(coro, loop=self, name=name, context=context)
+        self._tasks.append(task)
+        return task
+
+    @property
+    def pending(self) -> list[asyncio.Task[Any]]:
+        """Tasks that have not ended, the oldest first."""
+        self._tasks = [task for task in self._tasks if not task.done()]
+        return self._tasks
 
     def run_in_executor(self, executor: Any, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """Here and now: a thread would have an order of its own."""

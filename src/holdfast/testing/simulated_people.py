@@ -5,6 +5,7 @@ Never: takes part in a run. What they say goes in as mail, as from a command lin
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from holdfast.core import accept
@@ -24,6 +25,10 @@ LOOK_S: Final = 3.0
 """Nobody answers sooner: a request that is still under way has arrived by then."""
 
 
+RESUMES_MAX: Final = 3
+"""Nobody resumes a run more often."""
+
+
 class People:
     """Callers, operators and whoever is asked."""
 
@@ -32,6 +37,9 @@ class People:
         self._said = 0
         self.accepted: set[str] = set()
         """Keys of the runs that were accepted."""
+        self.plans = 0
+        """Runs that somebody is about to resume."""
+        self._resumed: Counter[str] = Counter()
 
     def help(self, rounds: int) -> None:
         """People do what they are asked, and put the right code to what does not match."""
@@ -108,6 +116,23 @@ class People:
                 world.after(LOOK_S + world.chance.random() ** 2 * 15.0, lambda: self._answer(run, question_id))
         elif event.kind is Kind.STEP_INTENDED and event.step is StepKind.SIGNAL and world.chance.random() < 0.7:
             world.after(world.chance.random() * 8.0, lambda: self.signal(run))
+        elif event.kind is Kind.RUN_ENDED and world.scenario.reopened:
+            self._see_end(run)
+
+    def _see_end(self, run: str) -> None:
+        """An operator may resume it, from where it failed or was stopped."""
+        world, state = self._world, self._world.oracle.states[run]
+        is_again = state.status in (Status.FAILED, Status.STOPPED) and self._resumed[run] < RESUMES_MAX
+        if is_again and world.chance.random() < world.scenario.reopened * (0.3 if state.parent else 1.0):
+            self._resumed[run] += 1
+            self.plans += 1
+            world.after(world.chance.random() * 5.0, lambda: self._resume(run))
+
+    def _resume(self, run: str) -> None:
+        self.plans -= 1
+        self._world.count("resumed")
+        raised = [4, 2, 1_000, 0, 0, 0] if self._world.chance.random() < 0.7 else None
+        self.tell(run, accept.resume(by="operator", raised=raised))
 
     def _answer(self, run: str, question_id: str) -> None:
         head = self._world.store.head(run)

@@ -87,8 +87,6 @@ class Process:
         self._callers: set[asyncio.Task[None]] = set()
         self._late: list[Callable[[], None]] = []
         """Beats that came while it stood still."""
-        self._remains: set[asyncio.Task[Any]] = set()
-        """Tasks of the dead, kept until they are buried: to collect them is to run their code."""
         self.main = self.spawn(self._live())
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -124,7 +122,6 @@ class Process:
         self.is_dead = True
         self.is_open = False
         self.journal.hush()
-        self._remains = asyncio.all_tasks(self.loop)
         self.loop.close()
         current.app_closed(self.app)
 
@@ -142,7 +139,7 @@ class Process:
         for _ in range(10):
             if not self.is_dead:
                 self.loop.turn()
-        if left := asyncio.all_tasks(self.loop) - self._callers:
+        if left := [task for task in self.loop.pending if task not in self._callers]:
             self._complain(f"left behind at its end: {left}")
         self.world.ended(self)
 
@@ -193,10 +190,7 @@ class Process:
 
     def bury(self) -> None:
         """Dispose of what it had under way, so that nothing of it runs or is told when it is collected."""
-        buried: set[asyncio.Task[Any]] = set()
-        while left := (asyncio.all_tasks(self.loop) | self._remains) - buried:  # code on its way out may begin others
-            for task in left:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-                with contextlib.suppress(BaseException):  # whatever it does then: it is dead
-                    task.get_coro().close()
-            buried |= left
+        for task in self.loop.pending:  # a list that grows as code on its way out begins others
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with contextlib.suppress(BaseException):  # whatever it does then: it is dead
+                task.get_coro().close()

@@ -69,7 +69,7 @@ class World:
         self.receiver = Receiver(checks_epochs=may_replace)
         lease_s = scenario.settings.lease_s
         self._faults = simulated_fault.drawn(self.chance, scenario.faults_max, lease_s, may_replace=may_replace)
-        self._hearing = self.chance.choice((0.0, 0.5, 1.0))
+        self._hearing = self.chance.choice((0.0, 0.2, 1.0))
         self.version = 0
         self.processes: list[Process] = []
         self._dead: list[Process] = []
@@ -150,7 +150,8 @@ class World:
 
     def is_done(self) -> bool:
         """Whether every run that was wanted was accepted, and has ended."""
-        return len(self.people.accepted) == len(self.starts) and not self.oracle.open_count
+        is_asked = self.oracle.open_count or self.people.plans
+        return len(self.people.accepted) == len(self.starts) and not is_asked
 
     def put_version(self, version: int) -> None:
         """Every process is to run this version of the code."""
@@ -187,8 +188,22 @@ class World:
             charged = state.spent.tool_calls + state.reserved.tool_calls
             if bodies > charged:
                 self.oracle.wrong(f"P7: {run} began {bodies} bodies and was charged {charged} calls")
+        self._check_caps()
         self.count("stale_refused", self.receiver.stale)
         self.count("deduplicated", self.receiver.deduplicated)
+
+    def _check_caps(self) -> None:
+        """P7: no family began more bodies than its first run has a cap for."""
+        begun: dict[str, int] = {}
+        for run, bodies in self.receiver.bodies.items():
+            root, states = run, self.oracle.states
+            while states[root].parent and not states[root].is_detached:
+                root = states[root].parent
+            begun[root] = begun.get(root, 0) + bodies
+        for root, bodies in begun.items():
+            cap = self.oracle.states[root].limits.tool_calls
+            if cap is not None and bodies > cap:
+                self.oracle.wrong(f"P7: {root} has a cap of {cap} calls, and it and its children began {bodies}")
 
     # --- processes -------------------------------------------------------------------------------------------
 
@@ -224,7 +239,7 @@ class World:
     def reach(self, process: Process, label: str) -> None:
         """A process has come to a point; see `simulated_journal.Place`."""
         self.points += 1
-        if label != "read":
+        if label.endswith(("after", "sent")):
             self.trace(f"{process.name} {label}")
         if self._faults and self._faults[0].at <= self.points:
             self._strike(process, label)

@@ -40,7 +40,7 @@ from holdfast.testing.simulated_process import Process
 from holdfast.testing.simulated_world import World
 
 SETTINGS: Final = hf.Settings(
-    quiet_s=1.0, park_s=4.0, close_s=1.0, drain_s=4.0, settle_s=3.0, poll_s=2.0, lease_s=9.0, verify_s=4.0
+    quiet_s=1.0, park_s=4.0, close_s=1.0, drain_s=4.0, settle_s=3.0, poll_s=3.0, lease_s=9.0, verify_s=4.0
 )
 """Shorter than the real ones, in the same order: time in which nothing happens costs turns."""
 REQUEST_S_MAX: Final = 2.5
@@ -64,6 +64,8 @@ class Scenario:
     workers: int = 2
     """Processes; a world has from two to so many."""
     faults_max: int = 4
+    reopened: float = 0.0
+    """How likely an operator resumes a run that failed or was stopped, with more budget; each at most three times."""
 
     def agents(self, version: int) -> tuple[hf.Agent[Any, Any], ...]:
         """The code of a process that is started after so many deployments."""
