@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from proof import simulation
 from proof.part import Plan
-from proof.simulation import Drawn
+from proof.simulation import SCENARIOS, Drawn
 from proof.suite import ROOT
 
 from holdfast.testing.simulation import simulate
@@ -33,7 +33,7 @@ def test_a_sample_of_worlds_keeps_every_promise(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: str(kept["seed"]))
 def test_a_seed_that_has_found_something_finds_it_no_more(kept: dict[str, Any]) -> None:
     """Lost: what a world once showed to be wrong is wrong again."""
-    assert simulate(Drawn(), kept["seed"]).problems == [], kept["found"]
+    assert simulate(SCENARIOS[kept["of"]], kept["seed"]).problems == [], kept["found"]
 
 
 def test_the_same_seed_is_the_same_world() -> None:

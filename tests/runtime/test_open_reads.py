@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 import holdfast as hf
+from holdfast.core.events import Kind
+from holdfast.errors import StoreUnreachable
 
 
 @pytest.mark.parametrize("cap", [2, 3, 4])
@@ -104,3 +106,43 @@ def test_a_read_after_a_shutdown_is_charged_though_its_process_dies(quick: Any) 
         quick.run(reader)
     assert quick.run(reader) == 1
     assert len(done) == 3 <= quick.state().spent.tool_calls
+
+
+def test_a_read_beside_what_could_not_be_written_is_charged(quick: Any) -> None:
+    """Lost: P7. What was added and never written said that the run is at work again; the store says that it waits."""
+    done: list[int] = []
+    failures = [StoreUnreachable("the connection broke")]
+
+    @hf.tool(effect="read")
+    async def look(n: int) -> int:
+        done.append(n)
+        return n
+
+    @hf.agent(name="reader", budget=hf.Budget(tool_calls=50))
+    async def reader(run: hf.Run, given: Any) -> Any:
+        async def both() -> Any:
+            await asyncio.sleep(0.01)
+            return await asyncio.gather(run.sleep(0.01, name="short"), look(1))
+
+        _, (_, found) = await asyncio.gather(run.sleep(0.2), both())
+        return found
+
+    async def stopped_early(app: hf.App) -> None:
+        await app.start(reader, None, key="k")
+        while not quick.events(Kind.STEP_INTENDED):
+            await asyncio.sleep(0)
+
+    quick.play(stopped_early)
+    assert quick.head().why == "shutdown"
+
+    def prepare(journal: Any) -> None:
+        def before(appends: Any) -> None:
+            if failures:
+                raise failures.pop()
+
+        journal.before = before
+
+    with pytest.raises(StoreUnreachable):
+        quick.run(reader, prepare=prepare)
+    assert quick.run(reader) == 1
+    assert len(done) <= quick.state().spent.tool_calls

@@ -17,6 +17,7 @@ from holdfast.core.accounts import excess_of
 from holdfast.core.charges import charged, charges, is_asking
 from holdfast.core.events import NOTHING, Address, Effect, Event, Kind, StepKind, meta
 from holdfast.core.failure import Failure, FailureKind
+from holdfast.core.heads import Status
 from holdfast.core.state import State
 from holdfast.errors import BudgetRefused, InternalError, JournalError, MailWaiting
 from holdfast.protocols import BODY_IN_ROW_MAX, AccountCharge, Append, Lease, Post
@@ -77,6 +78,9 @@ class Record:
         self._posts: list[Post] = []
         self._before_end = (0, 0)
         """How many events and posts the end of the run was added after."""
+        self.is_awake = state.status is Status.RUNNING
+        """What is in the store says that the run is at work: whoever takes it over knows that something may have been
+        under way."""
         self._written = state.count
         self._charged = self._charging = charged(state)
         """What is in the accounts, and what is with the append that was taken."""
@@ -199,6 +203,7 @@ class Record:
         if error is None:
             self._written += len(self._unwritten)
             self._mail_written = self.mail_read
+            self.is_awake = self.state.status is Status.RUNNING
             self._charged = self._charging
             posted = [post.run_id for post in self._posts] if self._posts else []
             self._forget_unwritten()

@@ -254,8 +254,7 @@ class Attempting(Settling, Climbing):
         # a read that was begun before is written down: else each crash would give its retry once more
         is_noted = is_again or self.number > 1
         is_beyond = driver.reads_open >= driver.allowance
-        # a record that says "suspended" covers no read: whoever takes the run over would believe that nothing moved
-        is_silent = state.status is not Status.RUNNING
+        is_silent = not driver.record.is_awake  # else whoever takes the run over believes that nothing was under way
         self.has_intent = plan.needs_intent or is_beyond or is_noted or is_asked_for or is_silent
         if self.has_intent:
             self._intend(way)
@@ -266,6 +265,8 @@ class Attempting(Settling, Climbing):
                 self.number, self.is_begun = self.number - 1, False
                 excess = excess_of(refused)
                 return ending.unfit(driver, plan, self.address, excess, refused) or self._unsent(str(excess))
+        if driver.record.refusal is not None:
+            await driver.lost(driver.record.refusal)
         if driver.services.is_fenced():
             await driver.lost(LeaseLost("This worker's lease has run out. Nothing was begun; another worker goes on."))
         if not self.has_intent:
