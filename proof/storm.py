@@ -148,6 +148,7 @@ class Storm:
     def _over(self, child: Child, code: int) -> None:
         words = self._words.pop(child)
         if child in self._dying:
+            self.kills -= code != -signal.SIGKILL  # another one is to die
             self._ended(code, -signal.SIGKILL, "process_kills", f"process_kills_{self.name.partition('-')[0]}")
         elif child in self._told:
             self._ended(code, 128 + signal.SIGTERM, "ended_in_order")
