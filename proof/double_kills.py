@@ -25,16 +25,16 @@ from proof.world import ENGINES, POSTGRES, SQLITE, Received, Receiver, Stores, l
 PAIRS = 2_000
 WANTED = {
     "double_kills": PAIRS,
-    "kills_before_the_effect": 300,
-    "kills_under_way": 100,
-    "kills_after_the_effect": 300,
-    "takeovers": 1_500,
-    "doubts_settled": 400,
-    "asked_a_person": 150,
+    "kills_before_the_effect": 400,
+    "kills_under_way": 120,
+    "kills_after_the_effect": 400,
+    "takeovers": 2_000,
+    "doubts_settled": 500,
+    "asked_a_person": 200,
     "double_kills_sqlite": PAIRS * 3 // 4,
     "double_kills_postgres": PAIRS // 4,
 }
-COST = 300
+COST = 260
 TURN = (SQLITE, SQLITE, SQLITE, POSTGRES)
 """A life on Postgres costs three times as much."""
 SETTINGS = hf.Settings(settle_s=0.0, poll_s=0.02, quiet_s=0.02)

@@ -10,6 +10,7 @@ import pytest
 from proof import fencing
 from proof.fencing import How
 from proof.part import Plan, Seen
+from proof.world import POSTGRES, SQLITE
 
 from holdfast.journal import refusal
 from holdfast.journal.leases import Search
@@ -27,8 +28,9 @@ def test_a_sample(tmp_path: Path) -> None:
     assert seen.lacks(fencing.WANTED, SAMPLE) == []
 
 
-def one(directory: Path, patch: pytest.MonkeyPatch, how: How, window: str) -> Seen:
+def one(directory: Path, patch: pytest.MonkeyPatch, engine: str, how: How, window: str) -> Seen:
     """A single trial of this sort."""
+    patch.setattr(fencing, "ENGINES", (engine,))
     patch.setattr(fencing, "TURN", (how,))
     patch.setattr(fencing, "WINDOWS", {window: fencing.WINDOWS[window]})
     return fencing.run(Plan(directory, scale=1 / fencing.TRIALS))
@@ -61,23 +63,25 @@ def renews_for_ever(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(60)
 @pytest.mark.usefixtures("served")
 @pytest.mark.parametrize(
-    ("plant", "how", "window", "told"),
+    ("plant", "engine", "how", "window", "told"),
     [
-        (no_fence, How.STOPPED, "outcome_in_hand", "not LeaseLost"),
-        (impatient, How.STOPPED, "under_way", "before the lease ended"),
-        (no_self_fence, How.STOPPED, "intent_written", "begun after its lease had run out"),
-        (renews_for_ever, How.HANGS, "under_way", "the second process ended with"),
+        (no_fence, SQLITE, How.STOPPED, "outcome_in_hand", "not LeaseLost"),
+        (no_fence, POSTGRES, How.STOPPED, "outcome_in_hand", "not LeaseLost"),
+        (impatient, SQLITE, How.STOPPED, "under_way", "before the lease ended"),
+        (no_self_fence, POSTGRES, How.STOPPED, "intent_written", "begun after its lease had run out"),
+        (renews_for_ever, SQLITE, How.HANGS, "under_way", "the second process ended with"),
     ],
 )
 def test_a_planted_bug_is_seen(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     plant: Callable[[pytest.MonkeyPatch], None],
+    engine: str,
     how: How,
     window: str,
     told: str,
 ) -> None:
     """Lost: the right to say that this part would notice."""
     plant(monkeypatch)
-    seen = one(tmp_path, monkeypatch, how, window)
+    seen = one(tmp_path, monkeypatch, engine, how, window)
     assert any(told in problem for problem in seen.problems), seen
