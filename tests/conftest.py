@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import warm
 
 from holdfast.testing.postgres_server import PostgresServer
 
@@ -14,8 +15,9 @@ ROOM = 4 << 30
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Files of tests lie in memory where there is room: what is tested is that a commit is synced, not how long the
-    disk takes. What needs a disk (`make proof`) names its place itself."""
+    """Certificates are read once. Files of tests lie in memory where there is room: what is tested is that a commit is
+    synced, not how long the disk takes. What needs a disk (`make proof`) names its place itself."""
+    warm.share_trust()
     if MEMORY.is_dir():
         there = os.statvfs(MEMORY)
         if there.f_bavail * there.f_frsize >= ROOM and not there.f_flag & os.ST_NOEXEC:

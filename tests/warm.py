@@ -11,6 +11,7 @@ Run as a script, this file is the process that all others are forked from. It en
 from __future__ import annotations
 
 import atexit
+import functools
 import gc
 import importlib
 import json
@@ -19,6 +20,7 @@ import runpy
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -129,6 +131,17 @@ class _Origin:
 _origin = _Origin()
 
 
+def share_trust() -> None:
+    """Each client of an HTTP package reads all certificates that are trusted, for a fortieth of a second. Nothing here
+    speaks TLS: one reading does for all."""
+    read = functools.cache(ssl.create_default_context)
+
+    def shared(*how: Any, **more: Any) -> ssl.SSLContext:
+        return read(*how, **more)
+
+    ssl.create_default_context = shared
+
+
 # --- the other side --------------------------------------------------------------------------------------------
 
 
@@ -202,12 +215,29 @@ def become(order: dict[str, Any], files: list[int]) -> None:
         runpy.run_path(argv[0], run_name="__main__")
 
 
+def touch() -> None:
+    """Have the packages load what they load at first use."""
+    share_trust()
+    for name in ("httpx", "httpx2"):
+        if name in sys.modules:
+            sys.modules[name].Client().close()
+    if {"anthropic", "openai"} <= sys.modules.keys():
+        import anthropic
+        import openai
+
+        for claude in (anthropic.Anthropic, anthropic.AsyncAnthropic):
+            assert claude(api_key="none").messages
+        for gpt in (openai.OpenAI, openai.AsyncOpenAI):
+            assert gpt(api_key="none").chat.completions and gpt(api_key="none").responses
+
+
 if __name__ == "__main__":
     for name in (*STANDARD, *PACKAGES):
         try:
             importlib.import_module(name)
         except ImportError:
             pass  # it is not installed here
+    touch()
     gc.collect()
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))
