@@ -16,7 +16,8 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
-OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib --strict-markers")
+BY_DEFAULT = "addopts=--import-mode=importlib --strict-markers -m 'not proof and not frameworks'"
+OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", BY_DEFAULT)
 LIMIT_S = 3_600
 TAIL = 1_500
 

@@ -158,5 +158,5 @@ def test_every_point_of_a_saga_and_of_its_undoing(
 ) -> None:
     """Lost: the same, at a point that nobody thought of."""
     scenario = Saga(ledger, home, post, found, by_command=by_command)
-    report = counted(sweep(scenario, seconds=3))
+    report = counted(sweep(scenario, seconds=2))
     report.require(kills=30, windows=WINDOWS)

@@ -393,12 +393,14 @@ def test_a_planted_bug_is_caught_here_too(
 def test_twelve_tickets_killed_at_every_point(
     support: ModuleType, directory: Path, half: int, counted: Any, record_property: Any
 ) -> None:
-    """Lost: the claim of the README about the main job, with its counts. In halves, for two processors."""
-    scenario = Refunds(support, directory, tickets(), f"all{half}-")
-    try:
-        report = counted(sweep(scenario, every=2, offset=half, seconds=3))
-        report.require(kills=1_500, windows=(*MODEL_WINDOWS, *REFUND_WINDOWS, "mail:sent"))
-    finally:
-        scenario.close()
-    for what in ("refund effects", "refunds in doubt"):
-        record_property(what.replace(" ", "_"), scenario.seen[what])
+    """Lost: the main job, at a point that nobody thought of. At some of them its recovery is killed too. In halves, for
+    two processors."""
+    for name, every, seconds, least in (("all", 2, 0, 220), ("again", 32, 1, 36)):
+        scenario = Refunds(support, directory, tickets(), f"{name}{half}-")
+        try:
+            report = counted(sweep(scenario, every=every, offset=half, seconds=seconds))
+            report.require(kills=least, windows=(*MODEL_WINDOWS, *REFUND_WINDOWS, "mail:sent") if every == 2 else ())
+        finally:
+            scenario.close()
+        for what in ("refund effects", "refunds in doubt"):
+            record_property(what.replace(" ", "_"), scenario.seen[what])

@@ -76,11 +76,3 @@ def test_a_run_that_is_closed_while_it_waits(make_shop: Any) -> None:
     scenario = make_shop(rounds=2, pause_s=0.2, settings=closes, prefix="closed-")
     report = sweep(scenario, every=0, seconds=1, windows=CLOSING)
     report.require(kills=10, windows=CLOSING)
-
-
-@pytest.mark.proof
-@pytest.mark.timeout(3600)
-def test_every_pair_of_points_of_twelve_steps(make_shop: Any, counted: Any) -> None:
-    """Lost: the claim of the README, with its counts."""
-    report = counted(sweep(make_shop(rounds=3, prefix="pairs-"), seconds=1_000))
-    report.require(kills=2_000, windows=WINDOWS)

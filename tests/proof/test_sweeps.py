@@ -1,0 +1,37 @@
+"""The part that runs the long tests: all of them, and none that has killed too little."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from proof import sweeps
+from proof.part import Plan
+from proof.suite import ROOT, Outcome
+
+
+def test_every_long_test_is_a_trial() -> None:
+    """Lost: a test that is in no run at all: marked as a proof, and not known to it."""
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
+    marked = {path for path in files if "mark.proof" in path.read_text("utf-8")}
+    assert {ROOT / "tests" / test.partition("::")[0] for test in sweeps.TESTS} == marked
+    (alone,) = (path for path in marked if path.name == "test_support_sweep.py")
+    assert alone.read_text("utf-8").count("mark.proof") == 1, "of this file one test is named, in halves"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (Outcome(1, "lost"), "ends with 1: lost"),
+        (Outcome(5, "nothing was selected"), "ends with 5"),
+        (Outcome(0, "", passed=[]), "ends with 0"),
+        (Outcome(0, "", passed=["a"]), "killed 0 times"),
+    ],
+)
+def test_a_test_that_fails_or_kills_too_little_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Outcome, said: str
+) -> None:
+    """Lost: a sweep that was skipped, or swept nothing, counted as one that found nothing."""
+    monkeypatch.setattr(sweeps, "ran", lambda *_: outcome)
+    seen = sweeps.run(Plan(tmp_path, shard=0, shards=len(sweeps.TESTS)))
+    assert any(said in problem for problem in seen.problems) and (seen.counts["kills"] == 0)
