@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from tests.journal.mortal import Died, Mortality, end, run, runs, sqlite
 
@@ -159,8 +160,6 @@ def test_a_run_that_is_resumed_meanwhile_is_kept(journal: Journal) -> None:
 
 def test_a_run_that_cannot_be_read_is_left(tmp_path: Path) -> None:
     """Lost: what somebody could still save of it."""
-    import apsw
-
     journal = sqlite_store(tmp_path)
     for name in ("r1", "r2", "r3"):
         run(journal, name, [end(100.0)])
@@ -170,6 +169,34 @@ def test_a_run_that_cannot_be_read_is_left(tmp_path: Path) -> None:
     connection.close()
     done = collect(journal, upkeep_of(journal), ALL)
     assert (done.forgotten, done.kept) == (["r3"], {"it cannot be read": 2})
+    journal.close()
+
+
+@pytest.mark.parametrize("held", ["BEGIN IMMEDIATE", "BEGIN; SELECT count(*) FROM runs"])
+def test_while_others_are_at_work_it_does_not_fail(tmp_path: Path, held: str) -> None:
+    """Lost: what was forgotten already would be reported as an error of the store, each night."""
+    journal = sqlite_store(tmp_path)
+    run(journal, "r1", [*(paid(step, Charge(), b"x" * 9_000) for step in range(50)), end(100.0)])
+    other = apsw.Connection(str(tmp_path / "h.db"))
+    begun: list[str] = []
+
+    class Late:
+        """Upkeep beside which another process begins something just before space is given back."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(upkeep_of(journal), name)
+
+        def compact(self) -> None:
+            begun.append(held)
+            other.execute(held).fetchall()
+            upkeep_of(journal).compact()
+
+    assert collect(journal, Late(), ALL).forgotten == ["r1"] and begun  # type: ignore[arg-type]
+    other.execute("ROLLBACK")
+    other.close()
+    size = os.path.getsize(tmp_path / "h.db")
+    upkeep_of(journal).compact()
+    assert os.path.getsize(tmp_path / "h.db") <= size and len(journal.events("r1")) == 2
     journal.close()
 
 

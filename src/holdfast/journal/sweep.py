@@ -3,7 +3,8 @@
 Invariants
 1. What is named is looked up while others write; a blob goes in a transaction of its own that looks once more when it
    was last put. Whoever writes a row that names a blob has put it before, so it is not old then (U7).
-2. The file is made anew only when a good part of it is free: it costs the time and the space of what is in it.
+2. The file is made anew only when a good part of it is free: it costs the time and, beside it, the space of what is in
+   it. It is not begun while somebody else writes.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from typing import Any, Final
 
 import apsw
 
+from holdfast.journal import file
 from holdfast.journal.rows import IN_BLOB
 
 SHARE: Final = 0.1
 """From this part of free pages on it is worth it."""
+PATIENCE_MS: Final = 250
+"""How long somebody else's transaction is waited for."""
 
 _UNKNOWN = "UPDATE blobs SET put_at = ? WHERE tenant = ? AND put_at IS NULL"
 _NAMED = (
@@ -47,7 +51,16 @@ def remove(db: apsw.Connection, blob_no: int, put_before: float) -> int | None:
 
 
 def compact(db: apsw.Connection) -> None:
-    """Make the file anew without its free pages, and end the log."""
-    if int(db.pragma("freelist_count")) > SHARE * int(db.pragma("page_count")):
-        db.execute("VACUUM")
-    db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    """Make the file anew without its free pages, and end the log; later, while others are at work or a disk is full."""
+    temporary = db.pragma("temp_store")
+    db.set_busy_timeout(PATIENCE_MS)
+    try:
+        if int(db.pragma("freelist_count")) > SHARE * int(db.pragma("page_count")):
+            db.pragma("temp_store", "FILE")  # the copy is as large as what is in the store
+            db.execute("VACUUM")
+        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except (apsw.BusyError, apsw.LockedError, apsw.FullError):
+        pass  # nothing is lost: what is free is used again, and the next one tries again
+    finally:
+        db.set_busy_timeout(file.BUSY_MS)
+        db.pragma("temp_store", temporary)
