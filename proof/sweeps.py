@@ -15,12 +15,14 @@ TESTS = {
     "crash/test_family_sweep.py": 200,
     "crash/test_saga.py": 60,
     "crash/test_ladder_sweep.py": 40,
+    "runtime/test_large_values.py": 20,
+    "runtime/test_shared_budget.py": 0,
     "e2e/test_field_probes.py": 0,
     "e2e/test_demo.py": 0,
 }
 """And how many kills each sees at least, with all its parameters."""
 WANTED = {"sweeps": len(TESTS), "kills": sum(TESTS.values())}
-COST = 420
+COST = 360
 SHARDS = len(TESTS)
 
 
