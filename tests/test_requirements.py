@@ -128,6 +128,16 @@ SHOWN_BY = {
         "runtime/test_worker.py::test_an_effect_that_outlasts_the_drain_is_in_doubt_and_not_repeated",
         "e2e/test_senders.py::test_a_thread_that_never_ends_keeps_the_run_until_its_process_is_gone",
     ),
+    "R16 a bounded store": (
+        "journal/test_collect.py::test_ten_thousand_runs_fit_into_a_bounded_store",
+        "journal/test_collect.py::test_what_may_go_goes_and_nothing_else",
+        "journal/test_collect.py::test_cut_short_at_any_write_it_is_done_again",
+        "journals/test_upkeep.py::test_what_has_ended_is_forgotten_and_the_rest_is_untouched",
+        "core/test_retention.py::test_no_live_run_ever_loses_one_that_it_belongs_to",
+        "core/test_retention.py::test_the_accounts_are_the_same_before_and_after",
+        "runtime/test_forgotten.py::test_it_never_runs_again",
+        "journal/test_migrate.py::test_cut_short_on_its_way_to_postgres_it_is_done_again",
+    ),
     "R17 stage output validation": (
         "e2e/test_requirements_ladder.py::test_a_result_that_does_not_pass_never_reaches_the_prompt",
         "runtime/test_judge.py::test_a_result_of_another_type_never_reaches_the_model",

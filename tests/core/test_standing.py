@@ -50,5 +50,8 @@ def test_it_is_stored_as_text(standing: Standing) -> None:
 def test_no_password_is_kept() -> None:
     """Lost: a password, to everybody who can read the store or an error message."""
     assert shown("postgresql://ada:secret@db:5432/x?schema=s") == "postgresql://ada@db:5432/x?schema=s"
-    for url in ("sqlite:////a/b.db", "b.db", "memory:", "postgresql://ada@db/x"):
+    assert (
+        shown("postgres://db/x?user=ada&password=secret&schema=s&sslpassword=s") == "postgres://db/x?user=ada&schema=s"
+    )
+    for url in ("sqlite:////a/b.db", "b.db", "memory:", "postgresql://ada@db/x", "postgresql:///x?host=/run&a"):
         assert shown(url) == url

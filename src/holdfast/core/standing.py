@@ -56,6 +56,8 @@ class Standing(NamedTuple):
 
 
 OPEN = Standing()
+_SECRETS = frozenset({"password", "sslpassword"})
+"""Parts of a query that are not shown."""
 
 _BECOMES = {
     Passage.OPEN: (Passage.FILLING, Passage.LEAVING),
@@ -74,8 +76,9 @@ def may_become(before: Standing, after: Standing) -> bool:
 def shown(url: str) -> str:
     """The URL of a store without its password: it is kept, printed and compared."""
     parts = urlsplit(url)
-    if not parts.password:
+    said = [part for part in parts.query.split("&") if part.partition("=")[0] not in _SECRETS]
+    if not parts.password and "&".join(said) == parts.query:
         return url
     host = parts.netloc.rpartition("@")[2]
-    user = parts.username or ""
-    return urlunsplit(parts._replace(netloc=f"{user}@{host}"))
+    named = f"{parts.username}@{host}" if parts.username else host
+    return urlunsplit(parts._replace(netloc=named, query="&".join(said)))
