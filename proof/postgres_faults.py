@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import holdfast as hf
-from holdfast.core.events import Event, Kind
+from holdfast.core.events import Event, Kind, StepKind
 from holdfast.errors import JournalError, RunError
 from holdfast.journal.postgres.engine import PostgresJournal
 from holdfast.runtime.clock import SystemClock
@@ -142,9 +142,9 @@ def log_of(url: str, tenant: str, name: str) -> list[Event]:
 
 
 def repeated(events: list[Event]) -> list[str]:
-    """Steps that are recorded more than once."""
-    outcomes = Counter(str(event.address) + event.address.digest for event in events
-                       if event.kind is Kind.STEP_SUCCEEDED and event.address is not None)  # fmt: skip
+    """Steps that are recorded more than once; whether an effect has happened may have been asked more often."""
+    done = [event for event in events if event.kind is Kind.STEP_SUCCEEDED and event.step is not StepKind.VERIFY]
+    outcomes = Counter(f"{event.address} {event.address.digest}" for event in done if event.address is not None)
     return [f"{step} is recorded {times} times" for step, times in outcomes.items() if times != 1]
 
 

@@ -34,6 +34,7 @@ class Then(SystemClock):
 class Recorded(NamedTuple):
     """One store, and what the code that recorded it saw in it."""
 
+    name: str
     path: Path
     seen: dict[str, Any]
     clock: Then
@@ -79,4 +80,4 @@ def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> Recorded:
     path.write_bytes(gzip.decompress((HERE / f"{request.param}.db.gz").read_bytes()))
     path.chmod(0o600)
     seen = json.loads(gzip.decompress((HERE / f"{request.param}.json.gz").read_bytes()))
-    return Recorded(path, seen, Then(max(run["head"]["updated_at"] for run in seen["runs"].values())))
+    return Recorded(request.param, path, seen, Then(max(run["head"]["updated_at"] for run in seen["runs"].values())))

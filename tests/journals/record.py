@@ -217,8 +217,11 @@ def ordered(r: Recorder) -> None:
     r.start("ready-capped", "keeper", "less")
     r.tell("ready-capped", accept.cap({"tool_calls": 30}, by="ann"), accept.resume(by="ann", raised=[1, 0, 0, 0]),
            accept.pause(by="ann"))  # fmt: skip
-    r.tell("@desk", accept.command("disable", "radio", by="ann"))
     r.do(_cell)
+    r.life("forgotten", "passing", 300)
+    forget = [sys.executable, "-m", "holdfast.cli", "gc", "--keep", "0", "--agent", "passing", "--store", r.store]
+    subprocess.run(forget, cwd=r.home, env=r.environment, timeout=60, check=True)
+    r.tell("@desk", accept.command("disable", "radio", by="ann"))
 
 
 def _end_the_child(r: Recorder, key: str) -> None:

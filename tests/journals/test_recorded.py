@@ -11,11 +11,13 @@ from collections import Counter
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 import holdfast as hf
 from holdfast.core.accept import MessageKind
 from holdfast.core.events import Effect, Kind, StepKind
 from holdfast.core.heads import MISMATCHED, PAUSING, Head, Status, Why
-from holdfast.errors import MessageRefused
+from holdfast.errors import MessageRefused, RunForgotten
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Journal
 from holdfast.testing.model_server import ModelServer, text
@@ -26,6 +28,7 @@ LAST_LIFE = 9
 LARGE = 300_000
 CHOICES = {"ask": "yes", "stuck": "go_on", "crash_loop": "go_on", "in_doubt": "it_happened", "failed": "try_again"}
 SIGNALS = {"never": "now", "go": "now"}
+BEFORE_RETENTION = ("schema-3", "schema-4")
 RESULTS: dict[str, Any] = {
     "asks": "k: yes 8",
     "sleeps": 10,
@@ -87,6 +90,7 @@ def test_the_store_holds_everything_that_a_store_can_hold(recorded: Any) -> None
     assert drifts == {"order", "unused", "tail", "fresh", "abandoned"}
     assert any(event.facts.get("chapter") == 2 for event in events if event.kind is Kind.RUN_STARTED)
     assert any(event.facts.get("parent") for event in events if event.kind is Kind.RUN_STARTED)
+    assert recorded.name in BEFORE_RETENTION or any(head.is_forgotten for head in heads)
     assert journal.facts()["blobs"] and journal.cell("lamp") and journal.account("day") and journal.account("total")
     journal.close()
 
@@ -188,6 +192,9 @@ async def go_on(store: str | Journal, recorded: Any, agents: ModuleType) -> None
             ends = {head.key: head for head in reversed(app.journal.heads(limit=1000))}
             results = {key: show(ends[key], app.journal.events(ends[key].run_id))["run"]["result"] for key in RESULTS}
             switches = app.journal.cell("switches")
+            if recorded.name not in BEFORE_RETENTION:
+                with pytest.raises(RunForgotten):
+                    await app.run(agents.passing, 300, key="forgotten")
     assert results == RESULTS
     assert ends["ready-cancelled"].status is Status.CANCELLED and ends["failed-resumed"].status is Status.FAILED
     assert ends["to-unwind"].is_unwound
