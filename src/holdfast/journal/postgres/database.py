@@ -45,6 +45,8 @@ AGAIN_MAX = 5
 """Attempts of a transaction that the server has said to have taken back, because another one was faster."""
 PATIENCE = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0, 2.0)
 """Seconds before each attempt to find again a server that was there: longer than a restart, shorter than a lease."""
+_LIMIT_SESSION = "SELECT set_config('statement_timeout', $1, false)"
+_LIMIT = "SELECT set_config('statement_timeout', $1, true)"
 _OVERTAKEN = (DeadlockDetected, SerializationFailure, UniqueViolation)
 _TAKEN_BACK = (*_OVERTAKEN, *server.DAMAGE, LockNotAvailable)
 """The server has said that the transaction is not in the store: there is nothing to look up. Looked up all the same, an
@@ -94,7 +96,7 @@ class Database:
         self._process = os.getpid()
         self._closing = threading.Event()
         self.writer = Session(self.connect, first)
-        self.reader = Session(self.connect)
+        self.reader = Session(self._connect_reader)
         self.side = Session(self.connect)
         """For what may take long, and for what must not wait for it."""
 
@@ -108,6 +110,15 @@ class Database:
                 if self._closing.is_set():
                     raise
         return server.connect(self.address)
+
+    def _connect_reader(self) -> Db:
+        db = self.connect()
+        try:
+            db.execute(_LIMIT_SESSION, (f"{server.READ_S}s",))
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def write(
         self,
@@ -205,15 +216,16 @@ class Database:
                 f"({error}). Nothing was repeated. What was in flight is decided from the record when its run goes on."
             ) from error
 
-    def read(self, work: Callable[[Db], T], *, seconds_max: int = server.READ_S) -> T:
-        """Do `work`, which only reads, on one state of the store."""
+    def read(self, work: Callable[[Db], T], *, seconds_max: int = server.READ_S, is_one: bool = False) -> T:
+        """Do `work`, which only reads, on one state of the store. `is_one`: it is one statement, which sees one state
+        by itself and needs no transaction around it."""
         self._check_usable()
         with self.reader as using:
             for is_last in (False, True):
                 db = self._connected(using)
                 try:
                     db.answer_s = max(self.address.answer_s, seconds_max + server.LOCK_S)
-                    return server.piped(db, partial(self._look, db, work, seconds_max))
+                    return work(db) if is_one else server.piped(db, partial(self._look, db, work, seconds_max))
                 except psycopg.Error as error:
                     using.drop()
                     is_lost = isinstance(error, psycopg.OperationalError) and not isinstance(error, QueryCanceled)
@@ -226,7 +238,8 @@ class Database:
 
     def _look(self, db: Db, work: Callable[[Db], T], seconds_max: int) -> T:
         db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        db.execute("SELECT set_config('statement_timeout', $1, true)", (f"{seconds_max}s",))
+        if seconds_max != server.READ_S:
+            db.execute(_LIMIT, (f"{seconds_max}s",))
         result = work(db)
         db.execute("COMMIT")
         return result

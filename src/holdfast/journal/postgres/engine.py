@@ -139,7 +139,7 @@ class PostgresJournal:
 
     def unread(self, worker_id: str) -> list[str]:
         """Ids of the runs that this worker holds and that have unread mail (J16)."""
-        return self._database.read(lambda db: leases.with_mail(db, self.tenant, worker_id))
+        return self._database.read(lambda db: leases.with_mail(db, self.tenant, worker_id), is_one=True)
 
     def held(self, worker_id: str) -> list[Lease]:
         """The leases of the runs that this worker holds (J23)."""
@@ -147,7 +147,7 @@ class PostgresJournal:
 
     def mail(self, run_id: str) -> list[Mail]:
         """The run's unread mail, oldest first."""
-        return self._database.read(lambda db: mailbox.unread(db, self.tenant, run_id))
+        return self._database.read(lambda db: mailbox.unread(db, self.tenant, run_id), is_one=True)
 
     def register(self, worker: Worker, ttl_s: float) -> None:
         """Create or renew the worker's row; it expires `ttl_s` seconds from the server's now."""
@@ -200,7 +200,7 @@ class PostgresJournal:
 
     def owner(self, run_id: str) -> tuple[Worker, float] | None:
         """Who holds the run, and until when; None when nobody does, or its holder has gone without a trace."""
-        return self._database.read(lambda db: leases.owner(db, self.tenant, run_id))
+        return self._database.read(lambda db: leases.owner(db, self.tenant, run_id), is_one=True)
 
     def append(self, appends: Sequence[Append]) -> list[JournalError | None]:
         """Write a group in one transaction; for each append None or why it was refused (J6–J10).
@@ -267,7 +267,7 @@ class PostgresJournal:
 
     def account(self, key: str) -> Account | None:
         """What was charged to an account, and its caps (J20)."""
-        return self._database.read(lambda db: shared.account(db, self.tenant, key))
+        return self._database.read(lambda db: shared.account(db, self.tenant, key), is_one=True)
 
     def cap(self, key: str, limits: Limits) -> None:
         """Set the caps of an account outside of any append."""
@@ -280,7 +280,7 @@ class PostgresJournal:
 
     def cell(self, name: str) -> Cell | None:
         """A cell, None when there is none (J19)."""
-        return self._database.read(lambda db: shared.cell(db, self.tenant, name))
+        return self._database.read(lambda db: shared.cell(db, self.tenant, name), is_one=True)
 
     def swap(self, name: str, version: int, value: str) -> bool:
         """Write a cell if its version is still `version`; whether it did (J19)."""
@@ -331,14 +331,16 @@ class PostgresJournal:
 
     def head(self, run_id: str) -> Head | None:
         """The run's head, None when there is no such run."""
-        found = self._database.read(lambda db: census.head(db, self.tenant, run_id))
+        found = self._database.read(lambda db: census.head(db, self.tenant, run_id), is_one=True)
         return None if found is None else rows.read_head(self.tenant, *found)
 
     def heads(
         self, *, prefix: str = "", key: str | None = None, status: str | None = None, limit: int = 200
     ) -> list[Head]:
         """Heads by exact key, by the beginning of their id, or by status; newest first."""
-        found = self._database.read(lambda db: census.heads(db, self.tenant, prefix, key, status, max(limit, 0)))
+        found = self._database.read(
+            lambda db: census.heads(db, self.tenant, prefix, key, status, max(limit, 0)), is_one=True
+        )
         return [rows.read_head(self.tenant, *row) for row in found]
 
     def _ring(self, db: Db) -> None:

@@ -179,7 +179,7 @@ def move(run: Held, append: Append, tenant: str, now: float) -> None:
     run.head = rows.head_text(head)
     run.seal = rows.seal(tenant, run.run_id, run.head)
     run.mail_read = max(run.mail_read, append.mail_read)
-    run.status, run.wake_at = head.status.value, head.wake_at
+    run.status, run.wake_at = head.status.value, None if head.wake_at is None else float(head.wake_at)
     run.due_at = head.wake_at  # unread mail counts again when the run is released
     if append.releases:
         run.worker_id = None

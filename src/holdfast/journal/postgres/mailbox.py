@@ -34,10 +34,10 @@ _ADD = (
     " JOIN runs ON runs.tenant = $1 AND runs.run_id = given.run_id"
 )
 _FIRST_OF_SUBJECT = f"SELECT {rows.MAIL_COLUMNS} FROM mail WHERE run_no = $1 AND subject = $2"
-_COUNTS = "SELECT run_no, mail_posted, mail_read FROM runs WHERE tenant = $1 AND run_id = $2"
 _UNREAD = (
-    f"SELECT {', '.join('mail.' + name for name in rows.MAIL_COLUMNS.split(', '))} FROM mail JOIN runs USING (run_no)"
-    " WHERE runs.tenant = $1 AND run_id = $2 AND number > mail_read ORDER BY number"
+    f"SELECT mail_posted, mail_read, {', '.join('mail.' + name for name in rows.MAIL_COLUMNS.split(', '))} FROM runs"
+    " LEFT JOIN mail ON mail.run_no = runs.run_no AND number > mail_read"
+    " WHERE runs.tenant = $1 AND run_id = $2 ORDER BY number"
 )
 
 
@@ -167,13 +167,12 @@ def standing(db: Db, tenant: str, posts: Sequence[Post]) -> set[tuple[str, str]]
 
 def unread(db: Db, tenant: str, run_id: str) -> list[Mail]:
     """The run's unread mail, oldest first."""
-    counted = db.execute(_COUNTS, (tenant, run_id), binary=True)
-    asked = db.execute(_UNREAD, (tenant, run_id), binary=True)
-    counts: Any = counted.fetchone()
-    if counts is None:
+    table = server.rows(db, _UNREAD, tenant, run_id)
+    if not table:
         return []
-    _, posted, read = counts
-    found = rows.read_mail(tenant, run_id, read, asked.fetchall(), blobs.reader(db, tenant))
+    posted, read = table[0][:2]
+    there = [row[2:] for row in table if row[2] is not None]
+    found = rows.read_mail(tenant, run_id, read, there, blobs.reader(db, tenant))
     if read + len(found) != posted:
         raise rows.corrupt_mail(run_id, min(read + len(found), posted) + 1)
     return found

@@ -29,7 +29,8 @@ from psycopg.errors import (
     ProgrammingError,
     ReadOnlySqlTransaction,
 )
-from psycopg.types.numeric import Int8Dumper
+from psycopg.types.array import ListBinaryDumper
+from psycopg.types.numeric import Int8BinaryDumper
 
 from holdfast.errors import JournalCorrupt, JournalError, SchemaNewer, StoreForeign, StoreUnreachable
 from holdfast.journal.postgres.address import Address
@@ -138,7 +139,8 @@ def connect(address: Address) -> Db:
     db = Db.connect(**address.parameters, autocommit=True, prepare_threshold=1, cursor_factory=psycopg.RawCursor)
     db.answer_s = address.answer_s
     try:
-        db.adapters.register_dumper(int, Int8Dumper)  # one type, so that a statement is prepared once
+        db.adapters.register_dumper(int, Int8BinaryDumper)  # one type, so that a statement is prepared once
+        db.adapters.register_dumper(list, ListBinaryDumper)  # as text, each element would be searched for quotes
         piped(db, lambda: _set_up(db, address))
     except BaseException:
         db.close()
