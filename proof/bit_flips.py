@@ -149,6 +149,7 @@ def _questions(store: Store, journal: SqliteJournal) -> Iterator[tuple[str, Call
         run_id = head.run_id
         yield f"the head of {run_id}", partial(journal.head, run_id), head
         yield f"the events of {run_id}", partial(journal.events, run_id), events
+        yield f"the runs of key {run_id}", partial(journal.heads, key=run_id), [head]
         yield f"the mail of {run_id}", partial(journal.mail, run_id), mail
     yield (
         "the list of runs",

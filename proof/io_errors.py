@@ -49,7 +49,7 @@ WANTED = {
     "read_while_it_failed": 100,
 }
 TRIALS = 1_300
-COST = 60
+COST = 65
 DEEDS = 25
 OLD = Path(__file__).parent.parent / "tests" / "journals"
 GROUPS = (CALLS, {"write"}, {"sync"}, {"write", "sync"}, {"read"}, {"open", "size", "delete", "truncate"})

@@ -42,8 +42,8 @@ WANTED = {
     "unpromised_lost": 20,
     "syncs_that_failed": 100,
 }
-TRIALS = 640
-COST = 320
+TRIALS = 680
+COST = 340
 OLD = Path(__file__).parent.parent / "tests" / "journals"
 FAILURES = (JournalError, OSError, ValueError, AssertionError)
 

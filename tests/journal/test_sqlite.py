@@ -388,6 +388,18 @@ def test_a_row_that_a_damaged_index_leads_to_is_not_taken_for_the_run(path: Path
     assert all(isinstance(result, JournalCorrupt) for result in journal.append(group))
 
 
+@pytest.mark.parametrize("column", ["key", "status"])
+def test_a_run_that_is_found_under_what_it_is_not_is_damage(path: Path, column: str) -> None:
+    """Otherwise a question about one key would be answered with another's run."""
+    fill(path)
+    change(path, f"UPDATE runs SET {column} = 'other'")
+    journal = open_sqlite(path)
+    asked: dict[str, Any] = {column: "other"}
+    with pytest.raises(JournalCorrupt, match="run r1"):
+        journal.heads(**asked)
+    journal.close()
+
+
 def test_text_that_is_no_text_is_damage(path: Path) -> None:
     """Otherwise a flipped bit in a letter would surface as a Python error without a name."""
     fill(path, events=3)

@@ -262,7 +262,11 @@ class SqliteJournal:
             values += [prefix, prefix + "\U0010ffff"]
         sql = (_HEADS if clauses else _ALL_HEADS) + "".join(clauses) + " ORDER BY run_no DESC LIMIT ?"
         found = self._database.read(lambda db: db.execute(sql, (*values, max(limit, 0))).fetchall())
-        return [self._head(row) for row in found]
+        heads = [self._head(row) for row in found]
+        for head in heads:
+            if (key is not None and head.key != key) or (status is not None and head.status != status):
+                raise rows.corrupt_head(head.run_id)  # a damaged index leads to another's row
+        return heads
 
     def _head(self, row: tuple[Any, ...]) -> Head:
         return rows.read_head(self.tenant, *row)
