@@ -83,6 +83,19 @@ async def _mishap_after(name: str) -> None:
         raise ConnectionError(f"{name}: the answer was lost")
 
 
+@hf.tool(effect="idempotent", retry=hf.Retry(attempts=3, wait="1s"))
+async def take_back(booking: str, number: int, *, idempotency_key: str = hf.INJECTED) -> str:
+    """What undoes `book`."""
+    await _mishap("take_back")
+    return await receive("take_back", idempotency_key, f"{number}", dedupe=True)
+
+
+@hf.tool(effect="once", verify=_verify, undo=take_back)
+async def book(number: int, *, idempotency_key: str = hf.INJECTED) -> str:
+    """An effect that can be undone."""
+    return await receive("book", idempotency_key, f"{number}")
+
+
 async def ask_model(run: hf.Run, number: int) -> str:
     """A model call as the wire makes it: reserved at its worst, settled at what it used."""
     place = current.place()
@@ -114,7 +127,7 @@ async def whole(plan: list[Any]) -> list[Any]:
     return [await TOOLS[op[0]](op[1]) for op in plan]
 
 
-TOOLS: dict[str, Any] = {"pay": pay, "mail": mail, "put": put, "find": find}
+TOOLS: dict[str, Any] = {"book": book, "pay": pay, "mail": mail, "put": put, "find": find}
 
 
 async def _one(run: hf.Run, op: list[Any], version: int) -> Any:
@@ -142,6 +155,12 @@ async def _one(run: hf.Run, op: list[Any], version: int) -> Any:
                 return await _one(run, more[1], version)
         case "whole":
             return await whole(more[0])
+        case "unwind":
+            return await run.unwind(because="the plan says so")
+        case "next" if more[0]:
+            await run.continue_as(more[0])
+        case "next":
+            return "the last chapter"
         case "must":
             return await _one(run, more[0], version)
         case "changed":

@@ -7,11 +7,15 @@ tests/proof/seeds for ever.
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import holdfast as hf
+from holdfast.core.events import Kind
+from holdfast.core.slot import Slot
 from holdfast.runtime.clock import Random
+from holdfast.testing.simulated_world import World
 from holdfast.testing.simulation import Scenario, Start, simulate
 from proof.part import Plan, Seen
 from proof.simulated_agent import RACING, changed, part, simulated
@@ -45,6 +49,9 @@ WANTED = {
     "refused_LeaseLost": 3_000,
     "refused_MailWaiting": 2_000,
     "refused_BudgetRefused": 400,
+    "resumed": 1_500,
+    "unwound": 1_800,
+    "undone": 1_500,
 }
 """What must have been seen in 100,000 seeds: about half of what is."""
 COST = 650
@@ -79,13 +86,41 @@ class Reopened(Drawn):
         return [_start(chance, place, _harder) for place in range(chance.randint(1, 2))]
 
 
-SCENARIOS: dict[str, Scenario] = {"drawn": Drawn(), "reopened": Reopened()}
-"""Each third world is one of the second kind."""
+class Undone(Drawn):
+    """Runs that are unwound, by their agent or by an operator, and runs that go on as their next chapter."""
+
+    reopened = 0.3
+    unwound = 0.8
+
+    def starts(self, chance: Random) -> Sequence[Start]:
+        """The runs of this seed."""
+        return [_start(chance, place, _undoable) for place in range(chance.randint(1, 2))]
+
+    def check(self, world: World) -> list[str]:
+        """What a run did that is unwound is undone, each piece once, unless its end says what could not be."""
+        done = Counter((there[0].run, there[0].name) for there in world.receiver.arrived.values() if there)
+        wrong = []
+        for run, state in world.oracle.states.items():
+            booked, undone = done[run, "book"], done[run, "take_back"]
+            world.count("undone", undone)
+            is_told = "budget" in state.why or any(slot.undoes and _has_failed(slot) for slot in state.slots.values())
+            must_be = state.is_unwound and not is_told
+            if booked < undone or (must_be and booked > undone):
+                wrong.append(f"unwind: {run} booked {booked} and took {undone} back")
+        return wrong
+
+
+def _has_failed(slot: Slot) -> bool:
+    return slot.outcome is None or slot.outcome.kind is not Kind.STEP_SUCCEEDED
+
+
+SCENARIOS: dict[str, Scenario] = {"drawn": Drawn(), "reopened": Reopened(), "undone": Undone()}
+"""Of six worlds one is of the third kind, two of the second."""
 
 
 def scenario_of(trial: int) -> Scenario:
     """What the world of this number is about."""
-    return SCENARIOS["reopened" if trial % 3 == 2 else "drawn"]
+    return SCENARIOS["undone" if trial % 6 == 3 else "reopened" if trial % 3 == 2 else "drawn"]
 
 
 def _harder(chance: Random, number: int, depth: int) -> list[Any]:
@@ -98,6 +133,19 @@ def _harder(chance: Random, number: int, depth: int) -> list[Any]:
     if drawn < 0.7:
         return ["must", number, [chance.choice(("pay", "put", "find", "mail")), number + 1]]
     return _operation(chance, number, depth)
+
+
+def _undoable(chance: Random, number: int, depth: int) -> list[Any]:
+    drawn = chance.random()
+    if drawn < 0.45:
+        return ["must", number, ["book", number + 1]]
+    if drawn < 0.60:
+        return ["must", number, [chance.choice(("pay", "put", "find")), number + 1]]
+    if drawn < 0.68:
+        return ["unwind", number]
+    if drawn < 0.76:
+        return ["next", number, [_undoable(chance, 100 + number, 1)] if depth < 1 else []]
+    return _operation(chance, number, depth=1)
 
 
 Draw = Callable[[Random, int, int], list[Any]]

@@ -12,6 +12,7 @@ from holdfast.core import accept
 from holdfast.core.accept import Message
 from holdfast.core.events import Event, Kind, StepKind
 from holdfast.core.heads import MISMATCHED, Status, Why
+from holdfast.core.state import State
 from holdfast.errors import JournalError, RunError, UsageError
 from holdfast.journal.codec import encode
 from holdfast.protocols import Post
@@ -116,7 +117,7 @@ class People:
                 world.after(LOOK_S + world.chance.random() ** 2 * 15.0, lambda: self._answer(run, question_id))
         elif event.kind is Kind.STEP_INTENDED and event.step is StepKind.SIGNAL and world.chance.random() < 0.7:
             world.after(world.chance.random() * 8.0, lambda: self.signal(run))
-        elif event.kind is Kind.RUN_ENDED and world.scenario.reopened:
+        elif event.kind is Kind.RUN_ENDED and (world.scenario.reopened or world.scenario.unwound):
             self._see_end(run)
 
     def _see_end(self, run: str) -> None:
@@ -127,6 +128,18 @@ class People:
             self._resumed[run] += 1
             self.plans += 1
             world.after(world.chance.random() * 5.0, lambda: self._resume(run))
+        elif self._is_to_unwind(state) and world.chance.random() < world.scenario.unwound:
+            self.plans += 1
+            world.after(world.chance.random() * 5.0, lambda: self._unwind(run))
+
+    def _is_to_unwind(self, state: State) -> bool:
+        is_bad = state.status in (Status.FAILED, Status.STOPPED, Status.CANCELLED)
+        return is_bad and not state.parent and state.ended_as is None
+
+    def _unwind(self, run: str) -> None:
+        self.plans -= 1
+        self._world.count("unwound")
+        self.tell(run, accept.unwind(by="operator", why="it went wrong"))
 
     def _resume(self, run: str) -> None:
         self.plans -= 1

@@ -67,6 +67,9 @@ class Scenario:
     reopened: float = 0.0
     """How likely an operator resumes a run that failed or was stopped, with more budget; each at most three times."""
 
+    unwound: float = 0.0
+    """How likely an operator unwinds a run that ended badly and is not resumed."""
+
     def agents(self, version: int) -> tuple[hf.Agent[Any, Any], ...]:
         """The code of a process that is started after so many deployments."""
         raise NotImplementedError
