@@ -51,7 +51,7 @@ AT_ONCE = 8
 WORKERS = 6
 SILENCE_MS = 1_000
 COMMITS = 12
-TRIES = 5
+TRIES = 8
 """Among the first so many commits of a run one is cut; a run has about so many."""
 LIVES_MAX = 200
 QUICK = hf.Settings(quiet_s=0.05, park_s=0.2, poll_s=0.05, settle_s=0.01, lease_s=3.0)

@@ -99,3 +99,15 @@ def test_what_only_reads_is_left_alone(postgres: PostgresServer, table: str) -> 
         write(db, table, 2, is_pipelined=True)
     assert [commit.number for commit in asked] == [1, 2]
     assert asked[1].statements == ("BEGIN", f"INSERT INTO {table} VALUES (2)")
+
+
+@pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.AFTER])
+def test_a_statement_that_is_its_own_transaction_is_cut_too(postgres: PostgresServer, table: str, cut: Cut) -> None:
+    """Lost: the most frequent write of all, which says no COMMIT."""
+    with Proxy(postgres.socket, at(2, cut)) as proxy, through(proxy) as db:
+        db.execute("SELECT 1")
+        db.execute(f"INSERT INTO {table} VALUES (1)")  # type: ignore[call-overload]
+        with pytest.raises(psycopg.OperationalError):
+            db.execute(f"INSERT INTO {table} VALUES (2)")  # type: ignore[call-overload]
+        assert numbers(postgres, table) == ([1, 2] if cut.is_written else [1])
+        assert proxy.cuts == {cut: 1}

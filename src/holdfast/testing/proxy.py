@@ -4,7 +4,8 @@
         journal = open_journal(proxy.url("a"), clock=...)
 
 It reads what passes only as far as it must: to know a COMMIT, whether its transaction writes, and the server's word
-that it is done. `decide` is asked about each such COMMIT, and says whether and how to cut there.
+that it is done. A statement that writes outside of any transaction is its own COMMIT. `decide` is asked about each, and
+says whether and how to cut there.
 
 Invariants
 1. `BEFORE`: the server never sees that COMMIT. `AFTER`: it has done it, and the client never hears of it. Either way
@@ -31,6 +32,9 @@ from typing import NamedTuple, Self
 _STARTUP = (196_608, 196_610)
 """Protocols 3.0 and 3.2: what follows this message has a letter for its kind."""
 _CHUNK = 65_536
+_WRITING = ("INSERT INTO", "UPDATE ", "DELETE FROM")
+"""What a statement that is its own transaction says when it writes."""
+_DONE = (b"COMMIT", b"INSERT", b"UPDATE", b"DELETE")
 
 
 class Cut(StrEnum):
@@ -139,6 +143,10 @@ class _Link:
         self._names: dict[str, str] = {}
         """Prepared statements, by the names that the client gave them."""
         self._cut: Cut | None = None
+        self._is_inside = False
+        """A transaction was begun, and not ended."""
+        self._is_done = False
+        """The server has said that what is to be committed is done."""
         self._is_deaf = False
         """What was to happen has happened: nothing passes any more."""
 
@@ -182,10 +190,13 @@ class _Link:
         found = self._answers.add(data)
         if self._cut is None:
             self._client.sendall(data)
-        elif any(kind == b"C" and body.startswith(b"COMMIT") for kind, body, _ in found):
-            self._happened()
-        elif any(kind == b"Z" for kind, _, _ in found):
-            self.end()  # there was nothing to commit: the server has taken it back
+            return
+        for kind, body, _ in found:
+            self._is_done = self._is_done or (kind == b"C" and body.startswith(_DONE) and body != b"INSERT 0 0\0")
+            if kind == b"Z" and self._is_done:  # a statement by itself is committed only now
+                self._happened()
+            elif kind == b"Z":
+                self.end()  # there was nothing to commit, or the server has taken it back
 
     def _received(self, side: socket.socket) -> bytes:
         data = side.recv(_CHUNK)
@@ -201,16 +212,18 @@ class _Link:
         self._proxy.count(self._cut)
 
     def _is_commit(self, kind: bytes, body: bytes) -> bool:
-        """Whether this message asks the server to commit a transaction that writes."""
+        """Whether this message has the server commit something that was written."""
         statement = self._statement(kind, body)
         if statement is None:
             return False
-        if statement.startswith("BEGIN"):
-            self._statements = [statement]
-        elif statement != "COMMIT":
-            self._statements.append(statement)
-        is_reading = bool(self._statements) and "READ ONLY" in self._statements[0]
-        return statement == "COMMIT" and not is_reading
+        if statement in ("COMMIT", "ROLLBACK"):
+            self._is_inside = False
+            return statement == "COMMIT" and "READ ONLY" not in "".join(self._statements[:1])
+        if not self._is_inside:
+            self._statements = []
+        self._statements.append(statement)
+        self._is_inside = self._is_inside or statement.startswith("BEGIN")
+        return not self._is_inside and any(word in statement for word in _WRITING)
 
     def _statement(self, kind: bytes, body: bytes) -> str | None:
         """The statement that this message performs, if it does."""
