@@ -20,6 +20,8 @@ import apsw
 import holdfast as hf
 from bench.agents import agent_of, look_on
 from bench.measure import Place, Row, Target, in_turns, median, told_by
+from holdfast.journal.adopt import adopt
+from holdfast.runtime.clock import SystemClock
 
 KEY = "run"
 STEPS = 3_200
@@ -74,6 +76,7 @@ def _agent(new: Callable[[], object]) -> hf.Agent[int, None]:
 def _in_new_process(what: str, recorded: Path, steps: int) -> float:
     copy = recorded.with_name(f"{what}.db")
     shutil.copyfile(recorded, copy)
+    adopt(str(copy), is_copy=False, by="bench", clock=SystemClock().now)
     try:
         return told_by("bench.resume", what, copy, steps)
     finally:

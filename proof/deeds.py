@@ -74,8 +74,9 @@ class World:
     """Every blob that was ever named, also one whose call failed."""
 
     def open(self, path: Path, kind: Callable[..., SqliteJournal] = SqliteJournal) -> SqliteJournal:
-        """The store at `path`."""
-        return kind(path, clock=lambda: self.time, is_dead=lambda worker: worker.id in self.dead)
+        """The store at `path`, also where it is an image of what was elsewhere."""
+        dead = self.dead
+        return kind(path, clock=lambda: self.time, is_dead=lambda worker: worker.id in dead, is_wherever=True)
 
     def state(self, journal: Journal) -> Said:
         """All that can be asked, without changing anything."""

@@ -26,9 +26,11 @@
       StoreForeign          the file is not a holdfast store
       StoreBusy             a living worker holds runs that are to be moved
       StoreMoved            the runs of the store go on, or will go on, in another one
+      StoreDisplaced        the store's file was moved, copied or put back, and nobody has said which
       SchemaNewer           the store was written by a newer holdfast
       JournalCorrupt        stored bytes are not what was written
       StoreUnreachable      the store did not answer, or the outcome of a commit is unknown
+        OthersWriting       others were writing for too long, and nothing was written
     InternalError           a bug in holdfast
 
 ``NotDone`` stands outside: a tool or a ``verify`` raises it to say that an effect did **not** happen.
@@ -175,6 +177,10 @@ class StoreMoved(JournalError):
         self.url = url
 
 
+class StoreDisplaced(JournalError):
+    """The store's file was moved, copied or put back: it is only read until `holdfast adopt` says what it is."""
+
+
 class SchemaNewer(JournalError):
     """The store was written by a newer holdfast."""
 
@@ -185,6 +191,10 @@ class JournalCorrupt(JournalError):
 
 class StoreUnreachable(JournalError):
     """The store did not answer, or the outcome of a commit could not be read back."""
+
+
+class OthersWriting(StoreUnreachable):
+    """Others were writing for too long. Nothing was written, and it may be tried again."""
 
 
 class InternalError(Exception):

@@ -31,9 +31,10 @@ J20 The charges of an append are added to their accounts in its own transaction,
     limits sets them; the limits in force are those of the account that it names as its `cap`, else its own.
 J21 An append that asks for more than some account has room for is refused with `BudgetRefused` and writes nothing. In
     a group, and of several writers, each is judged after those before it. What asks for nothing is never refused.
-J22 `listen` has `ring` called, from any thread, soon after somebody (also another process) has left mail or made a run
-    due at once: after the commit of a post, of an append with posts or that gives back a run which is due, of such a
-    release. A hint that may be lost, come twice or for nothing; looking once a second is the truth.
+J22 `listen` has `ring` called, from any thread, soon after somebody else (who has another journal of the store, also
+    another process) has left mail or made a run due at once: after the commit of a post, of an append with posts or
+    that gives back a run which is due, of such a release. A hint that may be lost, come twice or for nothing; looking
+    once a second is the truth.
 J23 `held` tells the leases of all runs that a worker holds, and no others: so a worker that was not told what it
     claimed can find out, and give it back.
 """
@@ -42,7 +43,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from holdfast.core.accept import Message, Posted
 from holdfast.core.accounts import Account as Account
@@ -52,6 +53,8 @@ from holdfast.core.events import Event
 from holdfast.core.heads import Head
 from holdfast.core.standing import Standing
 from holdfast.errors import JournalError
+
+T = TypeVar("T")
 
 BODY_IN_ROW_MAX: Final = 256 * 1024
 """Larger bodies of events and messages are blobs. The runtime puts them first, on a thread."""
@@ -248,6 +251,9 @@ class Clock(Protocol):
     def beat(self, every_s: float, call: Callable[[], None]) -> Callable[[], None]:
         """Call again and again, each `every_s` seconds, apart from the loop: also while that is stuck. Gives the
         function that ends it, which comes back when nothing is called any more."""
+
+    async def aside(self, name: str, work: Callable[[], T]) -> T:
+        """Do `work` beside the running loop, which goes on; cancelled, it goes on alone."""
 
     def draw(self) -> float:
         """A random number in [0, 1)."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import holdfast as hf
+from holdfast.core.accept import MessageKind
 from holdfast.core.address import run_id
 from holdfast.core.charges import rebuilt
 from holdfast.core.heads import Status
@@ -58,7 +59,8 @@ class Family(Scenario):
                 store, agents=agents, settings=CLOSES if self.serves else STAYS, serves=self.serves
             ) as app:
                 run = await app.start(parent, 1, key="k")
-                if not any(event.kind == "SignalReceived" for event in store.events(run)) and not store.mail(run):
+                is_sent = any(mail.message.kind is MessageKind.SIGNAL for mail in store.mail(run))
+                if not is_sent and not any(event.kind == "SignalReceived" for event in store.events(run)):
                     head = store.head(run)
                     if head is not None and not head.status.is_end:
                         await app.signal(run, "go", "went")

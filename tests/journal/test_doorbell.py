@@ -123,12 +123,13 @@ def test_a_burst_is_heard_and_the_end_comes_after_it(tmp_path: Path) -> None:
         came.set()
 
     end = bell.listen("one", ring)
+    other = Doorbell(str(path))
     for _ in range(1_000):
-        bell.ring()
+        other.ring()
     assert came.wait(PATIENCE_S)
     end()
     heard = len(rings)
-    bell.ring()
+    other.ring()
     assert heard == len(rings) <= 1_000
 
 
@@ -144,7 +145,7 @@ def test_one_who_ends_itself_in_the_ring_ends(tmp_path: Path) -> None:
 
     end = bell.listen("one", ring)
     ends.append(end)
-    bell.ring()
+    Doorbell(str(tmp_path / "store.db")).ring()
     assert over.wait(PATIENCE_S)
     for thread in threading.enumerate():
         if thread.name == "holdfast-doorbell":

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,3 +110,67 @@ def test_where_there_is_no_proc_nothing_is_proven(monkeypatch: pytest.MonkeyPatc
     assert this_worker("w").pid_namespace == ""
     assert not proven_dead(gone)
     assert not proven_dead(replace(gone, pid_namespace="")), "two systems without /proc are not the same one"
+
+
+IN_A_NAMESPACE = """
+import json, os, subprocess, sys
+from dataclasses import asdict
+from holdfast.journal.process import proven_dead, this_worker
+from holdfast.protocols import Worker
+show = "import json, sys; from dataclasses import asdict; from holdfast.journal.process import this_worker;"
+show += "print(json.dumps(asdict(this_worker('w'))), flush=True); sys.stdin.read()"
+other = subprocess.Popen([sys.executable, "-c", show], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+worker = Worker(**json.loads(other.stdout.readline()))
+print(json.dumps({"me": asdict(this_worker("me")), "other": asdict(worker), "alive": proven_dead(worker)}), flush=True)
+sys.stdin.readline()
+other.kill()
+other.wait()
+print(json.dumps({"killed": proven_dead(worker), "changed": proven_dead(Worker(**{**asdict(worker), "started": "1"}))}))
+"""
+
+
+def in_a_namespace(*options: str) -> subprocess.Popen[str]:
+    """Two processes in a pid namespace of their own, as in a container."""
+    command = ["unshare", "--pid", "--fork", *options]
+    if shutil.which("unshare") is None or subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to make a pid namespace: unshare --pid failed")
+    return subprocess.Popen(
+        [*command, sys.executable, "-c", IN_A_NAMESPACE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def told(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    found: dict[str, Any] = json.loads(process.stdout.readline())
+    return found
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def test_in_a_container_the_dead_are_known_and_from_outside_they_are_not() -> None:
+    """Otherwise each container's worker 1 would be taken for dead, or alive, by what number 1 is elsewhere; or the runs
+    of a worker that was killed beside us would wait for a lease."""
+    with in_a_namespace("--mount-proc") as process:
+        before = told(process)
+        me, other = Worker(**before["me"]), Worker(**before["other"])
+        assert me.pid == 1 and me.pid_namespace == other.pid_namespace != this_worker("w").pid_namespace
+        assert not before["alive"]
+        assert not proven_dead(me) and not proven_dead(other)
+        go_on(process)
+        assert told(process) == {"killed": True, "changed": True}
+        assert not proven_dead(other), "from outside nobody can know: its lease has to expire"
+
+
+def test_a_proc_of_another_namespace_proves_nothing() -> None:
+    """Otherwise the numbers of the container would be looked up among the processes of the machine: a worker that
+    lives is "dead" as soon as a stranger of its number ends."""
+    with in_a_namespace() as process:
+        before = told(process)
+        assert before["me"]["pid"] == 1 and before["me"]["pid_namespace"] == before["other"]["pid_namespace"] == ""
+        assert not before["alive"]
+        go_on(process)
+        assert told(process) == {"killed": False, "changed": False}

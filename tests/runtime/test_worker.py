@@ -220,7 +220,10 @@ def test_one_damaged_run_does_not_stop_the_worker(quick: Any) -> None:
 
 
 async def _start_only(app: hf.App, agent: Any, key: str) -> None:
-    app._worker.claim = lambda runs: 0
+    async def nothing(runs: Any) -> int:
+        return 0
+
+    app._worker.claim = nothing
     await app.start(agent, 1, key=key)
 
 

@@ -33,6 +33,7 @@ VERBS = {
     "gc": Verb("holdfast.cli.gc:gc", "Forget ended runs by policy, and give their space back."),
     "migrate": Verb("holdfast.cli.migrate:migrate", "Move all runs to another store, where they go on."),
     "doctor": Verb("holdfast.cli.doctor:doctor", "Versions, the store's health, and what is wrong."),
+    "adopt": Verb("holdfast.cli.adopt:adopt", "Use a store that was moved, copied or restored."),
     "model-server": Verb("holdfast.cli.model_server:model_server", "A local stand-in for model providers, for tests."),
 }
 

@@ -7,6 +7,7 @@ Invariants
 3. Reading never waits for a commit: it has a connection of its own.
 4. After an error of the disk the log is written again before anything is added to it, or looked up in it.
 5. No connection is used in a process other than the one that opened it.
+6. Who is hasty waits for no other writer, of this process or another, and for no checkpoint.
 
 Never: knows a table.
 """
@@ -21,9 +22,10 @@ from typing import Any, TypeVar
 
 import apsw
 
-from holdfast.errors import JournalError, StoreUnreachable, UsageError
+from holdfast.errors import JournalError, OthersWriting, StoreUnreachable, UsageError
 from holdfast.journal import file
 from holdfast.journal.checkpoint import Checkpointer
+from holdfast.journal.haste import is_hasty
 
 T = TypeVar("T")
 _FAILURES = (apsw.Error, UnicodeDecodeError)
@@ -50,6 +52,7 @@ class Database:
         self._is_closed = False
         self._is_durable = True
         self._is_log_doubtful = False
+        self._busy_ms = file.BUSY_MS
         self.known: dict[Any, Any] = {}
         """What the last transactions wrote and read, while nobody else has written; emptied when somebody has."""
         self._version = -1
@@ -71,8 +74,7 @@ class Database:
         without it, work that may be done twice. Unless `is_durable`, a power cut may take it back. Only work that
         maintains `known` may keep it. Upkeep judges by itself where the store stands."""
         self._check_usable()
-        with self._next:
-            self._writing.acquire()
+        self._take_turn()
         try:
             done: list[T] = []
             try:
@@ -88,6 +90,33 @@ class Database:
                 raise file.meaning(error, self.path) from error
         finally:
             self._writing.release()
+
+    def _take_turn(self) -> None:
+        waits = not is_hasty()
+        if not self._next.acquire(blocking=waits):
+            raise self._busy()
+        try:
+            if not self._writing.acquire(blocking=waits):
+                raise self._busy()
+        finally:
+            self._next.release()
+
+    def _busy(self) -> OthersWriting:
+        return OthersWriting(
+            f"Somebody else writes to {self.path}. Nothing was written; it is tried again in a moment."
+        )
+
+    def _begin(self, writer: apsw.Connection) -> None:
+        busy_ms = 0 if is_hasty() else file.BUSY_MS
+        if busy_ms != self._busy_ms:
+            writer.set_busy_timeout(busy_ms)
+            self._busy_ms = busy_ms
+        try:
+            writer.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError as error:
+            if busy_ms:
+                raise
+            raise self._busy() from error
 
     def _transact(
         self,
@@ -105,7 +134,7 @@ class Database:
         if is_durable is not self._is_durable:
             writer.execute("PRAGMA synchronous = FULL" if is_durable else "PRAGMA synchronous = NORMAL")
             self._is_durable = is_durable
-        writer.execute("BEGIN IMMEDIATE")
+        self._begin(writer)
         try:
             is_alone = self._version != -1 and writer.data_version("main") == self._version
             if not keeps_known or not is_alone:
@@ -165,6 +194,7 @@ class Database:
                 self._is_log_doubtful = False
         self._checkpointer.watch(writer)
         self._is_durable = True
+        self._busy_ms = file.BUSY_MS
         self._writer = writer
         return writer
 

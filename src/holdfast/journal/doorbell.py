@@ -44,11 +44,12 @@ class Doorbell:
         self._listeners: set[_Listener] = set()
 
     def ring(self) -> None:
-        """Let everybody who listens know."""
+        """Let everybody know who listens through another doorbell; who rings knows by itself."""
         try:
-            names = os.listdir(self._directory)
+            names = set(os.listdir(self._directory))
         except OSError:
             return
+        names -= {listener.name for listener in self._listeners}
         if names:
             try:
                 with _addresses(self._directory) as place, _datagrams() as sender:
@@ -63,7 +64,7 @@ class Doorbell:
         door = self._door(name)
         if door is None:
             return nothing
-        listener = _Listener(door, os.path.join(self._directory, name), ring)
+        listener = _Listener(door, self._directory, name, ring)
         self._listeners.add(listener)
 
         def end() -> None:
@@ -101,9 +102,10 @@ class Doorbell:
 class _Listener:
     """One socket, and the thread that waits at it."""
 
-    def __init__(self, door: socket.socket, path: str, ring: Callable[[], None]) -> None:
+    def __init__(self, door: socket.socket, directory: str, name: str, ring: Callable[[], None]) -> None:
+        self.name = name
         self._door = door
-        self._path = path
+        self._path = os.path.join(directory, name)
         self._ring = ring
         self._process = os.getpid()
         self._is_over = False

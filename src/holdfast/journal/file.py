@@ -24,7 +24,8 @@ from urllib.parse import quote
 
 import apsw
 
-from holdfast.errors import JournalCorrupt, JournalError, SchemaNewer, StoreForeign, StoreUnreachable
+from holdfast.errors import JournalCorrupt, JournalError, OthersWriting, SchemaNewer, StoreForeign, StoreUnreachable
+from holdfast.journal import mount, place
 
 SCHEMA = 4
 """The newest schema that this code knows; `schema/NNNN.sql` leads to each."""
@@ -45,8 +46,8 @@ if sys.platform == "darwin":  # its fsync leaves the data in the disk's own cach
     _SETTINGS |= {"fullfsync": "ON", "checkpoint_fullfsync": "ON"}
 
 _MAKE_STORE = (
-    "INSERT INTO store (only_row, application, id, hash_key, created_at) "
-    "VALUES (1, 'holdfast', lower(hex(randomblob(16))), randomblob(32), ?)"
+    "INSERT INTO store (only_row, application, id, hash_key, created_at, place) "
+    "VALUES (1, 'holdfast', lower(hex(randomblob(16))), randomblob(32), ?, ?)"
 )
 _MAGIC = b"SQLite format 3\x00"
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
@@ -67,6 +68,7 @@ DAMAGE = (
 
 def open_file(path: str, created_at: float) -> None:
     """Make sure that a store of our schema is at `path`; make it or bring it up to date when need be."""
+    mount.refuse_network(path)
     with _OPENING, explained(path):
         _make_file(path)
         if os.stat(path).st_size:
@@ -172,7 +174,7 @@ def _upgrade(connection: apsw.Connection, path: str, created_at: float) -> None:
         script = resources.files("holdfast.journal") / "schema" / f"{number:04}.sql"
         connection.execute(script.read_text(encoding="utf-8"))
     if schema == 0:
-        connection.execute(_MAKE_STORE, (created_at,))
+        connection.execute(_MAKE_STORE, (created_at, place.of_file(path).text()))
     connection.pragma("user_version", SCHEMA)
     connection.execute("COMMIT")
     connection.pragma("journal_mode", "wal")
@@ -264,7 +266,7 @@ def meaning(error: Exception, path: str) -> JournalError:
             f"-shm away, then restore it from a backup; `holdfast doctor` says how much is hit."
         )
     if isinstance(error, apsw.BusyError):
-        return StoreUnreachable(
+        return OthersWriting(
             f"Another process has been writing to {path} for more than {BUSY_MS // 1000} s. Nothing was written. "
             f"Look for a stopped process (`lsof {path}`) or an open transaction in a database tool."
         )

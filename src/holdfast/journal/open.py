@@ -32,12 +32,18 @@ def open_journal(
         return MemoryJournal(clock=clock)
     if url.partition("://")[0] in ("postgresql", "postgres"):
         return _in_postgres(url, clock=clock, tenant=tenant, must_exist=must_exist, owns_clock=owns_clock)
-    path = _path(url)
-    if must_exist and not os.path.exists(path):
-        raise NotFound(f"There is no store at {os.path.abspath(path)}. Nothing was made. Name it with --store.")
+    path = file_of(url, must_exist=must_exist)
     from holdfast.journal.sqlite import SqliteJournal  # loads apsw
 
     return SqliteJournal(path, clock=clock, tenant=tenant)
+
+
+def file_of(url: str, *, must_exist: bool) -> str:
+    """The file of a store that is one; UsageError for another. With `must_exist`, NotFound when it is not there."""
+    path = _path(url)
+    if must_exist and not os.path.exists(path):
+        raise NotFound(f"There is no store at {os.path.abspath(path)}. Nothing was made. Name it with --store.")
+    return path
 
 
 def upkeep_of(journal: Journal) -> Upkeep:

@@ -43,11 +43,20 @@ def proven_dead(worker: Worker) -> bool:
 
 
 def _namespaces() -> str:
-    """The namespaces in which a pid and a start time mean something; empty where the system has none."""
+    """The namespaces in which a pid and a start time mean something; empty where the system has none, or where /proc is
+    that of another one: its numbers are other processes than those that we can signal."""
+    if _numbers() != [str(os.getpid())]:
+        return ""
     try:
         return f"{os.readlink('/proc/self/ns/pid')} {os.readlink('/proc/self/ns/time')}"
     except OSError:
         return ""
+
+
+def _numbers() -> list[str]:
+    """Our number in the namespace of /proc, and in each below it down to our own."""
+    lines = _read("/proc/self/status").splitlines()
+    return next((line.split()[1:] for line in lines if line.startswith("NSpid:")), [])
 
 
 def _stat(pid: int) -> list[str]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from holdfast.core.accept import MessageKind
 from holdfast.core.standing import Passage, Standing
-from holdfast.errors import InternalError, JournalError, LeaseLost, MailWaiting, StoreMoved
+from holdfast.errors import InternalError, JournalError, LeaseLost, MailWaiting, StoreDisplaced, StoreMoved
 from holdfast.protocols import Append, Mail
 
 CELL_MAX = 64 * 1024
@@ -104,6 +104,15 @@ def moved(standing: Standing, here: str) -> StoreMoved:
             what = f"its runs go on in {url}"
             how = f"Use that store, such as with --store {url}. This one can still be read."
     return StoreMoved(f"The store {here} takes no writes: {what}. Nothing was written. {how}", url)
+
+
+def displaced(path: str, stood: str) -> StoreDisplaced:
+    """Why nothing can be written to a file that is not certainly the one it was."""
+    return StoreDisplaced(
+        f"{path} is not the file that was used at {stood}: it was moved to another disk, copied, or put back from a "
+        f"backup. Nothing was written; it can be read. Say which: `holdfast adopt --moved` when it is the store itself "
+        f"and nothing works on it elsewhere, `holdfast adopt --copied` when it is a copy or a backup."
+    )
 
 
 def not_filling(here: str) -> JournalError:

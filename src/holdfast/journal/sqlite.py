@@ -29,7 +29,7 @@ from holdfast.core.events import Event
 from holdfast.core.heads import Head
 from holdfast.core.standing import Standing
 from holdfast.errors import JournalCorrupt, JournalError
-from holdfast.journal import blobs, file, leases, log, mailbox, refusal, rows, shared
+from holdfast.journal import blobs, file, leases, log, mailbox, place, refusal, rows, shared
 from holdfast.journal.database import Database
 from holdfast.journal.doorbell import NAME_MAX, Doorbell
 from holdfast.journal.process import proven_dead
@@ -47,12 +47,17 @@ class SqliteJournal:
         clock: Callable[[], float],
         tenant: str = "default",
         is_dead: Callable[[Worker], bool] = proven_dead,
+        is_wherever: bool = False,
     ) -> None:
+        """is_wherever: write also to a file that was copied, as it is; for those who test copies."""
+        self._is_wherever = is_wherever
         self.path = os.path.abspath(os.fspath(path))
         self.tenant = tenant
         self._clock = clock
         self._is_dead = is_dead
         file.open_file(self.path, clock())
+        self._place = place.of_file(self.path)
+        self._is_placed = False
         self._database = Database(self.path, lambda: self._commit(), self._refuse_moved)
         with self._database.closed_on_failure():
             self._id, self._hash_key = self._database.read(_identity)
@@ -73,11 +78,22 @@ class SqliteJournal:
 
     def _refuse_moved(self, db: apsw.Connection) -> None:
         """Refuse to write to a store whose runs go on elsewhere, or that has become another one since it was opened."""
-        store_id, moved_to = db.execute("SELECT id, moved_to FROM store").fetchone() or (None, None)
+        store_id, moved_to, stood = db.execute(_WHERE).fetchone() or (None, None, None)
         if moved_to is not None:
             raise refusal.moved(Standing.of(moved_to), self.url)
         if store_id != self._id:
             raise refusal.became_another(self.url)
+        if stood != self._place.text():
+            self._see_place(db, stood)
+
+    def _see_place(self, db: apsw.Connection, stood: str | None) -> None:
+        if self._is_wherever:
+            return
+        if not self._place.stands(stood):
+            raise refusal.displaced(self.path, place.of_text(stood or "").path)
+        if not self._is_placed:  # once: two containers may call one place by two names
+            db.execute("UPDATE store SET place = ?", (self._place.text(),))
+            self._is_placed = True
 
     @property
     def hash_key(self) -> bytes:
@@ -291,8 +307,15 @@ class SqliteJournal:
             "bytes": os.path.getsize(self.path),
             "wal_bytes": os.path.getsize(wal) if os.path.exists(wal) else 0,
             **stored,
-            "problems": file.problems(self.path) + problems,
+            "problems": file.problems(self.path) + self._displaced() + problems,
         }
+
+    def _displaced(self) -> list[str]:
+        row: Any = self._database.read(lambda db: db.execute(_WHERE).fetchone())
+        stood = row[2]
+        if self._is_wherever or self._place.stands(stood):
+            return []
+        return [str(refusal.displaced(self.path, place.of_text(stood).path))]
 
     def close(self) -> None:
         """Close connections; a second call does nothing."""
@@ -300,6 +323,7 @@ class SqliteJournal:
         self._database.close()
 
 
+_WHERE = "SELECT id, moved_to, place FROM store"
 _HEADS = "SELECT run_id, head, seal, wake_at FROM runs WHERE tenant = ?"
 _ALL_HEADS = "SELECT run_id, head, seal, wake_at FROM runs WHERE +tenant = ?"
 """The plus keeps SQLite from sorting all runs by an index of the tenant: the newest are the last rows."""

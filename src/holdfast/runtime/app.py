@@ -355,8 +355,7 @@ class App:
 
     async def _post(self, run: str, message: accept.Message) -> None:
         services = self._open()
-        post = await services.scribe.put_first(Post(run, services.clock.fresh_id(), message))
-        [posted] = services.journal.post_all([post])
+        posted = await services.scribe.post(Post(run, services.clock.fresh_id(), message))
         if posted.refused:
             missing = services.journal.head(run) is None
             raise (NotFound if missing else MessageRefused)(posted.refused)

@@ -13,8 +13,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from typing import TypeVar
+
+from holdfast.runtime.thread import in_thread
 
 Random = random.Random
+T = TypeVar("T")
 
 
 class SystemClock:
@@ -48,6 +52,11 @@ class SystemClock:
             thread.join()
 
         return end
+
+    async def aside(self, name: str, work: Callable[[], T]) -> T:
+        """Do `work` in a daemon thread."""
+        done: T = await in_thread(name, work)
+        return done
 
     def draw(self) -> float:
         """A random number in [0, 1)."""

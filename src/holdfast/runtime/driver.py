@@ -418,4 +418,4 @@ class Driver(Stopping):
 
     def _release(self, wake_at: float | None) -> None:
         if self.record.refusal is None and not self.record.is_given_back:
-            self.services.journal.release(self.lease, wake_at)
+            self.services.scribe.release(self.lease, wake_at, after=self.record)

@@ -4,14 +4,15 @@ Invariants
 1. `state` holds every event that was added; nothing of it may leave before `write` came back.
 2. Before any other event that may follow from it stands what the agent has had of its open streams.
 3. After a refusal (a lost lease, a store that does not answer) nothing more is written.
-4. Each append charges to the accounts exactly what its events change in the run's books. What an account has no room
+4. What is added while an append is under way is not written with it, and is not lost.
+5. Each append charges to the accounts exactly what its events change in the run's books. What an account has no room
    for was not begun: the record says so before anything else is written, and `unpaid` tells the step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from holdfast.core.accounts import excess_of
 from holdfast.core.charges import charged, charges, is_asking
@@ -45,6 +46,18 @@ class Stream(Protocol):
 
 
 _NO_BLOBS: Mapping[int, str] = {}
+
+
+class _Taken(NamedTuple):
+    """What an append was made of; more may be added before it is written."""
+
+    events: int = 0
+    posts: int = 0
+    mail_read: int = 0
+    is_last: bool = False
+    cells: Mapping[str, str] = {}
+    is_awake: bool = False
+    """Whether the store will then say that the run is at work."""
 
 
 class Record:
@@ -81,6 +94,7 @@ class Record:
         self.is_awake = state.status is Status.RUNNING
         """What is in the store says that the run is at work: whoever takes it over knows that something may have been
         under way."""
+        self._taken = _Taken()
         self._written = state.count
         self._charged = self._charging = charged(state)
         """What is in the accounts, and what is with the append that was taken."""
@@ -170,6 +184,8 @@ class Record:
             return None
         events = tuple(self._unwritten)
         head, blobs = self.state.head(), dict(self._blobs) if self._blobs else _NO_BLOBS
+        is_awake, cells = head.status is Status.RUNNING, dict(self._cells)
+        self._taken = _Taken(len(events), len(self._posts), self.mail_read, self.is_last, cells, is_awake)
         return Append(
             self.lease,
             self._written,
@@ -180,7 +196,7 @@ class Record:
             releases=self.is_last,
             blobs=blobs,
             charges=self._charges(events),
-            cells=dict(self._cells),
+            cells=self._taken.cells,
         )
 
     def _charges(self, events: tuple[Event, ...]) -> tuple[AccountCharge, ...]:
@@ -191,7 +207,7 @@ class Record:
     def retake(self, refused: BudgetRefused) -> bool:
         """For the scribe: what some account has no room for was not begun. False when nothing asked for it."""
         name = excess_of(refused).name
-        for event in reversed(self._unwritten):
+        for event in reversed(self._unwritten[: self._taken.events]):
             if event.address is not None and is_asking(self.state, event) and getattr(event.charge, name):
                 self.unpaid[event.address] = refused
                 self.add(_not_begun(event, refused, self.now()))
@@ -201,24 +217,29 @@ class Record:
     def written(self, error: JournalError | None) -> None:
         """For the scribe: what became of it."""
         if error is None:
-            self._written += len(self._unwritten)
-            self._mail_written = self.mail_read
-            self.is_awake = self.state.status is Status.RUNNING
+            taken = self._taken
+            self._written += taken.events
+            self._mail_written = taken.mail_read
+            self.is_awake = taken.is_awake
             self._charged = self._charging
-            posted = [post.run_id for post in self._posts] if self._posts else []
-            self._forget_unwritten()
+            posted = [post.run_id for post in self._posts[: taken.posts]] if self._posts else []
+            self._forget(taken)
             if posted:
                 self.services.on_posted(posted)
-            self.is_given_back = self.is_last
+            self.is_given_back = taken.is_last
         else:
             self.refusal = error
 
-    def _forget_unwritten(self) -> None:
-        self._unwritten.clear()
-        self._posts.clear()
-        self.large.clear()
-        self._blobs.clear()
-        self._cells.clear()
+    def _forget(self, taken: _Taken) -> None:
+        """What was taken is written; what was added meanwhile is not."""
+        del self._unwritten[: taken.events], self._posts[: taken.posts]
+        self._blobs.clear()  # nothing is put for a run while an append of it is under way
+        if self._cells:
+            self._cells = {name: text for name, text in self._cells.items() if taken.cells.get(name) != text}
+        if self._unwritten:
+            end, posts = self._before_end
+            self._before_end = end - taken.events, posts - taken.posts
+            self.large = {place - taken.events: body for place, body in self.large.items()}
 
     def take_back_end(self) -> bool:
         """After an end that was refused for unread mail: as if it had not been tried. What was added before it stays

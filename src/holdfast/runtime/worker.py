@@ -62,6 +62,8 @@ class Worker:
         """Runs that left while an effect of them was under way."""
         self._owed: list[tuple[Lease, float | None]] = []
         """Leases to give back, and when their runs are due again."""
+        self._claiming = 0
+        """Claims that are under way."""
         self._is_unsure = False
         """The store failed at a claim, or at what was claimed: this worker may hold what it does not drive."""
         self.is_stopping = False
@@ -100,6 +102,9 @@ class Worker:
             self._loop_task.cancel()
             await asyncio.wait({self._loop_task})
         await asyncio.gather(*(driver.shut_down() for driver in list(self.drivers.values())))
+        if self._delivering:
+            await asyncio.wait(self._delivering)
+        await self._services.scribe.settled()
         if self._end_beat is not None:
             await asyncio.to_thread(self._end_beat)
         self._retire(then)
@@ -152,9 +157,9 @@ class Worker:
                 self._services.switches.look(self._services.journal)
                 self._look_at_caps()
                 if self._serves and self._agents:
-                    self.claim(None)
+                    await self.claim(None)
                 elif due := [run_id for run_id in self._adopted if run_id not in self.drivers]:
-                    self.claim(due)
+                    await self.claim(due)
                 for run_id in self._services.journal.unread(self.id) if self.drivers else ():
                     if (driver := self.drivers.get(run_id)) is not None:
                         await self.deliver(driver)
@@ -182,17 +187,28 @@ class Worker:
 
     # --- runs ------------------------------------------------------------------------------------------------
 
-    def claim(self, run_ids: list[str] | None) -> int:
+    async def claim(self, run_ids: list[str] | None) -> int:
         """Take what may be taken, of these runs or of all; how many it was."""
         if self.is_stopping:
             return 0
         agents = [*self._agents, DESK]
         limit = CLAIMS_MAX if run_ids is None else len(run_ids)
+        ask = partial(self._services.journal.claim, self.id, run_ids=run_ids, agents=agents, limit=limit)
+        self._claiming += 1
         try:
-            claims = self._services.journal.claim(self.id, run_ids=run_ids, agents=agents, limit=limit)
+            claims = await self._services.scribe.do(ask)
         except JournalError:
             self._is_unsure = True
             raise
+        finally:
+            self._claiming -= 1
+        return self._take(claims)
+
+    def _take(self, claims: Sequence[Claim]) -> int:
+        if self.is_stopping:  # it began to while a thread claimed them
+            for claim in claims:
+                self._services.scribe.release(claim.lease, claim.head.wake_at)
+            return 0
         failed: JournalError | None = None
         with uncollected():
             for claim in claims:
@@ -210,31 +226,38 @@ class Worker:
         loop = asyncio.get_running_loop()
         if self._admitted is None:
             self._admitted = {}
-            loop.call_soon(self._claim_admitted)
+            loop.call_soon(self._begin_admitted)
         await asyncio.shield(self._admitted.setdefault(run_id, loop.create_future()))
 
-    def _claim_admitted(self) -> None:
+    def _begin_admitted(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._claim_admitted())
+        self._delivering.add(task)
+        task.add_done_callback(self._delivering.discard)
+
+    async def _claim_admitted(self) -> None:
         admitted, self._admitted = self._admitted or {}, None
         failed: JournalError | None = None
         try:
-            self.claim(list(admitted))
+            await self.claim(list(admitted))
         except JournalError as error:
             failed = error
         for future in admitted.values():
+            if future.done():
+                continue
             if failed is None:
                 future.set_result(None)
             else:
                 future.set_exception(failed)
 
     def _give_back(self) -> None:
-        if self._is_unsure:
+        if self._is_unsure and not self._claiming:
             self._take_stock()
         for kept in [kept for kept in self._kept if kept.is_over]:
             give_back(self._services, kept)
             self._kept.remove(kept)
+        self._owed += self._services.scribe.take_owed()
         while self._owed:
-            self._services.journal.release(*self._owed[0])  # changes nothing when somebody else has the run
-            self._owed.pop(0)
+            self._services.scribe.release(*self._owed.pop(0))  # changes nothing when somebody else has the run
 
     def _take_stock(self) -> None:
         """Give back what this worker holds without knowing it: as long as it lives, nobody else could take it."""

@@ -14,8 +14,11 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
+from typing import TypeVar
 
 from holdfast.runtime.clock import SystemClock
+
+_T = TypeVar("_T")
 
 TURNS = 25
 """Turns of the loop after each timer, so that what it woke can run before time goes on."""
@@ -51,6 +54,11 @@ class ManualClock:
     def beat(self, every_s: float, call: Callable[[], None]) -> Callable[[], None]:
         """As the real clock does it: a lease is not what a test owns."""
         return SystemClock().beat(every_s, call)
+
+    async def aside(self, name: str, work: Callable[[], _T]) -> _T:
+        """Here, after the loop has turned once: a thread would have an order of its own."""
+        await asyncio.sleep(0)
+        return work()
 
     def draw(self) -> float:
         """The next of `draws`."""

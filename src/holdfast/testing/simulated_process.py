@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import holdfast as hf
 from holdfast.errors import JournalError
@@ -22,6 +22,8 @@ from holdfast.testing.simulated_loop import SimulatedLoop
 
 if TYPE_CHECKING:
     from holdfast.testing.simulated_world import World
+
+_T = TypeVar("_T")
 
 
 class SimulatedClock:
@@ -48,6 +50,11 @@ class SimulatedClock:
     def beat(self, every_s: float, call: Callable[[], None]) -> Callable[[], None]:
         """Not on the loop: it goes on while that is stuck, and stands still with the process."""
         return self._process.beat(every_s, call)
+
+    async def aside(self, name: str, work: Callable[[], _T]) -> _T:
+        """Here, after others had their turn: a thread would have an order of its own."""
+        await asyncio.sleep(0)
+        return work()
 
     def draw(self) -> float:
         """From the process's chance."""
