@@ -9,6 +9,7 @@ Never: writes mail, accounts, cells or blobs, gives a run back.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -43,16 +44,18 @@ class Known:
     def __init__(self, tenant: str, store_id: str) -> None:
         self._tenant = tenant
         self._store_id = store_id
+        self._lock = threading.Lock()
         self._runs: dict[str, Held] = {}
 
     def keep(self, runs: Sequence[Held]) -> None:
         """Remember these rows, those that somebody holds."""
-        for run in runs:
-            self._runs.pop(run.run_id, None)
-            if run.worker_id is not None:
-                self._runs[run.run_id] = run
-        while len(self._runs) > KNOWN_MAX:
-            self._runs.pop(next(iter(self._runs)))
+        with self._lock:
+            for run in runs:
+                self._runs.pop(run.run_id, None)
+                if run.worker_id is not None:
+                    self._runs[run.run_id] = run
+            while len(self._runs) > KNOWN_MAX:
+                self._runs.pop(next(iter(self._runs)))
 
     def prepared(self, appends: Sequence[Append]) -> tuple[Held, tuple[Any, ...]] | None:
         """The run's row after these appends, and what the statement takes; None when they take the general way."""
@@ -75,7 +78,8 @@ class Known:
 
     def forget(self, run_id: str) -> None:
         """What is known of this run is wrong."""
-        self._runs.pop(run_id, None)
+        with self._lock:
+            self._runs.pop(run_id, None)
 
 
 def _is_ordinary(append: Append) -> bool:
