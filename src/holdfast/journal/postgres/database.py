@@ -45,6 +45,9 @@ AGAIN_MAX = 5
 """Attempts of a transaction that the server has said to have taken back, because another one was faster."""
 PATIENCE = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0, 2.0)
 """Seconds before each attempt to find again a server that was there: longer than a restart, shorter than a lease."""
+LOOK_S = server.IDLE_S + server.LOCK_S
+"""How long a lost commit is waited for: longer than the server keeps a transaction whose process is gone."""
+_WAIT = "SELECT set_config('lock_timeout', $1, true)"
 _LIMIT_SESSION = "SELECT set_config('statement_timeout', $1, false)"
 _LIMIT = "SELECT set_config('statement_timeout', $1, true)"
 _OVERTAKEN = (DeadlockDetected, SerializationFailure, UniqueViolation)
@@ -208,6 +211,7 @@ class Database:
         try:
             db = self._connected(using)
             with db.transaction():
+                db.execute(_WAIT, (f"{LOOK_S:g}s",))
                 return server.piped(db, lambda: stands(db, done))
         except (psycopg.Error, StoreUnreachable) as error:
             using.drop()
