@@ -64,7 +64,7 @@ WANTED = {
     "refused": 10_000,
     "accepted": 1_500,
 }
-COST = 60
+COST = 40
 PATIENCE_S = 30
 RECORDED = TESTS / "journals" / "0.1.0.db.gz"
 OURS = (UsageError, RunError, JournalError)

@@ -45,7 +45,7 @@ WANTED = {
     "runs through restarts": 40,
     "lives ended by a restart": 4,
 }
-COST = 60
+COST = 40
 SHARDS = 4
 AT_ONCE = 8
 WORKERS = 6

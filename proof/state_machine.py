@@ -38,7 +38,7 @@ WANTED = {
     "LeaseLost": 1_000,
     "MailWaiting": 50,
     "BudgetRefused": 50,
-    "takeover": 70,
+    "takeover": 40,
     "restart": 300,
     "answer stored": 15,
     "answer refused": 500,
@@ -50,7 +50,7 @@ WANTED = {
     "commit failed after": 100,
     "commit failed before after": 100,
 }
-COST = 75
+COST = 65
 BATCH = 30
 STEPS = 50
 TRIALS = 30
