@@ -305,7 +305,7 @@ class World(RuleBasedStateMachine):
                 assert cap is None or amount <= cap, f"{amount} of {name} were sent, and the cap of {account} is {cap}"
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(400, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("examples", [60, pytest.param(400, marks=(pytest.mark.proof, pytest.mark.timeout(900)))])
 def test_no_schedule_overshoots_a_cap_or_forgets_a_call(examples: int) -> None:
     """Lost: a budget that holds as long as nothing goes wrong."""
     World.seen.clear()
