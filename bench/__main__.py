@@ -24,6 +24,8 @@ ROWS = {
     "turns": "turns.measure",
     "model_call": "model_call.measure",
     "model_turns": "model_turns.measure",
+    "answer": "answer.measure",
+    "suspended": "suspended.measure",
     "import": "imports.measure",
     "step_postgres": "postgres.measure_step",
     "throughput_postgres": "postgres.measure_throughput",

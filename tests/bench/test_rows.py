@@ -25,6 +25,8 @@ RATIOS = {
     "model_turns": {"model_call_time", "model_call_bytes"},
     "step_postgres": {"durable_step_postgres"},
     "throughput_postgres": {"throughput_postgres_raw"},
+    "answer": {"answer_commits"},
+    "suspended": set(),
     "import": {"import_vs_pass", "app_vs_pass"},
 }
 

@@ -50,6 +50,7 @@ class Driver(Stopping):
         self.error: BaseException | None = None
         """What the agent raised, or why the run was lost."""
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_to_close = False
         self._is_leaving = False
         """The time of a shutdown is over: what has not ended yet is not waited for."""
         self._next: bytes | None = None
@@ -62,6 +63,11 @@ class Driver(Stopping):
     def is_waiting(self) -> bool:
         """Whether the run came to rest here and waits for a message or a time."""
         return self.has_rested and self.state.status is Status.SUSPENDED
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it waits here, and nobody has told it to leave."""
+        return self.state.status is Status.SUSPENDED and not (self.is_closing or self._is_to_close)
 
     @property
     def is_kept(self) -> bool:
@@ -378,6 +384,7 @@ class Driver(Stopping):
 
     def close_soon(self) -> None:
         """Close in the background: there are too many parked runs."""
+        self._is_to_close = True
         self._in_background(self.close())
 
     def _unwind(self) -> None:

@@ -58,6 +58,7 @@ class Worker:
         """Runs that others of this process started, and that are driven here though it does not serve."""
         self._delivering: set[asyncio.Task[None]] = set()
         self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._is_closing_oldest = False
         self._kept: list[Kept] = []
         """Runs that left while an effect of them was under way."""
         self._owed: list[tuple[Lease, float | None]] = []
@@ -342,7 +343,7 @@ class Worker:
             self._kick.set()
         for watcher in self._watchers.get(run, ()):
             watcher.set()
-        self._close_oldest()
+        self._close_oldest_soon()
 
     def _keep(self, driver: Driver) -> None:
         kept, loop = Kept(driver.lease, driver.living), asyncio.get_running_loop()
@@ -350,13 +351,21 @@ class Worker:
         for sender in kept.senders:
             sender.when_over(partial(wake, loop, self._kick.set))
 
+    def _close_oldest_soon(self) -> None:
+        """Once for all that change in this tick: thousands may come to rest together."""
+        settings = self._services.settings
+        is_many = len(self._threaded) > settings.parked_sync_max or len(self.drivers) > settings.parked_max
+        if is_many and not self._is_closing_oldest:
+            self._is_closing_oldest = True
+            asyncio.get_running_loop().call_soon(self._close_oldest)
+
     def _close_oldest(self) -> None:
+        self._is_closing_oldest = False
         settings = self._services.settings
         for drivers, most in ((self._threaded, settings.parked_sync_max), (self.drivers, settings.parked_max)):
-            if len(drivers) > most:
-                waiting = [driver for driver in drivers.values() if driver.state.status is Status.SUSPENDED]
-                for driver in waiting[: max(0, len(waiting) - most)]:
-                    driver.close_soon()
+            waiting = [driver for driver in drivers.values() if driver.is_parked]
+            for driver in waiting[: max(0, len(waiting) - most)]:
+                driver.close_soon()
 
     async def change_of(self, run_id: str, limit_s: float) -> None:
         """Wait until something becomes of this run here, at most so long."""
