@@ -13,6 +13,7 @@ from typing import Any
 
 import holdfast as hf
 from holdfast.core.events import Kind
+from holdfast.core.heads import Status
 from holdfast.core.slot import Slot
 from holdfast.runtime.clock import Random
 from holdfast.testing.simulated_world import World
@@ -103,7 +104,11 @@ class Undone(Drawn):
         for run, state in world.oracle.states.items():
             booked, undone = done[run, "book"], done[run, "take_back"]
             world.count("undone", undone)
-            is_told = "budget" in state.why or any(slot.undoes and _has_failed(slot) for slot in state.slots.values())
+            is_told = (
+                "budget" in state.why
+                or state.status is Status.CANCELLED
+                or any(slot.undoes and _has_failed(slot) for slot in state.slots.values())
+            )
             must_be = state.is_unwound and not is_told
             if booked < undone or (must_be and booked > undone):
                 wrong.append(f"unwind: {run} booked {booked} and took {undone} back")

@@ -146,3 +146,35 @@ def test_a_read_beside_what_could_not_be_written_is_charged(quick: Any) -> None:
         quick.run(reader, prepare=prepare)
     assert quick.run(reader) == 1
     assert len(done) <= quick.state().spent.tool_calls
+
+
+def test_a_read_that_was_given_up_and_the_one_after_it_are_two(quick: Any) -> None:
+    """Lost: P7. That the first was given up is written with the next append; a death before that left one of two."""
+    done: list[str] = []
+
+    @hf.tool(effect="read")
+    async def slow(n: int) -> int:
+        done.append("slow")
+        await asyncio.sleep(0.0 if len(done) > 2 else 60)
+        return n
+
+    @hf.tool(effect="read")
+    async def deadly(n: int) -> int:
+        done.append("deadly")
+        if len(done) == 2:
+            raise quick.Crash
+        return n
+
+    @hf.agent(name="reader", budget=hf.Budget(tool_calls=50))
+    async def reader(run: hf.Run, given: Any) -> int:
+        try:
+            async with asyncio.timeout(0.02):
+                await slow(1)
+        except TimeoutError:
+            pass
+        return await deadly(1)
+
+    with pytest.raises(quick.Crash):
+        quick.run(reader)
+    assert quick.run(reader) == 1
+    assert len(done) <= quick.state().spent.tool_calls, done

@@ -95,6 +95,8 @@ class Record:
         """What is in the store says that the run is at work: whoever takes it over knows that something may have been
         under way."""
         self._taken = _Taken()
+        self.owes_read = False
+        """A read without an intent was given up, and that is not yet written: the allowance covers no second one."""
         self._written = state.count
         self._charged = self._charging = charged(state)
         """What is in the accounts, and what is with the append that was taken."""
@@ -224,6 +226,7 @@ class Record:
             self._charged = self._charging
             posted = [post.run_id for post in self._posts[: taken.posts]] if self._posts else []
             self._forget(taken)
+            self.owes_read = self.owes_read and bool(self._unwritten)
             if posted:
                 self.services.on_posted(posted)
             self.is_given_back = taken.is_last

@@ -254,7 +254,8 @@ class Attempting(Settling, Climbing):
         # a read that was begun before is written down: else each crash would give its retry once more
         is_noted = is_again or self.number > 1
         is_beyond = driver.reads_open >= driver.allowance
-        is_silent = not driver.record.is_awake  # else whoever takes the run over believes that nothing was under way
+        # else whoever takes the run over believes that nothing, or only one read, was under way
+        is_silent = not driver.record.is_awake or driver.record.owes_read
         self.has_intent = plan.needs_intent or is_beyond or is_noted or is_asked_for or is_silent
         if self.has_intent:
             self._intend(way)
@@ -345,6 +346,7 @@ class Attempting(Settling, Climbing):
         failure = Failure(FailureKind.INTERRUPTED, "CancelledError", text, text, is_definite=is_read, because=text)
         facts = meta(**failure.facts(), **self._standing())
         self.driver.record.add(self._event(Kind.ATTEMPT_FAILED, charge=self.way.reservation, meta=facts))
+        self.driver.record.owes_read |= not self.has_intent
 
     async def _cut_off(self, attempted: Attempted, failure: Failure) -> bool:
         """The run's time was up: that is no outcome of the step, which goes on when the run is resumed. It comes back
