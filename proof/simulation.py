@@ -35,7 +35,7 @@ WANTED = {
     "cancel": 8_000,
     "hold": 8_000,
     "deploy": 8_000,
-    "blocked": 300,
+    "blocked": 200,
     "takeovers": 40_000,
     "in_doubt": 20_000,
     "verify_done": 9_000,
