@@ -20,7 +20,7 @@ from contextlib import redirect_stderr
 from typing import Any
 
 import holdfast as hf
-from holdfast.cli.worker import serve
+from holdfast.cli.work import until_over
 from holdfast.core import accept
 from holdfast.core.heads import Head
 from holdfast.core.state import fold
@@ -84,7 +84,7 @@ def worker(url: str) -> Callable[[Line], int]:
         logging.getLogger("holdfast").addHandler(logging.NullHandler())
         agent = shop.shop(Asked(line))
         with redirect_stderr(io.StringIO()):
-            return serve(hf.App(url, agents=[agent], settings=SETTINGS), [agent], 0.0)
+            return until_over(hf.App(url, agents=[agent], settings=SETTINGS), [agent], 0.0)
 
     return work
 

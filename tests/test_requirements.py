@@ -87,7 +87,7 @@ SHOWN_BY = {
         "crash/test_support_sweep.py::test_two_tickets_killed_in_every_kind_of_window",
         "crash/test_support_sweep.py::test_twelve_tickets_killed_at_every_point",
         "crash/test_sweep.py::test_every_point_of_a_round_with_a_second_kill_in_recovery",
-        "crash/test_sweep.py::test_every_pair_of_points_of_twelve_steps",
+        "proof/test_double_kills.py::test_a_sample",
         "crash/test_processes.py::test_a_storm_of_kills",
         "proof/test_storm.py::test_a_sample",
         "proof/test_double_kills.py::test_a_sample",

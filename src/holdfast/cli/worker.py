@@ -6,29 +6,12 @@ stdout stays empty, also of what agents print; stderr tells what is taken and wh
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 import sys
-from contextlib import redirect_stdout, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import redirect_stdout
 
 import click
 
 from holdfast.cli import option
-from holdfast.cli.exit import Exit
-from holdfast.errors import JournalError, StoreMoved
-
-if TYPE_CHECKING:
-    from holdfast.cli.interrupt import Interrupt
-    from holdfast.protocols import Journal
-    from holdfast.runtime.agent import Agent
-    from holdfast.runtime.app import App
-
-_LOOK_S = 0.1
-_LOOKS_PER_LOOK = 10
-"""A look at a large store takes its time: after each, so many times as long is rested."""
-_ALL = 1_000_000_000
 
 
 @click.command()
@@ -52,7 +35,7 @@ def worker(
     Ctrl-C and SIGTERM end it in order: nothing new begins, what is in flight finishes (at most 25 s), and its runs are
     given back. The signal once more ends it at once. Any number of workers may share a store.
     """
-    from holdfast.cli import source  # these load asyncio and the runtime
+    from holdfast.cli import source, work  # these load asyncio and the runtime
     from holdfast.cli.store import address
     from holdfast.core.policy import seconds
     from holdfast.runtime.app import App
@@ -61,85 +44,6 @@ def worker(
     policies = option.policies_of(policy)
     with redirect_stdout(sys.stderr):
         agents = source.agents_in(files)
-        return serve(App(address(store, config), agents=agents, config=config, policies=policies), agents, stay_s)
-
-
-def serve(app: App, agents: list[Agent[Any, Any]], stay_s: float | None) -> int:
-    """Be a worker until a signal comes, or with `stay_s` until nothing is due within that time; the exit code."""
-    from holdfast.cli.interrupt import Interrupt
-
-    interrupt = Interrupt()
-    try:
-        asyncio.run(_work(app, agents, stay_s, interrupt))
-    except asyncio.CancelledError:
-        if interrupt.number is None:
-            raise
-        return interrupt.exit_code
-    return Exit.DONE
-
-
-async def _work(app: App, agents: list[Agent[Any, Any]], stay_s: float | None, interrupt: Interrupt) -> None:
-    """Be a worker until a signal cancels this; without `stay_s` nothing else does."""
-    from holdfast.cli.output import say
-
-    task = asyncio.current_task()
-    assert task is not None
-    names = frozenset(agent.name for agent in agents)
-    _tell()
-    with interrupt.listening(task):
-        try:
-            async with app:
-                say(f"Worker (pid {os.getpid()}) takes runs of {', '.join(sorted(names))}. Ctrl-C ends it in order.")
-                await (app.until_moved() if stay_s is None else _idle(app, names, stay_s))
-        except asyncio.CancelledError:
-            say("Ended in order. What was driven here is given back, and any worker goes on with it.")
-            raise
-        interrupt.is_over = True
-    say("Nothing is left to do.")
-
-
-async def _idle(app: App, agents: frozenset[str], stay_s: float) -> None:
-    """Come back when all runs of these agents have ended, or wait for something that is not due soon."""
-    loop = asyncio.get_running_loop()
-    while True:
-        began = loop.time()
-        try:
-            if _is_idle(app.journal, agents, stay_s):
-                return
-        except StoreMoved:
-            raise
-        except JournalError:
-            pass  # the worker tells of it, and asks again in a moment; so do we
-        with suppress(TimeoutError):
-            await asyncio.wait_for(app.until_moved(), max(_LOOK_S, _LOOKS_PER_LOOK * (loop.time() - began)))
-
-
-def _is_idle(journal: Journal, agents: frozenset[str], stay_s: float) -> bool:
-    from holdfast.core.heads import Status
-
-    due_at = journal.now() + stay_s
-    for status in (Status.RUNNING, Status.READY):
-        if any(head.agent in agents for head in journal.heads(status=status, limit=_ALL)):
-            return False
-    waiting = [head for head in journal.heads(status=Status.SUSPENDED, limit=_ALL) if head.agent in agents]
-    if any(head.wake_at is not None and head.wake_at <= due_at for head in waiting):
-        return False
-    return not any(journal.mail(head.run_id) for head in waiting)
-
-
-class _Said(logging.Handler):
-    """What holdfast logs, as lines on stderr that are safe for a terminal."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        from holdfast.cli.output import say
-
-        for line in self.format(record).splitlines():
-            say(line)
-
-
-def _tell() -> None:
-    """Tell what is taken and what becomes of it, unless the user's file has said where logs go."""
-    log = logging.getLogger("holdfast")
-    if not log.hasHandlers():
-        log.addHandler(_Said())
-        log.setLevel(logging.INFO)
+        return work.until_over(
+            App(address(store, config), agents=agents, config=config, policies=policies), agents, stay_s
+        )
