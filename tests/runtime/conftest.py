@@ -161,8 +161,6 @@ class World:
             if not journal.is_dead:
                 for _ in range(TURNS_AT_EXIT):
                     loop.run_until_complete(asyncio.sleep(0))
-                if leaving := asyncio.all_tasks(loop):  # what is bound to another thread ends when that one has
-                    loop.run_until_complete(asyncio.wait(leaving, timeout=1))
                 left = list(asyncio.all_tasks(loop))
                 for task in left:
                     task.cancel()

@@ -14,6 +14,7 @@ import pytest
 import holdfast as hf
 from holdfast.core.events import Kind
 from holdfast.errors import RunBlocked, RunFailed
+from holdfast.runtime.thread import Bridge, Unwind
 
 BUDGET = hf.Budget(tool_calls=100)
 PRELUDE = """
@@ -211,3 +212,46 @@ def test_tools_on_the_loop_of_another_thread_are_steps() -> None:
         ends(agent)
     """)
     assert said == "result ['a', 'b', 'c']\n"
+
+
+class LoopThatEnds(asyncio.SelectorEventLoop):
+    """Its run is closed in the very moment in which something is asked for from another thread."""
+
+    bridge: Bridge | None = None
+
+    def call_soon_threadsafe(self, *what: Any, **more: Any) -> Any:
+        handle = super().call_soon_threadsafe(*what, **more)
+        if self.bridge is not None and threading.get_ident() != main_thread:
+            self.bridge.unwind()
+        return handle
+
+
+main_thread = threading.get_ident()
+
+
+def test_a_thread_that_asks_in_the_moment_of_closing_is_unwound_too() -> None:
+    """Lost: a thread, and with it a process, that waits for ever for a run which has left."""
+    loop = LoopThatEnds()
+    came: list[str] = []
+
+    async def never() -> None:
+        await loop.create_future()
+
+    def ask(bridge: Bridge) -> None:
+        try:
+            bridge.wait(never())
+        except Unwind:
+            came.append("unwound")
+
+    async def main() -> None:
+        loop.bridge = Bridge(loop)
+        thread = threading.Thread(target=ask, args=(loop.bridge,), daemon=True)
+        thread.start()
+        await asyncio.to_thread(thread.join, 10)
+
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+    assert came == ["unwound"]

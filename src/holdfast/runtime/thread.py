@@ -116,29 +116,55 @@ def loop_elsewhere(loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop
     return None if running is loop else running
 
 
+class Waiters:
+    """What threads wait for on one loop. `cancel` also reaches what was submitted and is not yet kept here."""
+
+    def __init__(self) -> None:
+        self._futures: set[Future[Any]] = set()
+        self._cancels = 0
+
+    def submit(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Future[T]:
+        """Run the coroutine on the loop, from another thread. RuntimeError: the loop is closed."""
+        before = self._cancels
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        self._futures.add(future)
+        if self._cancels != before:
+            future.cancel()
+        return future
+
+    def over(self, future: Future[Any]) -> None:
+        """Nobody waits for it any more."""
+        self._futures.discard(future)
+
+    def cancel(self) -> None:
+        """Cancel all of them."""
+        self._cancels += 1
+        for future in list(self._futures):
+            future.cancel()
+
+
 async def on_loop(
-    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], among: set[Future[Any]] | None = None
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], among: Waiters | None = None
 ) -> T:
     """Run the coroutine on a loop that another thread runs; cancelled with its caller.
 
     Raises `CancelledError` when it was cancelled over there, or when that loop is closed or is closed meanwhile.
     among: where it is kept while it runs, so that others can cancel it.
     """
+    among = among or Waiters()
     try:
-        there = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        there = among.submit(coroutine, loop)
     except RuntimeError:
         coroutine.close()
         raise asyncio.CancelledError("the other event loop is closed") from None
     here = asyncio.wrap_future(there)
-    among = set() if among is None else among
-    among.add(there)
     try:
         while not (await asyncio.wait({here}, timeout=LOOK_S))[0]:
             if loop.is_closed():
                 raise asyncio.CancelledError("the other event loop was closed")
         return here.result()
     finally:
-        among.discard(there)
+        among.over(there)
         if not loop.is_closed():
             here.cancel()
 
@@ -169,7 +195,7 @@ class Bridge:
         self._loop = loop
         self._is_closing = is_closing
         self._thread = threading.get_ident()
-        self._waiting: set[Future[Any]] = set()
+        self._waiting = Waiters()
         self._is_unwound = False
 
     @property
@@ -183,11 +209,10 @@ class Bridge:
         It keeps the context of the calling thread, so that a tool in it knows where it is.
         """
         try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            future = self._waiting.submit(coroutine, self._loop)
         except RuntimeError:  # the loop is closed: this thread has outlived its process's work
             coroutine.close()
             raise Unwind from None
-        self._waiting.add(future)
         try:
             return future.result()
         except (asyncio.CancelledError, FutureCancelled) as cancelled:
@@ -195,7 +220,7 @@ class Bridge:
                 raise Unwind from None
             raise asyncio.CancelledError(*cancelled.args) from None
         finally:
-            self._waiting.discard(future)
+            self._waiting.over(future)
 
     async def reach(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The same for a task on the loop of another thread, which it does not block; cancelled as it is closed."""
@@ -204,5 +229,4 @@ class Bridge:
     def unwind(self) -> None:
         """Wake every waiting thread with `Unwind`, and cancel what tasks on other loops wait for."""
         self._is_unwound = True
-        for future in list(self._waiting):
-            future.cancel()
+        self._waiting.cancel()
