@@ -221,12 +221,9 @@ class LoopThatEnds(asyncio.SelectorEventLoop):
 
     def call_soon_threadsafe(self, *what: Any, **more: Any) -> Any:
         handle = super().call_soon_threadsafe(*what, **more)
-        if self.bridge is not None and threading.get_ident() != main_thread:
+        if self.bridge is not None and threading.current_thread().name == "asks":
             self.bridge.unwind()
         return handle
-
-
-main_thread = threading.get_ident()
 
 
 def test_a_thread_that_asks_in_the_moment_of_closing_is_unwound_too() -> None:
@@ -245,7 +242,7 @@ def test_a_thread_that_asks_in_the_moment_of_closing_is_unwound_too() -> None:
 
     async def main() -> None:
         loop.bridge = Bridge(loop)
-        thread = threading.Thread(target=ask, args=(loop.bridge,), daemon=True)
+        thread = threading.Thread(target=ask, args=(loop.bridge,), name="asks", daemon=True)
         thread.start()
         await asyncio.to_thread(thread.join, 10)
 
