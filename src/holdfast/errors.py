@@ -31,6 +31,7 @@
       JournalCorrupt        stored bytes are not what was written
       StoreUnreachable      the store did not answer, or the outcome of a commit is unknown
         OthersWriting       others were writing for too long, and nothing was written
+        StoreFull           the disk is full, and nothing new is begun until there is room
     InternalError           a bug in holdfast
 
 ``NotDone`` stands outside: a tool or a ``verify`` raises it to say that an effect did **not** happen.
@@ -195,6 +196,10 @@ class StoreUnreachable(JournalError):
 
 class OthersWriting(StoreUnreachable):
     """Others were writing for too long. Nothing was written, and it may be tried again."""
+
+
+class StoreFull(StoreUnreachable):
+    """The disk is full: what is under way is still written, and nothing new is begun until there is room."""
 
 
 class InternalError(Exception):

@@ -69,10 +69,12 @@ class Database:
         is_durable: bool = True,
         keeps_known: bool = False,
         is_upkeep: bool = False,
+        when_full: Callable[[], None] | None = None,
     ) -> T:
         """Do `work` in a transaction that nobody else writes in. `stands` says whether its outcome is in the store;
         without it, work that may be done twice. Unless `is_durable`, a power cut may take it back. Only work that
-        maintains `known` may keep it. Upkeep judges by itself where the store stands."""
+        maintains `known` may keep it. Upkeep judges by itself where the store stands. `when_full` makes room on a full
+        disk, for what must be written."""
         self._check_usable()
         self._take_turn()
         try:
@@ -80,6 +82,8 @@ class Database:
             try:
                 return self._transact(work, done, is_durable, keeps_known, is_upkeep)
             except _FAILURES as error:
+                if when_full is not None and isinstance(error, apsw.FullError):
+                    when_full()  # before a connection is opened, which may need room too
                 if self._stands_after(error, stands, done):
                     return done[0]
             try:

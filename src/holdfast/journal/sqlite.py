@@ -30,6 +30,7 @@ from holdfast.core.heads import Head
 from holdfast.core.standing import Standing
 from holdfast.errors import JournalCorrupt, JournalError
 from holdfast.journal import blobs, file, leases, log, mailbox, place, refusal, rows, shared
+from holdfast.journal.ballast import SIZE, Ballast, begins
 from holdfast.journal.database import Database
 from holdfast.journal.doorbell import NAME_MAX, Doorbell
 from holdfast.journal.process import proven_dead
@@ -62,6 +63,7 @@ class SqliteJournal:
         with self._database.closed_on_failure():
             self._id, self._hash_key = self._database.read(_identity)
         self._doorbell = Doorbell(self.path)
+        self._ballast = Ballast(self.path)
 
     def _commit(self) -> None:
         """End a transaction. Tests of J13 put a failing disk here."""
@@ -120,7 +122,7 @@ class SqliteJournal:
             return stored is not None and mailbox.has_message(db, self.tenant, stored.run_id, stored.message_id)
 
         try:
-            posted = self._database.write(work, stands)
+            posted = self._database.write(work, stands, when_full=self._ballast.give)
         except refusal.UNWRITABLE as error:
             what = f"A message to run {posts[0].run_id}" if len(posts) == 1 else f"One of {len(posts)} messages"
             raise refusal.unwritable(what, error) from error
@@ -143,7 +145,9 @@ class SqliteJournal:
     def register(self, worker: Worker, ttl_s: float) -> None:
         """Create or renew the worker's row; it expires `ttl_s` seconds from now."""
         expires_at = self._clock() + ttl_s
-        self._database.write(lambda db: leases.register(db, self.tenant, worker, expires_at), is_durable=False)
+        work = partial(leases.register, tenant=self.tenant, worker=worker, expires_at=expires_at)
+        self._database.write(work, is_durable=False, when_full=self._ballast.give)
+        self._ballast.keep()
 
     def retire(self, worker_id: str) -> None:
         """Remove the worker's row; what it still holds may be claimed at once."""
@@ -161,12 +165,15 @@ class SqliteJournal:
         search = leases.Search(self.tenant, worker_id, self._clock(), self._is_dead, run_ids, agents, limit)
         if not self._database.read(search.has_any):  # an idle worker asks each second: leave the writers alone
             return []
+        if not self._ballast.is_back():  # what is free is for what is under way
+            return []
         return self._database.write(search.take, lambda db, claims: leases.stands(db, self.tenant, claims))
 
     def release(self, lease: Lease, wake_at: float | None) -> None:
         """Give a run back (J15); a stale lease changes nothing."""
         now = self._clock()
-        if self._database.write(lambda db: leases.release(db, self.tenant, lease, wake_at, now), is_durable=False):
+        work = partial(leases.release, tenant=self.tenant, lease=lease, wake_at=wake_at, now=now)
+        if self._database.write(work, is_durable=False, when_full=self._ballast.give):
             self._doorbell.ring()
 
     def owner(self, run_id: str) -> tuple[Worker, float] | None:
@@ -196,10 +203,11 @@ class SqliteJournal:
 
         def work(db: apsw.Connection) -> log.Group:
             group = log.Group(db, self.tenant, now, self._database.known)
-            group.write(appends, unfit, one_by_one=one_by_one)
+            group.write(appends, {**self._ballast.refusals(appends), **unfit}, one_by_one=one_by_one)
             return group
 
-        return self._database.write(work, log.stands, keeps_known=True)
+        gives = self._ballast.give if not all(map(begins, appends)) else None
+        return self._database.write(work, log.stands, keeps_known=True, when_full=gives)
 
     def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
         """The run's events with a number above `after`, in order, at most the first `limit` of them (J11, J12)."""
@@ -235,21 +243,23 @@ class SqliteJournal:
     def put_blob(self, data: bytes) -> str:
         """Keep bytes under their SHA-256 (J10, J17): a transaction for each piece, so that appends come between."""
         tenant, name, now = self.tenant, blobs.hash_of(data), self._clock()
-        write = partial(self._database.write, keeps_known=True)
+        gives = self._ballast.give if len(data) <= SIZE // 2 else None  # it may be an outcome
+        write = partial(self._database.write, keeps_known=True, when_full=gives)
         blob_no = write(
             lambda db: blobs.begin(db, tenant, name, len(data), now), lambda db, _: blobs.has_begun(db, tenant, name)
         )
         if blob_no is not None:
             for number, piece in blobs.pieces(data):
-                self._add_piece(blob_no, number, piece)
+                self._add_piece(blob_no, number, piece, gives)
             write(lambda db: blobs.finish(db, blob_no), lambda db, _: blobs.is_whole(db, tenant, name))
         return name.hex()
 
-    def _add_piece(self, blob_no: int, number: int, piece: memoryview) -> None:
+    def _add_piece(self, blob_no: int, number: int, piece: memoryview, gives: Callable[[], None] | None) -> None:
         self._database.write(
             lambda db: blobs.add_piece(db, blob_no, number, piece),
             lambda db, _: blobs.has_piece(db, blob_no, number, piece),
             keeps_known=True,  # of runs it changes nothing
+            when_full=gives,
         )
 
     def get_blob(self, ref: str) -> bytes:
@@ -306,8 +316,9 @@ class SqliteJournal:
             "format": rows.FORMAT,
             "bytes": os.path.getsize(self.path),
             "wal_bytes": os.path.getsize(wal) if os.path.exists(wal) else 0,
+            "ballast_bytes": self._ballast.size,
             **stored,
-            "problems": file.problems(self.path) + self._displaced() + problems,
+            "problems": file.problems(self.path) + self._displaced() + self._ballast.problems() + problems,
         }
 
     def _displaced(self) -> list[str]:
