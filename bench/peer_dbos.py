@@ -45,6 +45,7 @@ def _measure(what: str, place: str, *counts: int) -> float:
         return float(await (await DBOS.start_workflow_async(work, 0, count)).get_result())
 
     async def many(runs: int, steps: int) -> float:
+        await one(1)
         began = perf_counter()
         handles = await asyncio.gather(*(DBOS.start_workflow_async(work, number, steps) for number in range(runs)))
         await asyncio.gather(*(handle.get_result() for handle in handles))

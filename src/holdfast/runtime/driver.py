@@ -45,6 +45,8 @@ class Driver(Stopping):
         """Whether the last owner left it in the middle; also an owner in this process can, when its store fails."""
         self.alive_until = None if claim.held_until is None else claim.held_until - services.settings.lease_s
         """Of a takeover: when its last owner last renewed its lease, if that is known."""
+        self.has_begun = False
+        """Whether it has looked for mail here: before that, nobody need tell it of any."""
         self.has_rested = False
         """Whether it came to rest here: before that, "suspended" only tells how the last owner left it."""
         self.error: BaseException | None = None
@@ -88,6 +90,7 @@ class Driver(Stopping):
 
     async def _drive(self) -> None:
         self._set_active(True)
+        self.has_begun = True
         try:
             await mailroom.open_mail(self)
             if self._stop is not None:

@@ -54,7 +54,7 @@ async def until_over(
     """The folded run when it has ended, with what its agent raised if that was here; otherwise `RunWaiting`."""
     give_up = None if wait_s is None else services.clock.now() + wait_s
     error: BaseException | None = None
-    if (found := services.journal.head(run)) is not None and found.why == Why.CHILD:
+    if _waits_for_child(services, worker, run):
         worker.adopt(run)
     while True:
         driver = worker.drivers.get(run)
@@ -80,6 +80,13 @@ async def until_over(
                 raise error
             if driver.state.status.is_end and driver.record.is_given_back:
                 return driver.state, error
+
+
+def _waits_for_child(services: Services, worker: Worker, run: str) -> bool:
+    """Whether runs that are part of it have to go on first; the store is not asked about a run that is driven here."""
+    driver = worker.drivers.get(run)
+    found = services.journal.head(run) if driver is None else driver.state
+    return found is not None and found.why == Why.CHILD
 
 
 def is_too_long(head: Head, services: Services, give_up: float | None) -> bool:

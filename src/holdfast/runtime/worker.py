@@ -161,9 +161,8 @@ class Worker:
                     await self.claim(None)
                 elif due := [run_id for run_id in self._adopted if run_id not in self.drivers]:
                     await self.claim(due)
-                for run_id in self._services.journal.unread(self.id) if self.drivers else ():
-                    if (driver := self.drivers.get(run_id)) is not None:
-                        await self.deliver(driver)
+                for driver in self._to_tell():
+                    await self.deliver(driver)
             except StoreMoved as moved:
                 self.moved = moved
             except JournalError as error:
@@ -173,6 +172,12 @@ class Worker:
                 self.is_left.set()
                 return
             await self._pause(self._services.settings.poll_s)
+
+    def _to_tell(self) -> list[Driver]:
+        """Runs here that have mail which they may not know of. One that has not begun is about to look by itself."""
+        unread = self._services.journal.unread(self.id) if self.drivers else []
+        found = [self.drivers.get(run_id) for run_id in unread]
+        return [driver for driver in found if driver is not None and driver.has_begun]
 
     def _look_at_caps(self) -> None:
         if self._ticked_at >= self._caps_due_at:
