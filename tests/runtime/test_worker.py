@@ -525,7 +525,7 @@ class Asked(MemoryJournal):
 
 
 async def test_runs_that_start_together_each_ask_the_store_for_their_mail_once() -> None:
-    """On a server each question is a round trip: a second one for each of a thousand runs cost a tenth of their time."""
+    """On a server each question is a round trip: a second one for each run cost a tenth of their time."""
 
     @deploy
     async def agent(run: hf.Run, given: int) -> int:
