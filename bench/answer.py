@@ -2,7 +2,8 @@
 
 One process holds a parked run that takes one signal after the other, and prints the time at which each reached its
 code; this one leaves them, with pauses, and reads the times (both read the clock that the machine's processes share).
-In it are two commits, of the message and of its reading, and the doorbell between them; `commit_ms` is one by hand.
+In it are two commits, of the message and of its reading, and the doorbell between them; `commit_ms` is one by hand,
+with the same pauses.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from holdfast.journal.codec import encode
 from holdfast.journal.open import open_journal
 
 PAUSE_S = 0.05
+SETTINGS = hf.Settings(quiet_s=PAUSE_S / 10)
+"""The run is at rest, and its wait recorded, before the next message comes."""
 
 
 def measure(place: Place) -> Row:
@@ -30,7 +33,10 @@ def measure(place: Place) -> Row:
     with place.scratch() as directory:
         times = sorted(_answers(directory / "holdfast.db", count))
         raw = RawStore(directory / "raw.db")
-        commits = [seconds_of(lambda: raw.steps(1)) for _ in range(count)]
+        commits = []
+        for _ in range(count):
+            sleep(PAUSE_S)  # as the messages have it: what is woken up is slower than what never slept
+            commits.append(seconds_of(lambda: raw.steps(1)))
         raw.close()
     row = Row()
     row.numbers = {
@@ -73,7 +79,7 @@ async def hold(store: str, count: int) -> None:
             print(monotonic(), flush=True)
 
     agent = hf.agent(name="waits", budget=ROOMY)(waits)
-    async with hf.App(store) as app:
+    async with hf.App(store, settings=SETTINGS) as app:
         print(await app.start(agent, count, key="run"), flush=True)
         await app.run(agent, count, key="run")
 

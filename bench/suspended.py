@@ -1,7 +1,8 @@
 """Row `suspended`: what 10,000 runs cost that wait for a message.
 
-One process starts them all, and each comes to rest: a row in the store, no task and no thread. `waiting_s` is from the
-first start until all are suspended and have left memory; the process's memory and its use of the processor come then.
+One process starts them, 200 at a time, and each comes to rest: a row in the store, no task and no thread. `waiting_s`
+is from the first start until all are suspended and have left memory; the process's memory and its use of the processor
+come then.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from bench.agents import ROOMY
 from bench.measure import Place, Row, Target
 
 IDLE_S = 5.0
+AT_ONCE = 200
+"""Starts under way at a time, as a service has them; how many runs are in memory together follows from that."""
 TASKS = 2
 """This one, and the worker."""
 SETTINGS = hf.Settings(quiet_s=0.1, parked_max=0)
@@ -54,17 +57,20 @@ async def wait(store: str, count: int, idle_s: float) -> None:
     agent = hf.agent(name="waits", budget=ROOMY)(waits)
     async with hf.App(store, agents=[agent], settings=SETTINGS) as app:
         began = perf_counter()
-        await asyncio.gather(*(app.start(agent, number, key=f"run {number}") for number in range(count)))
+        for first in range(0, count, AT_ONCE):
+            numbers = range(first, min(count, first + AT_ONCE))
+            await asyncio.gather(*(app.start(agent, number, key=f"run {number}") for number in numbers))
         while len(asyncio.all_tasks()) > TASKS:  # noqa: ASYNC110 - nothing tells that the last one has left
             await asyncio.sleep(0.1)
         waiting_s = perf_counter() - began
-        waiting = len(app.journal.heads(status="suspended", limit=count))
-        assert waiting == count, f"{waiting} of {count} wait"
         await asyncio.sleep(0.5)
         spent, at = process_time(), perf_counter()
         await asyncio.sleep(idle_s)
         idle = (process_time() - spent) / (perf_counter() - at)
-        print(waiting_s, _megabytes(), idle)
+        megabytes = _megabytes()  # without the list that comes next
+        waiting = len(app.journal.heads(status="suspended", limit=count))
+        assert waiting == count, f"{waiting} of {count} wait"
+        print(waiting_s, megabytes, idle)
 
 
 def _megabytes() -> float:
