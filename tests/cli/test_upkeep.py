@@ -75,6 +75,25 @@ def test_migrate_moves_runs_that_wait(used: Any) -> None:
     assert used.call("migrate", "holdfast.db", "moved.db", "--give-up").code == 2
 
 
+def test_doctor_tells_that_a_store_was_left(used: Any) -> None:
+    """Without it `doctor` would say that all is well with a store to which nobody can write."""
+    used.call("migrate", "holdfast.db", "sqlite:///moved.db")
+    said = used.call("doctor", "--json")
+    assert said.code == 7 and "takes no writes: its runs go on in sqlite:///" in said.document["problems"][0]
+    assert used.call("doctor", "--store", "moved.db").code == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://ada:s3cret@127.0.0.1:1/x?password=s3cret", "mysql://ada:s3cret@h/x", "postgres://a:s3cret@[/x"],
+)
+def test_no_verb_prints_a_password(used: Any, url: str) -> None:
+    """Without it a password would stand on terminals and in logs."""
+    for words in (("doctor",), ("doctor", "--json"), ("ls",), ("migrate", "holdfast.db", url), ("gc", "--json")):
+        said = used.call(*words) if url in words else used.call(*words, "--store", url)
+        assert said.code in (2, 7) and "s3cret" not in said.out + said.err, words
+
+
 def test_rebuild_tells_and_mends(used: Any) -> None:
     """Lost: a store that anybody could mend, and nobody does."""
     connection = apsw.Connection(str(used.home / "holdfast.db"))

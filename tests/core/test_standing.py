@@ -55,3 +55,7 @@ def test_no_password_is_kept() -> None:
     )
     for url in ("sqlite:////a/b.db", "b.db", "memory:", "postgresql://ada@db/x", "postgresql:///x?host=/run&a"):
         assert shown(url) == url
+    for secret in ("s3#cret", "s3@cret", "[s3cret", "s3:cret"):
+        assert shown(f"postgresql://ada:{secret}@db/x") == "postgresql://ada@db/x"
+    assert shown("postgresql://db/x?pass%77ord=s3cret") == "postgresql://db/x"
+    assert shown("sqlite:////a/me:b@c.db") == "sqlite:////a/me:b@c.db", "a path is a path"

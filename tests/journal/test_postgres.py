@@ -151,7 +151,30 @@ def test_a_password_is_shown_nowhere() -> None:
     assert address.read("postgresql://h/d").schema == "holdfast"
     with pytest.raises(UsageError) as told:
         address.read("postgresql://ada:s3cret@h/d?nothing=like_that")
-    assert "s3cret" not in str(told.value)
+    assert "nothing" in str(told.value) and "s3cret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("s3%zzcret@h/d", "s3cret@[::1/d", "s3@s3cret@h/d", "s3/s3cret@h/d", "x@s3:s3cret@h/d", "x@h:s3cret/d"),
+        *("x@h/d?s3cret", "x@h/d?schema=a&s3cret="),
+    ],
+)
+def test_a_password_that_breaks_its_url_is_shown_nowhere(wrong: str) -> None:
+    """Without it a typing error in a URL would print the password, as the part of it that is not understood."""
+    with pytest.raises(UsageError) as told:
+        address.read(f"postgresql://ada:{wrong}")
+    assert "s3cret" not in str(told.value).replace('parameter: "s3cret"', ""), "but the name of a parameter is"
+
+
+def test_a_url_reaches_libpq_as_it_is_written() -> None:
+    """Without it a URL without a host would be none, and a space or a plus in it would become the other."""
+    assert address.read("postgresql:///desk").parameters["dbname"] == "desk"
+    assert address.read("postgresql://").schema == "holdfast"
+    found = address.read("postgresql://ada:s3%23+cret@h/d?options=-c%20a%3D1&schema=shop&application_name=a+b")
+    assert (found.parameters["password"], found.parameters["options"]) == ("s3#+cret", "-c a=1")
+    assert (found.parameters["application_name"], found.schema) == ("a+b", "shop")
 
 
 def test_each_connection_is_set_as_the_engine_needs_it(url: str) -> None:

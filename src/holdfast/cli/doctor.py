@@ -6,7 +6,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,11 @@ from holdfast.cli.budget import accounts, line
 from holdfast.cli.exit import Exit
 from holdfast.cli.output import SCHEMA, document, paint, text
 from holdfast.cli.store import address, each_tenant, opened
+from holdfast.core.standing import shown
 from holdfast.errors import JournalError, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from holdfast.protocols import Journal
 
 
 @click.command()
@@ -34,7 +38,7 @@ def doctor(is_rebuild: bool, is_trial: bool, store: str | None, is_json: bool) -
     found: dict[str, Any] = {
         "schema": SCHEMA,
         "versions": _versions(engine),
-        "url": address(store),
+        "url": shown(address(store)),
         "store": facts,
         **shared,
         "problems": problems,
@@ -82,15 +86,24 @@ def _store(given: str | None) -> tuple[dict[str, Any] | None, dict[str, list[Any
 
     try:
         with opened(given) as journal:
-            facts = journal.facts()
+            facts, gone = journal.facts(), _gone(journal, shown(address(given)))
             shared = {"accounts": accounts(journal), "breakers": open_breakers(journal)}
     except NotFound:
         return None, _NOTHING, []
     except JournalError as error:
         return None, _NOTHING, [f"{type(error).__name__}: {error}"]
-    problems = list(facts.pop("problems", ()))
+    problems = gone + list(facts.pop("problems", ()))
     integrity = facts.get("integrity", "ok")
     return facts, shared, problems if integrity == "ok" else [f"damaged: {integrity}", *problems]
+
+
+def _gone(journal: Journal, here: str) -> list[str]:
+    """That its runs go on in another store, or are on their way: it takes no writes, however whole it is."""
+    from holdfast.journal.open import upkeep_of  # loads the engine
+    from holdfast.journal.refusal import moved
+
+    standing = upkeep_of(journal).standing()
+    return [] if standing.is_open else [str(moved(standing, here))]
 
 
 def _probe(problems: list[str]) -> str:

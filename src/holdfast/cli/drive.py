@@ -151,7 +151,7 @@ def _announce(order: Order, journal: Journal, run_id: str, state: State | None) 
     head = journal.head(run_id)  # what was posted before may be read by now: the run goes on
     is_as_it_was = head is not None and head.status is state.status and not journal.mail(run_id)
     if state.status.is_end and is_as_it_was:
-        say(f"{name} has ended already; this is its record.")
+        say(f"{name} has ended already{'.' if state.is_forgotten else '; this is its record.'}")
     elif state.status is Status.SUSPENDED and is_as_it_was and (state.wake_at or inf) > journal.now():
         say(f"{name} is suspended after step {len(steps)}.")
     elif steps:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote
 
 
 class Passage(StrEnum):
@@ -75,10 +75,11 @@ def may_become(before: Standing, after: Standing) -> bool:
 
 def shown(url: str) -> str:
     """The URL of a store without its password: it is kept, printed and compared."""
-    parts = urlsplit(url)
-    said = [part for part in parts.query.split("&") if part.partition("=")[0] not in _SECRETS]
-    if not parts.password and "&".join(said) == parts.query:
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme == "sqlite":  # a path, in which @ and : are letters like others
         return url
-    host = parts.netloc.rpartition("@")[2]
-    named = f"{parts.username}@{host}" if parts.username else host
-    return urlunsplit(parts._replace(netloc=named, query="&".join(said)))
+    place, mark, query = rest.partition("?")
+    before, at, host = place.rpartition("@")
+    said = [part for part in query.split("&") if unquote(part.partition("=")[0]) not in _SECRETS]
+    user = before.partition(":")[0]
+    return f"{scheme}://{user}{at if user else ''}{host}{mark if said else ''}{'&'.join(said)}"

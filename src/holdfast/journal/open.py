@@ -75,5 +75,6 @@ def _path(url: str) -> str:
     else:
         path = url if url.endswith(".db") and not url.startswith("file:") else ""
     if not path or "\0" in path:
-        raise UsageError(f"{url!r} names no store that holdfast knows. Accepted: {ACCEPTED}.")
+        named = url if not separator or scheme == "sqlite" else f"{scheme}://…"  # the rest may hold a password
+        raise UsageError(f"{named!r} names no store that holdfast knows. Accepted: {ACCEPTED}.")
     return path

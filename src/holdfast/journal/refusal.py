@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 
 from holdfast.core.accept import MessageKind
@@ -89,20 +90,20 @@ def no_cell(name: str) -> Unwritable:
 
 def moved(standing: Standing, here: str) -> StoreMoved:
     """Why nothing can be written to the store at `here`, which is not open."""
-    url = standing.url
+    url, there, here_too = standing.url, shlex.quote(standing.url), shlex.quote(here)  # a URL may have an & in it
     match standing.passage:
         case Passage.FILLING:
             what = f"runs are being moved into it from {url}, and it is not complete"
-            how = f"Finish with `holdfast migrate {url} {here}`."
+            how = f"Finish with `holdfast migrate {there} {here_too}`."
         case Passage.LEAVING:
             what = f"its runs are being moved to {url}"
             how = (
-                f"Finish with `holdfast migrate {here} {url}`, or stay here with the same command and --give-up. What "
-                f"works on these runs goes on when it is started with the store that holds them then."
+                f"Finish with `holdfast migrate {here_too} {there}`, or stay here with the same command and --give-up. "
+                f"What works on these runs goes on when it is started with the store that holds them then."
             )
         case _:
             what = f"its runs go on in {url}"
-            how = f"Use that store, such as with --store {url}. This one can still be read."
+            how = f"Use that store, such as with --store {there}. This one can still be read."
     return StoreMoved(f"The store {here} takes no writes: {what}. Nothing was written. {how}", url)
 
 

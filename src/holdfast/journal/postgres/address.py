@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -56,21 +56,40 @@ class Address:
 
 def read(url: str) -> Address:
     """The address behind a URL; UsageError when it is none."""
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    names = [value for name, value in query if name == "schema"] or [SCHEMA]
+    place, _, query = url.partition("?")
+    asked = [part for part in query.split("&") if part]
+    ours = [part for part in asked if part.partition("=")[0] == "schema"]
+    names = [unquote(part.partition("=")[2]) for part in ours] or [SCHEMA]
     if len(names) > 1 or _NAME.fullmatch(names[0]) is None or names[0].startswith("pg_"):
         raise UsageError(
             f"{', '.join(names)!r} can be no schema of a store. Nothing was done. Give one name of lower-case letters, "
             f"digits and underscores that does not begin with pg_, such as ?schema={SCHEMA}."
         )
-    others = urlencode([(name, value) for name, value in query if name != "schema"])
+    others = "&".join(part for part in asked if part not in ours)  # as they are: libpq has its own way to read them
     try:
-        given = conninfo_to_dict(urlunsplit(parts._replace(query=others)))
+        given = conninfo_to_dict(f"{place}?{others}" if others else place)
         int(given.get("tcp_user_timeout") or 0)
     except (psycopg.Error, ValueError) as error:
-        raise UsageError(f"This is no URL that Postgres knows ({str(error).strip()}). Nothing was done.") from None
+        raise UsageError(f"This is no URL that Postgres knows ({_why(error)}). Nothing was done.") from None
+    _check(given)
     return Address(_LEFT_OPEN | given, names[0], _shown(given, names[0]))
+
+
+def _why(error: Exception) -> str:
+    """What libpq says; not the part of the URL that it quotes, unless that is the name of a parameter."""
+    said = str(error).strip()
+    return said if said.startswith("invalid URI query parameter:") else re.split("[\"']", said)[0].rstrip(" :")
+
+
+def _check(given: dict[str, Any]) -> None:
+    """Refuse what a password would be taken for that has an @, a : or a / in it; it is not shown."""
+    ports, hosts = str(given.get("port") or "").split(","), str(given.get("host") or "").split(",")
+    is_port = all(not port or (port.isascii() and port.isdigit()) for port in ports)
+    if not is_port or any("@" in host.removeprefix("@") and not host.startswith("/") for host in hosts):
+        raise UsageError(
+            "This is no URL that Postgres knows: its host or its port is none. Nothing was done. "
+            "In a password write @ as %40, : as %3A and / as %2F, or keep it in PGPASSFILE."
+        )
 
 
 def _shown(given: dict[str, Any], schema: str) -> str:
