@@ -107,3 +107,9 @@ def test_rebuild_tells_and_mends(used: Any) -> None:
     assert used.call("show", "paid").code == 0
     assert used.call("doctor", "--rebuild", "--json").document["rebuilt"]["differences"] == []
     assert used.call("doctor", "--dry-run").code == 2
+
+
+def test_only_a_file_is_adopted(used: Any) -> None:
+    """Without it `adopt` would say that a Postgres is no store, and name it among those that are."""
+    said = used.call("adopt", "--copied", "--store", "postgresql://ada@h/x")
+    assert said.code == 2 and "not a file" in said.err and "Accepted" not in said.err

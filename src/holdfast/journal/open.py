@@ -30,7 +30,7 @@ def open_journal(
         from holdfast.journal.memory import MemoryJournal
 
         return MemoryJournal(clock=clock)
-    if url.partition("://")[0] in ("postgresql", "postgres"):
+    if _is_in_postgres(url):
         return _in_postgres(url, clock=clock, tenant=tenant, must_exist=must_exist, owns_clock=owns_clock)
     path = file_of(url, must_exist=must_exist)
     from holdfast.journal.sqlite import SqliteJournal  # loads apsw
@@ -40,6 +40,8 @@ def open_journal(
 
 def file_of(url: str, *, must_exist: bool) -> str:
     """The file of a store that is one; UsageError for another. With `must_exist`, NotFound when it is not there."""
+    if _is_in_postgres(url):
+        raise UsageError("This store is a schema of a Postgres database, not a file. Nothing was done.")
     path = _path(url)
     if must_exist and not os.path.exists(path):
         raise NotFound(f"There is no store at {os.path.abspath(path)}. Nothing was made. Name it with --store.")
@@ -53,6 +55,10 @@ def upkeep_of(journal: Journal) -> Upkeep:
         raise UsageError(f"The engine {type(journal).__name__} offers no upkeep. Nothing was done.")
     found: Upkeep = upkeep()
     return found
+
+
+def _is_in_postgres(url: str) -> bool:
+    return url.partition("://")[0] in ("postgresql", "postgres")
 
 
 def _in_postgres(url: str, **options: Any) -> Journal:
