@@ -17,7 +17,8 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
 BY_DEFAULT = "addopts=--import-mode=importlib --strict-markers -m 'not proof and not frameworks'"
-OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", BY_DEFAULT)
+OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", BY_DEFAULT, "-o", "junit_family=xunit1")
+"""Of the forms of a report, the one that keeps what a test has counted."""
 LIMIT_S = 3_600
 TAIL = 1_500
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from proof import sweeps
 from proof.part import Plan
-from proof.suite import ROOT, Outcome
+from proof.suite import ROOT, Outcome, ran
 
 
 def test_every_long_test_is_a_trial() -> None:
@@ -35,3 +35,10 @@ def test_a_test_that_fails_or_kills_too_little_is_a_problem(
     monkeypatch.setattr(sweeps, "ran", lambda *_: outcome)
     seen = sweeps.run(Plan(tmp_path, shard=0, shards=len(sweeps.TESTS)))
     assert any(said in problem for problem in seen.problems) and (seen.counts["kills"] == 0)
+
+
+def test_what_a_test_has_counted_comes_to_its_part(tmp_path: Path) -> None:
+    """Lost: every long test, whose counts the report has no place for; a warning is an error."""
+    (tmp_path / "test_one.py").write_text("def test_one(record_property):\n    record_property('kills', 12)\n")
+    outcome = ran([str(tmp_path / "test_one.py")], tmp_path, "-c", str(ROOT / "pyproject.toml"))
+    assert (outcome.code, outcome.passed, dict(outcome.counts)) == (0, ["test_one"], {"kills": 12}), outcome.said
