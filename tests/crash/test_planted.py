@@ -187,7 +187,7 @@ class Torn(SqliteJournal):
         super()._commit()
         self.commits += 1
         if self.commits == self.torn:
-            raise apsw.FullError("planned: written, and not told")
+            raise apsw.IOError("planned: written, and not told")
 
 
 def torn_commits(yard: Yard) -> list[str]:
