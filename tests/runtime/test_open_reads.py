@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import holdfast as hf
-from holdfast.core.events import Kind
+from holdfast.core.events import Kind, StepKind
 from holdfast.errors import StoreUnreachable
 
 
@@ -178,3 +178,77 @@ def test_a_read_that_was_given_up_and_the_one_after_it_are_two(quick: Any) -> No
         quick.run(reader)
     assert quick.run(reader) == 1
     assert len(done) <= quick.state().spent.tool_calls, done
+
+
+@pytest.mark.parametrize("at_once", [2, 3])
+def test_a_read_that_is_over_is_covered_until_its_outcome_is_written(quick: Any, at_once: int) -> None:
+    """Lost: P7. Reads beside each other that end at once: each would be begun in the place of the one before it, and a
+    death before their outcomes are written would leave one of them in the books."""
+    done: list[int] = []
+
+    @hf.tool(effect="read")
+    async def look(n: int) -> int:
+        done.append(n)
+        if len(done) == at_once:
+            raise quick.Crash
+        return n
+
+    @hf.agent(name="reader", budget=hf.Budget(tool_calls=50))
+    async def reader(run: hf.Run, given: Any) -> Any:
+        _, *found = await asyncio.gather(run.sleep(0.01), *(look(n) for n in range(at_once)))
+        return found
+
+    with pytest.raises(quick.Crash):
+        quick.run(reader)
+    assert quick.run(reader) == list(range(at_once))
+    assert len(done) <= quick.state().spent.tool_calls, done
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_read_beside_an_outcome_that_is_being_written_has_an_intent(quick: Any, fails: bool) -> None:
+    """Lost: P7. A commit that is lost with its process takes the outcome of a read with it; so the allowance is used up
+    until it is in the store, also by a read that is to be tried again."""
+    began: list[int] = []
+    intended: list[int] = []
+
+    @hf.tool(effect="read", retry=hf.Retry(attempts=2, wait="1ms"))
+    async def look(n: int) -> int:
+        began.append(n)
+        if fails and began == [0]:
+            raise OSError("not now")
+        return n
+
+    @hf.agent(name="reader", budget=hf.Budget(tool_calls=50))
+    async def reader(run: hf.Run, given: Any) -> Any:
+        _, *found = await asyncio.gather(run.sleep(0.01), look(0), look(1))
+        return found
+
+    def prepare(journal: Any) -> None:
+        def before(appends: Any) -> None:
+            events = [event for append in appends for event in append.events]
+            intended.extend(event.kind is Kind.STEP_INTENDED and len(began) for event in events)
+
+        journal.before = before
+
+    assert quick.run(reader, prepare=prepare) == [0, 1]
+    assert next(filter(None, intended)) == 1, "one read had begun when the second was announced"
+
+
+def test_reads_that_end_at_once_are_paid_ahead_after_their_first_round(quick: Any) -> None:
+    """Lost: speed. What is over and not yet written counts as under way: or each round would write an intent again."""
+
+    @hf.tool(effect="read")
+    async def look(n: int) -> int:
+        return n
+
+    @hf.agent(name="reader", budget=hf.Budget(tool_calls=50))
+    async def reader(run: hf.Run, given: Any) -> Any:
+        return [
+            await asyncio.gather(run.sleep(0.001, name=f"{at}"), *(look(5 * at + n) for n in range(5)))
+            for at in range(3)
+        ]
+
+    assert quick.run(reader)[2][1:] == [10, 11, 12, 13, 14]
+    assert len([event for event in quick.events(Kind.STEP_INTENDED) if event.step is StepKind.TOOL]) == 4
+    assert quick.state().allowance == 5
+    assert quick.state().spent.tool_calls == 15

@@ -4,7 +4,8 @@ Before a call its worst case is *reserved*; a reservation that does not fit is r
 With the outcome the reservation is *settled* to what was used; a settlement is never refused, also over the cap
 (then it is written with `BudgetWarned`). A reservation whose call was interrupted stays charged. A `read` writes
 nothing before it runs; it is covered by the *allowance*: as many reads as were under way at once before, at first one.
-A takeover charges that many tool calls, for the reads that may have been under way.
+A read that is over is covered until its outcome is written. A takeover charges that many tool calls, for the reads that
+may have been begun.
 
 Time is capped too (`active`, `wall`), but never reserved: `core.deadline` says when it is over.
 """

@@ -58,6 +58,7 @@ class _Taken(NamedTuple):
     cells: Mapping[str, str] = {}
     is_awake: bool = False
     """Whether the store will then say that the run is at work."""
+    reads_owed: int = 0
 
 
 class Record:
@@ -95,8 +96,9 @@ class Record:
         """What is in the store says that the run is at work: whoever takes it over knows that something may have been
         under way."""
         self._taken = _Taken()
-        self.owes_read = False
-        """A read without an intent was given up, and that is not yet written: the allowance covers no second one."""
+        self.reads_owed = 0
+        """Reads without an intent that are over, while what became of them is not yet written: of these, too, the store
+        knows no more than the allowance."""
         self._written = state.count
         self._charged = self._charging = charged(state)
         """What is in the accounts, and what is with the append that was taken."""
@@ -187,7 +189,8 @@ class Record:
         events = tuple(self._unwritten)
         head, blobs = self.state.head(), dict(self._blobs) if self._blobs else _NO_BLOBS
         is_awake, cells = head.status is Status.RUNNING, dict(self._cells)
-        self._taken = _Taken(len(events), len(self._posts), self.mail_read, self.is_last, cells, is_awake)
+        posts, owed = len(self._posts), self.reads_owed
+        self._taken = _Taken(len(events), posts, self.mail_read, self.is_last, cells, is_awake, owed)
         return Append(
             self.lease,
             self._written,
@@ -226,7 +229,7 @@ class Record:
             self._charged = self._charging
             posted = [post.run_id for post in self._posts[: taken.posts]] if self._posts else []
             self._forget(taken)
-            self.owes_read = self.owes_read and bool(self._unwritten)
+            self.reads_owed -= taken.reads_owed
             if posted:
                 self.services.on_posted(posted)
             self.is_given_back = taken.is_last

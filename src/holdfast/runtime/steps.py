@@ -57,6 +57,8 @@ class Attempting(Settling, Climbing):
         """The run's time was up before the attempt was over."""
         self.has_intent = False
         """Whether it is written that the latest attempt was begun."""
+        self.is_untold = False
+        """The latest attempt was begun without an intent, and nothing was added yet that tells of it."""
         self.recovered = slot
         self.place, self.base = place_in(slot, [way.name for way in plan.ways])
 
@@ -253,9 +255,8 @@ class Attempting(Settling, Climbing):
         is_asked_for = within_s is not None or state.books.are_joint
         # a read that was begun before is written down: else each crash would give its retry once more
         is_noted = is_again or self.number > 1
-        is_beyond = driver.reads_open >= driver.allowance
-        # else whoever takes the run over believes that nothing, or only one read, was under way
-        is_silent = not driver.record.is_awake or driver.record.owes_read
+        is_beyond = driver.reads_open + driver.record.reads_owed >= driver.allowance
+        is_silent = not driver.record.is_awake  # else whoever takes the run over believes that nothing was under way
         self.has_intent = plan.needs_intent or is_beyond or is_noted or is_asked_for or is_silent
         if self.has_intent:
             self._intend(way)
@@ -270,7 +271,8 @@ class Attempting(Settling, Climbing):
             await driver.lost(driver.record.refusal)
         if driver.services.is_fenced():
             await driver.lost(LeaseLost("This worker's lease has run out. Nothing was begun; another worker goes on."))
-        if not self.has_intent:
+        self.is_untold = not self.has_intent
+        if self.is_untold:
             driver.open_reads.add(self)
         is_write = self.effect.is_write
         driver.silence.began(is_write=is_write)
@@ -296,7 +298,7 @@ class Attempting(Settling, Climbing):
     def intend_late(self) -> None:
         """Others pay from the same budget from here on: what this read takes of it, which is under way, is written."""
         self._intend(self.way, is_open=True)
-        self.has_intent = True
+        self.has_intent, self.is_untold = True, False
         self.driver.open_reads.discard(self)
 
     def _marks(self, way: Way) -> dict[str, Any]:
@@ -331,7 +333,7 @@ class Attempting(Settling, Climbing):
         facts = facts | plan.call.intended() | self._marks(way)
         if standing := self._standing():
             facts |= standing | {"by": way.name}
-        at_once = 0 if plan.needs_intent else min(ALLOWANCE_MAX, driver.reads_at_once)
+        at_once = 0 if plan.needs_intent else min(ALLOWANCE_MAX, driver.reads_at_once + driver.record.reads_owed)
         if at_once > driver.state.allowance:
             facts |= {"allowance": at_once}
         if is_open:
@@ -345,15 +347,14 @@ class Attempting(Settling, Climbing):
         is_read = not self.effect.is_write
         failure = Failure(FailureKind.INTERRUPTED, "CancelledError", text, text, is_definite=is_read, because=text)
         facts = meta(**failure.facts(), **self._standing())
-        self.driver.record.add(self._event(Kind.ATTEMPT_FAILED, charge=self.way.reservation, meta=facts))
-        self.driver.record.owes_read |= not self.has_intent
+        self._came_to(self._event(Kind.ATTEMPT_FAILED, charge=self.way.reservation, meta=facts))
 
     async def _cut_off(self, attempted: Attempted, failure: Failure) -> bool:
         """The run's time was up: that is no outcome of the step, which goes on when the run is resumed. It comes back
         only with the outcome of a body that goes on all the same."""
         facts = (attempted.facts or {}) | failure.facts() | self._standing() | {"because": failure.text}
         event = self._event(Kind.ATTEMPT_FAILED, charge=attempted.charge, meta=meta(**facts), body=attempted.body)
-        self.driver.record.add(event)
+        self._came_to(event)
         await self.driver.write()
         if (late := await self._late()) is not None:
             return await self._came(late)
@@ -412,7 +413,7 @@ class Attempting(Settling, Climbing):
         retry_at = None if wait_s is None else driver.services.clock.now() + wait_s
         facts["retry_at"] = retry_at
         failed = self._event(Kind.ATTEMPT_FAILED, charge=attempted.charge, meta=meta(**facts), body=attempted.body)
-        driver.record.add(failed)
+        self._came_to(failed)
         if climb is not None and climb.passed:
             self._decided(facts["next"], climb)
         if climb is not None and not is_at_once:
@@ -438,7 +439,7 @@ class Attempting(Settling, Climbing):
             driver.live_errors[self.address] = attempted.error
         if marks := stuck.marks(driver, self.plan):
             facts = facts | marks
-        driver.record.add(
+        self._came_to(
             self._event(kind, charge=attempted.charge, meta=meta(**facts) if facts else "", body=attempted.body)
         )
         if kind is Kind.STEP_SUCCEEDED and "degraded" not in facts:
@@ -447,6 +448,13 @@ class Attempting(Settling, Climbing):
         ending.note(driver, self.address, self.plan.call.step, is_measured=is_measured)
         await driver.write()
         driver.conclude(self.address)
+
+    def _came_to(self, event: Event) -> None:
+        """Add what became of the latest attempt; until it is written, the allowance covers a read without an intent."""
+        record = self.driver.record
+        record.add(event)
+        record.reads_owed += self.is_untold
+        self.is_untold = False
 
     def _event(self, kind: Kind, **more: Any) -> Event:
         call = self.plan.call
