@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 import sysconfig
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -21,10 +22,12 @@ def loaded_since(before: Iterable[str]) -> list[str]:
 
 
 def load(names: Iterable[str]) -> None:
-    """Load them here too."""
-    for name in names:
-        with suppress(ImportError):  # of a package that is loaded as a whole only
-            importlib.import_module(name)
+    """Load them here too; what they warn of when they are loaded, the child has heard."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in names:
+            with suppress(ImportError):  # of a package that is loaded as a whole only
+                importlib.import_module(name)
 
 
 def _is_installed(name: str) -> bool:
