@@ -16,7 +16,6 @@ TESTS = {
     "crash/test_saga.py": 60,
     "crash/test_ladder_sweep.py": 40,
     "runtime/test_large_values.py": 20,
-    "runtime/test_shared_budget.py": 0,
     "e2e/test_field_probes.py": 0,
     "e2e/test_demo.py": 0,
 }

@@ -305,13 +305,17 @@ class World(RuleBasedStateMachine):
                 assert cap is None or amount <= cap, f"{amount} of {name} were sent, and the cap of {account} is {cap}"
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(400, marks=(pytest.mark.proof, pytest.mark.timeout(900)))])
-def test_no_schedule_overshoots_a_cap_or_forgets_a_call(examples: int) -> None:
+EXAMPLES = 400
+"""With 60, two planted bugs pass: a call over midnight, and a grandchild that charges its parent only."""
+
+
+@pytest.mark.timeout(900)
+def test_no_schedule_overshoots_a_cap_or_forgets_a_call() -> None:
     """Lost: a budget that holds as long as nothing goes wrong."""
     World.seen.clear()
     phases = (Phase.reuse, Phase.generate)  # add Phase.shrink to see the shortest way to a failure; it takes minutes
-    how = settings(GENTLE, max_examples=examples, stateful_step_count=50, phases=phases)
+    how = settings(GENTLE, max_examples=EXAMPLES, stateful_step_count=50, phases=phases)
     run_state_machine_as_test(World, settings=how)
     of_200 = {"busy": 100, "sent": 300, "died": 100, "refused by run": 20, "refused by day": 20, "refused by tot": 20}
-    least = {what: count * examples / 200 for what, count in of_200.items()}
+    least = {what: count * EXAMPLES / 200 for what, count in of_200.items()}
     assert {what: count for what, count in least.items() if World.seen[what] < count} == {}, World.seen
