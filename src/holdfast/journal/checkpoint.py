@@ -4,6 +4,9 @@ Invariants
 1. No caller ever performs a checkpoint: the log's pages are copied here.
 2. Only PASSIVE checkpoints. The first, beside the writers, moves nearly all; the second, while the writers of
    this process wait, moves what came meanwhile, so that the log begins anew even under constant load.
+3. Nothing is moved out of a log of which something may be lost: a power cut halfway would leave a part of it in the
+   database, and the rest nowhere. A system tells of a sync that failed to whoever had the file open, so the log is
+   opened while nobody writes and it is not in doubt; then the checkpoint's own sync says whether all is well.
 
 A checkpoint that fails (disk full, another process reads) costs nothing: the log grows, and the next one is due.
 """
@@ -31,6 +34,8 @@ class Checkpointer:
         self._is_closing = False
         self.has_failed = False
         """For a failing disk, since somebody set it back: the log, which is synced first, may not be safe."""
+        self.is_log_doubtful = False
+        """After an error of the disk, until the log has been written again. Set, and set back, by who writes."""
         self._thread: threading.Thread | None = None
         self._connection: apsw.Connection | None = None
 
@@ -62,11 +67,19 @@ class Checkpointer:
                 # nothing is lost, the log keeps everything; a later commit asks again
 
     def _checkpoint(self) -> None:
+        with self._writing:
+            if self.has_failed or self.is_log_doubtful:
+                return
+            connection = self._opened()
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        with self._writing:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def _opened(self) -> apsw.Connection:
         if self._connection is None:
             self._connection = file.connect(self._path)
-        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        with self._writing:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        self._connection.pragma("user_version")  # whoever has read has the log open
+        return self._connection
 
     def close(self) -> None:
         """End the thread; the log stays as it is."""

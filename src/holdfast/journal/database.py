@@ -5,7 +5,8 @@ Invariants
 2. A transaction whose outcome is not known is looked up on a new connection, then tried once more, then given up
    with `StoreUnreachable`. It is never repeated without having been looked up.
 3. Reading never waits for a commit: it has a connection of its own.
-4. After an error of the disk the log is written again before anything is added to it, or looked up in it.
+4. After an error of the disk the log is written again before anything is added to it, looked up in it, or moved into
+   the file by a checkpoint or by closing.
 5. No connection is used in a process other than the one that opened it.
 6. Who is hasty waits for no other writer, of this process or another, and for no checkpoint.
 
@@ -51,7 +52,6 @@ class Database:
         self._reader: apsw.Connection | None = None
         self._is_closed = False
         self._is_durable = True
-        self._is_log_doubtful = False
         self._busy_ms = file.BUSY_MS
         self.known: dict[Any, Any] = {}
         """What the last transactions wrote and read, while nobody else has written; emptied when somebody has."""
@@ -131,9 +131,7 @@ class Database:
         is_upkeep: bool,
     ) -> T:
         """One attempt; what `work` gave is in `done` as soon as only the commit is missing."""
-        if self._checkpointer.has_failed:
-            self._checkpointer.has_failed, self._is_log_doubtful = False, True
-            self._drop_writer()
+        self._heed_checkpoint()
         writer = self._writer or self._open_writer()
         if is_durable is not self._is_durable:
             writer.execute("PRAGMA synchronous = FULL" if is_durable else "PRAGMA synchronous = NORMAL")
@@ -168,7 +166,7 @@ class Database:
     ) -> bool:
         """Whether the transaction is in the store although its attempt failed; raises when trying again is no use."""
         self._drop_writer()
-        self._is_log_doubtful |= isinstance(error, apsw.IOError)
+        self._checkpointer.is_log_doubtful |= isinstance(error, apsw.IOError)
         if done and stands is not None and self._is_standing(stands, done[-1], error):
             return True
         if isinstance(error, file.DAMAGE) or (isinstance(error, apsw.BusyError) and not done):
@@ -193,14 +191,21 @@ class Database:
         writer = file.connect(self.path)
         with file.given_up_on_failure(writer):
             file.use_log(writer)
-            if self._is_log_doubtful:
+            if self._checkpointer.is_log_doubtful:
                 file.write_log_again(writer)
-                self._is_log_doubtful = False
+                self._checkpointer.is_log_doubtful = False
         self._checkpointer.watch(writer)
         self._is_durable = True
         self._busy_ms = file.BUSY_MS
         self._writer = writer
         return writer
+
+    def _heed_checkpoint(self) -> None:
+        """A checkpoint that failed puts the log in doubt."""
+        if self._checkpointer.has_failed:
+            self._checkpointer.is_log_doubtful = True
+            self._checkpointer.has_failed = False
+            self._drop_writer()
 
     def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
@@ -248,8 +253,9 @@ class Database:
             return
         self._is_closed = True
         with file.explained(self.path), ExitStack() as stack:  # each is closed, also when another cannot be
-            stack.callback(self._close_connection, self._writing, self._writer)
+            stack.callback(self._close_writer)
             stack.callback(self._close_connection, self._reading, self._reader)
+            stack.callback(self._settle_log)
             stack.callback(self._checkpointer.close)
 
     @contextmanager
@@ -261,6 +267,17 @@ class Database:
             with suppress(JournalError):
                 self.close()
             raise
+
+    def _settle_log(self) -> None:
+        """A log in doubt is not left to whoever moves it into the file next, which nobody tells of the doubt."""
+        with self._writing:
+            self._heed_checkpoint()
+            if self._checkpointer.is_log_doubtful:
+                self._drop_writer()
+                self._open_writer()
+
+    def _close_writer(self) -> None:
+        self._close_connection(self._writing, self._writer)
 
     def _close_connection(self, lock: threading.Lock, connection: apsw.Connection | None) -> None:
         with lock:

@@ -219,8 +219,9 @@ def write_log_again(connection: apsw.Connection) -> None:
     """Write all of the log over itself and sync it.
 
     After a sync that failed, systems take the pages that could not be written for clean ones: what they hold, also of
-    commits that were not to be synced, never gets to the disk, and the next sync says that all is well. A power cut
-    would then end the log there, with all commits that came after. (https://www.usenix.org/conference/atc20/presentation/rebello)
+    commits that were not to be synced, never gets to the disk. Each handle that was open is told by its next sync;
+    after that, and of a handle that is opened later, each sync says that all is well. A power cut would then end the
+    log there, with all commits that came after. (https://www.usenix.org/conference/atc20/presentation/rebello)
     """
     connection.execute("BEGIN IMMEDIATE")  # nobody adds to it or begins it anew meanwhile
     try:

@@ -12,6 +12,7 @@ Invariants
 1. `ops` has every change of a file in the order in which it was made, whichever thread made it, and none that failed
    but syncs. Of a write that failed halfway it has the half that was written.
 2. A fault hits exactly the call that was named; one that lasts, every such call until `heal`. `hits` tells all.
+   Of a sync that failed, each other open handle of the file is told by its own next sync, which fails too.
 3. Only files of the directory are written down or fail, and only of connections that are opened while it is open;
    when it is, no other may be: it reads what is there, and closing a file drops the locks that its process has on it.
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -47,8 +49,9 @@ class Change(StrEnum):
     """Its length is `offset` from here on."""
     SYNCED = "synced"
     SYNC_FAILED = "sync failed"
-    """What was changed since the last sync may never get to the disk, and no later sync tells: that is how systems
-    behave that take a page which could not be written for a clean one (Linux does)."""
+    """What was changed since the last sync may never get to the disk, and no later sync tells but the next one of each
+    other handle that was open: that is how systems behave that take a page which could not be written for a clean one
+    (Linux does, and since 4.13 tells each open handle of the file once: see fsync(2))."""
     REMOVED = "removed"
     DIRECTORY_SYNCED = "directory synced"
 
@@ -111,6 +114,7 @@ class Disk(apsw.VFS):
         self._fault: _Fault | None = None
         self._files: dict[str, int] = {}
         self._last = 0
+        self._open: weakref.WeakSet[DiskFile] = weakref.WeakSet()
         self._lock = threading.RLock()
         self._find()
         super().__init__("holdfast-disk", self.under, makedefault=True)
@@ -164,7 +168,13 @@ class Disk(apsw.VFS):
                 raise apsw.CantOpenError(f"planned: {failing}")
             opened = DiskFile(self, ours, name, flags)
             opened.file = self._number(ours)
+            self._open.add(opened)
             return opened
+
+    def owe(self, failed: DiskFile) -> None:
+        """A sync failed: each other handle of the file that is open now fails once."""
+        for other in self._open:
+            other.is_owed_failure |= other is not failed and other.file == failed.file
 
     def _find(self) -> None:
         for name in sorted(os.listdir(self._directory)):
@@ -208,6 +218,8 @@ class DiskFile(apsw.VFSFile):
     """An open file of a `Disk`."""
 
     file = 0
+    is_owed_failure = False
+    """A sync of another handle failed since the last one of this: the system tells each."""
 
     def __init__(self, disk: Disk, name: str, path: str | apsw.URIFilename | None, flags: list[int]) -> None:
         super().__init__(disk.under, path, flags)
@@ -249,9 +261,12 @@ class DiskFile(apsw.VFSFile):
     def xSync(self, flags: int) -> None:
         """SQLite waits for the disk."""
         with self._disk.doing("sync", self._name) as failing:
+            is_owed, self.is_owed_failure = self.is_owed_failure, False
             if failing is not None:
+                self._disk.owe(self)
+            if failing is not None or is_owed:
                 self._note(Change.SYNC_FAILED)
-                raise apsw.IOError(f"planned: {failing}")
+                raise apsw.IOError(f"planned: {failing or 'told of a sync that failed'}")
             super().xSync(flags)
             self._note(Change.SYNCED)
             if self._syncs_directory:
