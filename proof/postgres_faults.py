@@ -43,7 +43,7 @@ WANTED = {
     "cut in claim": 5,
     "restarts": RESTARTS,
     "runs through restarts": 40,
-    "lives ended by a restart": 4,
+    "lives that a restart came upon": 40,
 }
 COST = 40
 SHARDS = 4
@@ -215,24 +215,34 @@ def _cut_at(server: PostgresServer, name: str, cut: Cut, at: int) -> Seen:
 # --- restarts ---------------------------------------------------------------------------------------------------------
 
 
-def keep_running(url: str, who: str, is_over: threading.Event, names: list[tuple[str, str]]) -> Seen:
+@dataclass(slots=True)
+class Restarts:
+    """How many restarts of the server have begun and how many are done, and whether that was all."""
+
+    begun: int = 0
+    done: int = 0
+    is_over: bool = False
+
+
+def keep_running(url: str, who: str, restarts: Restarts, names: list[tuple[str, str]]) -> Seen:
     """Runs one after the other, each to its end, whatever the server does."""
     seen = Seen()
     for number in range(10_000):
-        if is_over.is_set():
+        if restarts.is_over:
             return seen
         name = f"{who}-{number}"
-        result = to_end(url, name, seen)
+        result = to_end(url, name, seen, restarts)
         seen.count("runs through restarts")
         names.append((who, name))
         seen.problems += [f"run {name}: its result is {result!r}"] * (result != RESULT)
     return seen
 
 
-def to_end(url: str, name: str, seen: Seen) -> Any:
+def to_end(url: str, name: str, seen: Seen, restarts: Restarts) -> Any:
     """The result, of as many lives as it takes."""
     error: Exception | None = None
     for _ in range(LIVES_MAX):
+        before = restarts.begun
         try:
             journal = PostgresJournal(url, clock=SystemClock().now, tenant=name.rpartition("-")[0])
         except JournalError as failed:
@@ -248,25 +258,29 @@ def to_end(url: str, name: str, seen: Seen) -> Any:
             return failed
         finally:
             journal.close()
+            if restarts.done > before:
+                seen.count("lives that a restart came upon")
     return error
 
 
 def restart(server: PostgresServer, trials: Iterator[int], plan: Plan) -> Seen:
     """Restart as often as there are trials, while runs are under way."""
-    seen, is_over, names = Seen(), threading.Event(), list[tuple[str, str]]()
+    seen, restarts, names = Seen(), Restarts(), list[tuple[str, str]]()
     url = server.url("restarts")
     PostgresJournal(url, clock=SystemClock().now).close()
     with ThreadPoolExecutor(WORKERS) as pool:
         work = [
-            pool.submit(keep_running, url, f"w{plan.seed}x{plan.shard}x{n}", is_over, names) for n in range(WORKERS)
+            pool.submit(keep_running, url, f"w{plan.seed}x{plan.shard}x{n}", restarts, names) for n in range(WORKERS)
         ]
         try:
             for trial in trials:
                 time.sleep(0.2 + plan.random(trial).random())
+                restarts.begun += 1
                 server.restart()
+                restarts.done += 1
                 seen.count("restarts")
         finally:
-            is_over.set()
+            restarts.is_over = True
         for done in work:
             seen.add(done.result())
     for who, name in names:
