@@ -90,13 +90,13 @@ def in_turns(rounds: int, **works: Callable[[], float]) -> dict[str, list[float]
     return found
 
 
-def told_by(module: str, *arguments: object) -> float:
-    """The number that a new process of `module` prints last."""
+def told_by(module: str, *arguments: object) -> list[float]:
+    """The numbers that a new process of `module` prints in its last line."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     told = subprocess.run(command, capture_output=True, text=True)
     if told.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{told.stderr[-2_000:]}")
-    return float(told.stdout.split()[-1])
+    return [float(number) for number in told.stdout.splitlines()[-1].split()]
 
 
 def median(values: Sequence[float]) -> float:

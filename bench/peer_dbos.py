@@ -14,13 +14,13 @@ from bench.measure import Place, kilobyte, told_by
 def step(place: Place, count: int) -> float:
     """Seconds a step of one workflow."""
     with place.scratch() as directory:
-        return told_by("bench.peer_dbos", "step", directory, count)
+        return told_by("bench.peer_dbos", "step", directory, count)[0]
 
 
 def throughput(place: Place, runs: int, steps: int, url: str = "") -> float:
     """Steps a second, from the first start to the last result. url: of a Postgres database; SQLite without it."""
     with place.scratch() as directory:
-        return told_by("bench.peer_dbos", "throughput", url or directory, runs, steps)
+        return told_by("bench.peer_dbos", "throughput", url or directory, runs, steps)[0]
 
 
 def _measure(what: str, place: str, *counts: int) -> float:

@@ -19,7 +19,7 @@ from bench.measure import Place, kilobyte, told_by
 def step(place: Place, count: int) -> float:
     """Seconds a step, over the first `count`."""
     with place.scratch() as directory:
-        return told_by("bench.peer_langgraph", "record", directory / "langgraph.db", count)
+        return told_by("bench.peer_langgraph", "record", directory / "langgraph.db", count)[0]
 
 
 def record(path: Path, count: int) -> None:
@@ -29,7 +29,7 @@ def record(path: Path, count: int) -> None:
 
 def resume(path: Path, count: int) -> float:
     """Seconds from asking for the thread to the first line of its new step, in a new process."""
-    return told_by("bench.peer_langgraph", "resume", path, count)
+    return told_by("bench.peer_langgraph", "resume", path, count)[0]
 
 
 class State(TypedDict):

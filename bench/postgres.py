@@ -6,7 +6,6 @@ through its socket. Raw: psycopg, autocommit, one prepared INSERT of the same 1 
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 from collections.abc import Iterator
@@ -95,7 +94,7 @@ def measure_throughput(place: Place) -> Row:
     runs, inner = place.count(1_000, 20), list[float]()
     with started() as server:
         works = {
-            "holdfast": lambda: asyncio.run(concurrent_runs(store(server), runs, inner)),
+            "holdfast": lambda: concurrent_runs(store(server), runs, inner),
             "raw": lambda: _raw(server, runs),
         }
         if "dbos" in place.peers:

@@ -78,7 +78,7 @@ def _in_new_process(what: str, recorded: Path, steps: int) -> float:
     shutil.copyfile(recorded, copy)
     adopt(str(copy), is_copy=False, by="bench", clock=SystemClock().now)
     try:
-        return told_by("bench.resume", what, copy, steps)
+        return told_by("bench.resume", what, copy, steps)[0]
     finally:
         copy.unlink()
 
