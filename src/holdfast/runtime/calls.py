@@ -7,6 +7,8 @@ Invariants
 1. Nothing is told to the agent, and no effect is begun, before the commit that holds the reason for it.
 2. While the run is open a step that may not go on does not return: it waits, and unwinds when the run is closed.
 3. An effect in flight is never cancelled by its caller, by a stop or by a close; its outcome is recorded.
+4. The parts of a run do not hold it, and it lets go of its agent's task at its end: nothing of a run that is over waits
+   for the garbage collector, which would have to look through all that lives to find it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import proxy, ref
 
 from holdfast.core.address import idempotency_key
 from holdfast.core.budget import Excess, first_excess
@@ -57,14 +60,18 @@ class Calls(ABC):
         self.services = services
         self.agent = agent
         self.lease = lease
-        self.record = Record(services, lease, state)
-        self.machine = Machine(state, on_drift=agent.on_drift)
-        self.record.asked = lambda scope: self.machine.asked_in(scope)
+        record = self.record = Record(services, lease, state)
+        self.machine = self._made_machine()
         self.loop = asyncio.get_running_loop()
-        self.time = RunTime(self)
-        self.silence = Silence(services.clock, lambda: self.record.is_writing, self._on_silence)
+        here: Calls = proxy(self)  # see invariant 4
+        self.time = RunTime(here)
+        self.silence = Silence(services.clock, lambda: record.is_writing, lambda silence_s: here._on_silence(silence_s))
         self.waits = Waits(
-            self.loop, services.clock, self.silence.touch, lambda asked: asked in self.state.questions, self._expire
+            self.loop,
+            services.clock,
+            self.silence.touch,
+            lambda asked: asked in record.state.questions,
+            lambda question: here._expire(question),
         )
         self.latest_at = 0.0
         """Time of the latest event handed to the run: what `run.now` tells."""
@@ -77,8 +84,9 @@ class Calls(ABC):
         self.open_reads: set[Attempting] = set()
         """Reads under way without an intent; the allowance covers one."""
         self.is_closing = False
-        self.bridge = Bridge(self.loop, lambda: self.is_closing)
-        self.pace = Pace(self)
+        itself = ref(self)
+        self.bridge = Bridge(self.loop, lambda: (driver := itself()) is None or driver.is_closing)
+        self.pace = Pace(here)
         self.measure: Callable[[], Any] | None = None
         """The agent's own measure of its progress."""
         self.live_errors: dict[Address, BaseException] = {}
@@ -103,6 +111,12 @@ class Calls(ABC):
         self._refusals = 0
         self._is_active = False
         self._is_shutting_down = False
+
+    def _made_machine(self) -> Machine:
+        """One that looks at the record as it is now."""
+        machine = Machine(self.record.state, on_drift=self.agent.on_drift)
+        self.record.asked = machine.asked_in
+        return machine
 
     @property
     def state(self) -> State:

@@ -20,7 +20,6 @@ from holdfast.core.blemish import with_blemishes
 from holdfast.core.command import Block
 from holdfast.core.events import Event, Kind, meta
 from holdfast.core.heads import MISMATCHED, Status, Why
-from holdfast.core.machine import Machine
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, LeaseLost
 from holdfast.protocols import Claim
@@ -122,7 +121,7 @@ class Driver(Stopping):
     async def _run_agent(self) -> None:
         self.latest_at = self.state.created_at
         if self.state.resumes:  # the mail may have reopened what the machine took for done
-            self.machine = Machine(self.state, on_drift=self.agent.on_drift)
+            self.machine = self._made_machine()
         unseen.guard()
         self._root = self.loop.create_task(
             self.agent.begin(self) if self.state.unwinding is None else unwind.unwound(self),
@@ -168,6 +167,7 @@ class Driver(Stopping):
         self.bridge.unwind()
         if self._root is not None and self._root.done() and not self._root.cancelled():
             self._root.exception()  # seen, so that the loop does not report it again
+        self._root = self.measure = None
         self.is_gone = True
         self.error = self.error or self.record.refusal
         self.services.on_change(self)
@@ -378,11 +378,12 @@ class Driver(Stopping):
 
     async def close(self) -> None:
         """Unwind the agent's code; `_run_agent` then gives the run back."""
-        if self.is_closing or self._root is None:
+        root = self._root
+        if self.is_closing or root is None:
             return
         self._unwind()
         await self._unwound()
-        if not self._root.done() and not self._stuck.done():
+        if not root.done() and not self._stuck.done():
             self._stuck.set_result(None)
 
     def close_soon(self) -> None:
