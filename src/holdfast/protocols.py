@@ -7,6 +7,7 @@ J1  `post` runs `accept` and stores the message in one transaction; a refused me
 J2  `post` is idempotent by (run, message id): the second call changes nothing and says so.
 J3  At most one stored message of a run has a given `subject` (first valid answer wins).
 J4  A run is claimable when it is due or has unread mail, and nobody else holds it; each claim raises the epoch.
+    A claim may bring the unread mail along, as `mail` would give it at that moment.
 J5  An owner is replaced at once only when it is proven dead, otherwise when its worker's lease has expired. The claim
     tells when that lease ends or has ended.
 J6  `append` is all or nothing per append: events, head, read mail and posts together.
@@ -92,6 +93,8 @@ class Claim:
     """Whether the last owner went without a release, so that something may have been in flight."""
     held_until: float | None = None
     """Of a takeover: when the last owner's lease ends or has ended; None when it is not known."""
+    mail: Sequence[Mail] | None = field(default=None, compare=False)
+    """The run's unread mail as of the claim; None: `mail` has to be asked."""
 
 
 class Mail(NamedTuple):

@@ -17,10 +17,10 @@ from typing import Any
 import apsw
 
 from holdfast.errors import JournalCorrupt
-from holdfast.journal import rows
+from holdfast.journal import mailbox, rows
 from holdfast.protocols import Claim, Lease, Worker
 
-_COLUMNS = "run_no, run_id, head, seal, wake_at, due_at, worker_id, epoch, mail_posted > mail_read"
+_COLUMNS = "run_no, run_id, head, seal, wake_at, due_at, worker_id, epoch, mail_posted, mail_read"
 _OF_AGENTS = " AND agent IN (SELECT value FROM json_each(:agents))"
 _DUE = (
     f"SELECT {_COLUMNS} FROM runs WHERE tenant = :tenant AND worker_id IS NULL"
@@ -103,8 +103,9 @@ class Search:
         for row in self._candidates(db, self.limit, lost):
             claim = self._claim(row, lost)
             if claim is not None:
-                db.execute(_TAKE, (self.worker_id, claim.lease.epoch, row[0]))
-                claims.append(claim)
+                run_no, run_id, *_, posted, read = row
+                db.execute(_TAKE, (self.worker_id, claim.lease.epoch, run_no))
+                claims.append(replace(claim, mail=mailbox.brought(db, self.tenant, run_id, run_no, posted, read)))
         return claims
 
     def _candidates(self, db: apsw.Connection, limit: int, lost: dict[str, float | None]) -> list[tuple[Any, ...]]:
@@ -137,14 +138,14 @@ class Search:
         }
 
     def _claim(self, row: tuple[Any, ...], lost: dict[str, float | None]) -> Claim | None:
-        _, run_id, text, sealed, wake_at, _, holder, epoch, has_mail = row
+        _, run_id, text, sealed, wake_at, _, holder, epoch, posted, read = row
         try:
             head = rows.read_head(self.tenant, run_id, text, sealed, wake_at)
         except JournalCorrupt:
             if self.run_ids is not None:
                 raise
             return None  # `head` and `facts` tell of it; the other runs go on
-        if not has_mail and (head.wake_at is None or head.wake_at > self.now):
+        if posted == read and (head.wake_at is None or head.wake_at > self.now):
             return None  # its row says that it is due, its head does not: never wake early
         lease = Lease(run_id, self.worker_id, epoch + 1)
         return Claim(lease, head, is_takeover=holder is not None, held_until=lost.get(holder))

@@ -8,9 +8,12 @@ Invariants
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import apsw
 
 from holdfast.core.accept import Posted, accept
+from holdfast.errors import JournalCorrupt
 from holdfast.journal import blobs, refusal, rows
 from holdfast.protocols import BODY_IN_ROW_MAX, Mail, Post
 
@@ -97,3 +100,16 @@ def unread(db: apsw.Connection, tenant: str, run_id: str) -> list[Mail]:
     if read + len(found) != posted:
         raise rows.corrupt_mail(run_id, min(read + len(found), posted) + 1)
     return found
+
+
+def brought(
+    db: apsw.Connection, tenant: str, run_id: str, run_no: int, posted: int, read: int
+) -> Sequence[Mail] | None:
+    """What a claim brings along of a run's unread mail. None: it is large or damaged, and told of when read."""
+    if posted == read:
+        return ()
+    table = db.execute(_UNREAD, (run_no, read)).fetchall()
+    try:
+        return rows.read_small_mail(tenant, run_id, read, posted, table)
+    except JournalCorrupt:
+        return None

@@ -286,4 +286,4 @@ class MemoryJournal(Journal):
 def _take(run: Run, worker_id: str, workers: Mapping[str, tuple[Worker, float]]) -> Claim:
     owner, run.worker_id, run.epoch = run.worker_id, worker_id, run.epoch + 1
     _, held_until = workers.get(owner or "", (None, None))
-    return Claim(Lease(run.head.run_id, worker_id, run.epoch), run.head, owner is not None, held_until)
+    return Claim(Lease(run.head.run_id, worker_id, run.epoch), run.head, owner is not None, held_until, run.unread)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
@@ -202,6 +202,19 @@ def read_mail(tenant: str, run_id: str, after: int, rows: Iterable[Row], fetch: 
     """The messages in `rows`, checked, which follow number `after`."""
     origin = root(tenant, run_id)
     return [_one_mail(origin, run_id, number, row, fetch) for number, row in enumerate(rows, after + 1)]
+
+
+def read_small_mail(tenant: str, run_id: str, after: int, last: int, rows: Sequence[Row]) -> list[Mail] | None:
+    """The messages in `rows`, checked, which are those after number `after` up to `last`; None when one is a blob."""
+    if any(row[-4] == IN_BLOB for row in rows):
+        return None
+    if after + len(rows) != last:
+        raise corrupt_mail(run_id, min(after + len(rows), last) + 1)
+    return read_mail(tenant, run_id, after, rows, _no_blob)
+
+
+def _no_blob(name: bytes) -> bytes:
+    raise KeyError(name)
 
 
 def _one_mail(origin: bytes, run_id: str, number: int, row: Row, fetch: Fetch) -> Mail:

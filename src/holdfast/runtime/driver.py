@@ -50,6 +50,8 @@ class Driver(Stopping):
         """Whether it came to rest here: before that, "suspended" only tells how the last owner left it."""
         self.error: BaseException | None = None
         """What the agent raised, or why the run was lost."""
+        self._brought = claim.mail
+        """The mail that came with the claim, until it is read."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_to_close = False
         self._is_leaving = False
@@ -91,7 +93,8 @@ class Driver(Stopping):
         self._set_active(True)
         self.has_begun = True
         try:
-            await mailroom.open_mail(self)
+            brought, self._brought = self._brought, None
+            await mailroom.open_mail(self, brought)
             if self._stop is not None:
                 await self._end_stopped()
             elif self.state.paused is not None and self.record.refusal is None:

@@ -6,6 +6,7 @@ the order of its arrival, in one append that also marks it as read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core.accept import MessageKind
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 _STATED_MAX = 2_000
 
 
-async def open_mail(driver: Driver) -> None:
-    """Read what has arrived."""
+async def open_mail(driver: Driver, brought: Sequence[Mail] | None = None) -> None:
+    """Read what has arrived; `brought`: what came with the claim, so that the store need not be asked."""
     record = driver.record
     _note_takeover(driver)
-    arrived = [mail for mail in record.services.journal.mail(driver.lease.run_id) if mail.number > record.mail_seen]
+    unread = record.services.journal.mail(driver.lease.run_id) if brought is None else brought
+    arrived = [mail for mail in unread if mail.number > record.mail_seen]
     if arrived:
         driver.silence.touch()
     for mail in arrived:

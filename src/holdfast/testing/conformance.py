@@ -232,6 +232,24 @@ class JournalConformance(SharedConformance, DoorbellConformance, UpkeepConforman
         assert [mail.number for mail in store.journal.mail("r1")] == [2]
         assert store.claim("w1") == ["r1"]
 
+    def test_j4_a_claim_brings_the_unread_mail_and_no_other(self, store: Store) -> None:
+        """J4. Without it a message would be read twice, or passed over."""
+        large = b'"' + b"x" * BODY_IN_ROW_MAX + b'"'
+        for run_id in ("r1", "r2", "r3", "r4"):
+            claim = store.hold(run_id)
+            store.write(claim, mail_read=1)
+            store.journal.release(claim.lease, store.time)
+        store.journal.post("r1", "m1", accept.cancel(by="ada"))
+        store.journal.post("r1", "m2", accept.cancel(by="bob"))
+        store.journal.post("r3", "m1", accept.signal("go", by="ada", body=large))
+        store.journal.post("r3", "m2", accept.cancel(by="ada"))
+        store.journal.post("r4", "m1", accept.cancel(by="cyd"))
+        brought = {claim.lease.run_id: claim.mail for claim in store.journal.claim("w1")}
+        assert set(brought) == {"r1", "r2", "r3", "r4"}
+        for run_id, mail in brought.items():
+            assert mail is None or list(mail) == store.journal.mail(run_id)
+        assert len(store.journal.mail("r1")) == len(store.journal.mail("r3")) == 2 and not store.journal.mail("r2")
+
     def test_j4_by_id_by_agent_and_no_more_than_asked(self, store: Store) -> None:
         """J4. Without it a worker would take runs whose code it does not have."""
         for number, agent in enumerate(["a", "b", "a", "b"]):

@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.errors import JournalCorrupt
 from holdfast.journal import rows
-from holdfast.journal.postgres import held, server
+from holdfast.journal.postgres import held, mailbox, server
 from holdfast.journal.postgres.held import Held
 from holdfast.journal.postgres.server import Db
 from holdfast.protocols import Claim, Lease, Worker
@@ -102,7 +102,8 @@ class Search:
                 claims.append((claim, run))
         if claims:
             db.execute(_TAKE, (self.worker_id, [run.run_no for _, run in claims]))
-        return claims
+        brought = mailbox.brought(db, self.tenant, [run for _, run in claims])
+        return [(replace(claim, mail=brought.get(run.run_id)), run) for claim, run in claims]
 
     def _candidates(self, db: Db, limit: int, lost: dict[str, float | None] | None, *, is_taking: bool) -> list[Held]:
         if limit <= 0 or lost is None:

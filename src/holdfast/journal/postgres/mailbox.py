@@ -9,11 +9,13 @@ Invariants
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from holdfast.core.accept import Posted, accept
 from holdfast.core.heads import Head
+from holdfast.errors import JournalCorrupt
 from holdfast.journal import refusal, rows
 from holdfast.journal.postgres import blobs, held, server
 from holdfast.journal.postgres.held import Held
@@ -38,6 +40,12 @@ _UNREAD = (
     f"SELECT mail_posted, mail_read, {', '.join('mail.' + name for name in rows.MAIL_COLUMNS.split(', '))} FROM runs"
     " LEFT JOIN mail ON mail.run_no = runs.run_no AND number > mail_read"
     " WHERE runs.tenant = $1 AND run_id = $2 ORDER BY number"
+)
+
+_UNREAD_OF = (
+    f"SELECT mail.run_no, {', '.join('mail.' + name for name in rows.MAIL_COLUMNS.split(', '))}"
+    " FROM unnest($1::int8[], $2::int8[]) AS given(run_no, read) JOIN mail USING (run_no)"
+    " WHERE number > read ORDER BY run_no, number"
 )
 
 
@@ -176,3 +184,21 @@ def unread(db: Db, tenant: str, run_id: str) -> list[Mail]:
     if read + len(found) != posted:
         raise rows.corrupt_mail(run_id, min(read + len(found), posted) + 1)
     return found
+
+
+def brought(db: Db, tenant: str, runs: Sequence[Held]) -> dict[str, Sequence[Mail]]:
+    """What claims of these runs bring along of their unread mail, by run id. Those whose mail is large or damaged are
+    left out: that is told when it is read."""
+    written_to = [(run.run_no, run.mail_read) for run in runs if run.mail_posted > run.mail_read]
+    found = defaultdict[int, list[rows.Row]](list)
+    for run_no, *row in server.rows(db, _UNREAD_OF, *held.columns(written_to)) if written_to else ():
+        found[run_no].append(tuple(row))
+    given: dict[str, Sequence[Mail]] = {}
+    for run in runs:
+        try:
+            mail = rows.read_small_mail(tenant, run.run_id, run.mail_read, run.mail_posted, found[run.run_no or 0])
+        except JournalCorrupt:
+            mail = None
+        if mail is not None:
+            given[run.run_id] = mail
+    return given
