@@ -385,27 +385,37 @@ PARK_S = 3.0
 
 
 class Hooked(ManualClock):
-    """A clock with something to do just before the timer fires that closes a run."""
+    """A clock with something to do just before the timer fires that closes a run, by some turns of the loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: int) -> None:
         super().__init__()
         self.before: Any = None
+        self.turns = turns
 
     def call_later(self, delay_s: float, callback: Any) -> Any:
         """See `Clock`."""
+
+        def after(turns: int) -> None:
+            if turns:
+                asyncio.get_running_loop().call_soon(after, turns - 1)
+            else:
+                callback()
 
         def hooked() -> None:
             if delay_s == PARK_S and self.before is not None:
                 before, self.before = self.before, None
                 before()
-            callback()
+                after(self.turns)
+            else:
+                callback()
 
         return super().call_later(delay_s, hooked)
 
 
-def test_an_answer_in_the_moment_in_which_the_run_is_closed_wakes_it(quick: Any) -> None:
+@pytest.mark.parametrize("turns", range(10))
+def test_an_answer_in_the_moment_in_which_the_run_is_closed_wakes_it(quick: Any, turns: int) -> None:
     """Lost: P2. The answer is in the record, the run is closed as one that waits for it, and nothing is ever due."""
-    clock = Hooked()
+    clock = Hooked(turns)
     quick.store._clock = clock.now
     busy = asyncio.Event()
 
