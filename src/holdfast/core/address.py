@@ -12,6 +12,7 @@ import json
 from holdfast.core.events import Address
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [low + high for high in _CROCKFORD for low in _CROCKFORD]
 
 
 _as_ascii = json.JSONEncoder(separators=(",", ":")).encode
@@ -23,12 +24,9 @@ def _keyed(hash_key: bytes, *parts: str | int) -> bytes:
 
 
 def _base32(data: bytes, length: int) -> str:
-    number = int.from_bytes(data, "big")
-    digits = []
-    for _ in range(length):
-        number, rest = divmod(number, 32)
-        digits.append(_CROCKFORD[rest])
-    return "".join(digits)
+    """The lowest digits first. length: even, and at most 16."""
+    number = int.from_bytes(data[-10:], "big")
+    return "".join([_PAIRS[number >> bits & 1023] for bits in range(0, 5 * length, 10)])
 
 
 def run_id(hash_key: bytes, tenant: str, key: str) -> str:

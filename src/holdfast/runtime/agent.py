@@ -65,6 +65,8 @@ class Agent(Generic[I, O]):
         self.escalate = escalate
         self.stuck = stuck
         self.on_drift = on_drift
+        self.declared: dict[tuple[Any, ...], Any] = {}
+        """What its runs declare at `run.step`, see `Declared`."""
         self.models = (models,) if isinstance(models, str) else tuple(models)
         update_wrapper(self, fn)
 

@@ -367,4 +367,5 @@ class App:
             if driver is not None:
                 await worker.deliver(driver)
             else:
+                worker.entrance.has_mail(run)
                 worker.kick()

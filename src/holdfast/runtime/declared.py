@@ -1,21 +1,27 @@
 """What is declared at a call of `run.step`: worked out once for a function that is stepped again and again.
 
 A run keeps its own, at most `SPECS_MAX`: declaring reads a signature, which takes longer than a step. What is kept is
-found by the function and by everything that was declared, so a changed option is a declaration of its own.
+found by the function and by everything that was declared, so a changed option is a declaration of its own. An agent
+keeps, for all its runs, those of functions that live as long as their modules, and that hold nothing of a run.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+from holdfast.core.breaker import Breaker
+from holdfast.core.policy import Retry
 from holdfast.core.rung import Other
 from holdfast.errors import PolicyInvalid
 from holdfast.runtime.signature import INJECTED, injected
 from holdfast.runtime.spec import Spec, check_cached, make_spec
 
+Specs = dict[tuple[Any, ...], tuple[Spec, tuple[str, ...]]]
 SPECS_MAX = 64
 """Declarations of `run.step` that a run keeps; a lambda made anew for each call is declared anew."""
 
@@ -23,9 +29,11 @@ SPECS_MAX = 64
 class Declared:
     """The declarations of one run of this agent."""
 
-    def __init__(self, agent: str) -> None:
+    def __init__(self, agent: str, lasting: Specs) -> None:
+        """lasting: the declarations that all runs of the agent share."""
         self._agent = agent
-        self._specs: dict[tuple[Any, ...], tuple[Spec, tuple[str, ...]]] = {}
+        self._lasting = lasting
+        self._specs: Specs = {}
         self._latest: dict[tuple[Any, str], tuple[tuple[Any, ...], tuple[Spec, tuple[str, ...]]]] = {}
         """What was declared last for a function under a name: mostly the very same is declared again."""
 
@@ -38,10 +46,21 @@ class Declared:
         return latest[1]
 
     def _known(self, fn: Callable[..., Any], name: str, *declared: Any) -> tuple[Spec, tuple[str, ...]]:
+        if not (_is_of_module(fn) and all(map(_is_plain, declared))):
+            return self._found(self._specs, fn, name, *declared)
+        return self._found(self._lasting, fn, name, *declared)
+
+    def _found(
+        self,
+        specs: Specs,
+        fn: Callable[..., Any],
+        name: str,
+        *declared: Any,
+    ) -> tuple[Spec, tuple[str, ...]]:
         effect, retry, breaker, timeout, verify, raises, definite, window, check, within, *rest = declared
         heartbeat, classify, fallback = rest
         declared = (*declared[:-2], _hashable(classify), tuple(fallback))
-        found = self._specs.get((fn, name, *declared))
+        found = specs.get((fn, name, *declared))
         if found is None:
             spec = make_spec(
                 fn,
@@ -64,11 +83,22 @@ class Declared:
             spec = replace(spec, is_tool=False)
             check_cached(spec, spec.policy.fallback)
             _check_others(spec)
-            if len(self._specs) >= SPECS_MAX:
-                self._specs.clear()
+            if len(specs) >= SPECS_MAX:
+                specs.clear()
                 self._latest.clear()
-            found = self._specs[fn, name, *declared] = (spec, _injected(fn))
+            found = specs[fn, name, *declared] = (spec, _injected(fn))
         return found
+
+
+def _is_of_module(fn: Callable[..., Any]) -> bool:
+    """Whether it is what its module has under its name."""
+    module = sys.modules.get(getattr(fn, "__module__", None) or "")
+    return getattr(module, getattr(fn, "__name__", ""), None) is fn
+
+
+def _is_plain(declared: Any) -> bool:
+    """Whether it holds nothing of the run at which it was declared."""
+    return declared is None or declared == () or isinstance(declared, str | int | float | timedelta | Retry | Breaker)
 
 
 def _hashable(classify: Any) -> Any:

@@ -45,7 +45,7 @@ class Driver(Stopping):
         self.alive_until = None if claim.held_until is None else claim.held_until - services.settings.lease_s
         """Of a takeover: when its last owner last renewed its lease, if that is known."""
         self.has_begun = False
-        """Whether it has looked for mail here: before that, nobody need tell it of any."""
+        """Whether it has read the mail that it was claimed with: before that, the store says that there is some."""
         self.has_rested = False
         """Whether it came to rest here: before that, "suspended" only tells how the last owner left it."""
         self.error: BaseException | None = None
@@ -82,6 +82,7 @@ class Driver(Stopping):
 
     def start(self) -> None:
         """Begin to drive, in a task of its own."""
+        self._set_active(True)
         self._main = self.loop.create_task(self._drive(), name=f"holdfast {self.lease.run_id}")
 
     async def finished(self) -> None:
@@ -90,11 +91,10 @@ class Driver(Stopping):
             await asyncio.wait({self._main})
 
     async def _drive(self) -> None:
-        self._set_active(True)
-        self.has_begun = True
         try:
             brought, self._brought = self._brought, None
             await mailroom.open_mail(self, brought)
+            self.has_begun = True
             if self._stop is not None:
                 await self._end_stopped()
             elif self.state.paused is not None and self.record.refusal is None:

@@ -54,6 +54,7 @@ async def until_over(
     """The folded run when it has ended, with what its agent raised if that was here; otherwise `RunWaiting`."""
     give_up = None if wait_s is None else services.clock.now() + wait_s
     error: BaseException | None = None
+    await worker.entrance.begun(run)
     if _waits_for_child(services, worker, run):
         worker.adopt(run)
     while True:

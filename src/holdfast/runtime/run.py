@@ -66,7 +66,7 @@ class Run:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._place = current.Place(driver)
-        self._declared = Declared(driver.agent.name)
+        self._declared = Declared(driver.agent.name, driver.agent.declared)
 
     @property
     def id(self) -> str:

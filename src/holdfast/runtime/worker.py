@@ -25,6 +25,7 @@ from holdfast.runtime import desk, mailroom
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.collector import uncollected
 from holdfast.runtime.driver import Driver
+from holdfast.runtime.entrance import Entrance
 from holdfast.runtime.keeper import Keeper, Kept, give_back
 from holdfast.runtime.senders import wake
 from holdfast.runtime.settings import Services
@@ -52,6 +53,9 @@ class Worker:
         """Ends the doorbell."""
         self._loop_task: asyncio.Task[None] | None = None
         self._end_beat: Callable[[], None] | None = None
+        self.entrance = Entrance(services.clock, self._begin, lambda: services.scribe.active)
+        self._has_more = False
+        """The last look took as many as it could, or none since others have yet to begin."""
         self._admitted: dict[str, asyncio.Future[None]] | None = None
         """Runs to claim at the end of this tick."""
         self._adopted: set[str] = set()
@@ -102,6 +106,7 @@ class Worker:
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.wait({self._loop_task})
+        self._refuse(self.entrance.empty())
         await asyncio.gather(*(driver.shut_down() for driver in list(self.drivers.values())))
         if self._delivering:
             await asyncio.wait(self._delivering)
@@ -158,7 +163,7 @@ class Worker:
                 self._services.switches.look(self._services.journal)
                 self._look_at_caps()
                 if self._serves and self._agents:
-                    await self.claim(None)
+                    self._has_more = len(self.entrance) > 0 or await self.claim(None) >= CLAIMS_MAX
                 elif due := [run_id for run_id in self._adopted if run_id not in self.drivers]:
                     await self.claim(due)
                 for driver in self._to_tell():
@@ -212,12 +217,15 @@ class Worker:
 
     def _take(self, claims: Sequence[Claim]) -> int:
         if self.is_stopping:  # it began to while a thread claimed them
-            for claim in claims:
-                self._services.scribe.release(claim.lease, claim.head.wake_at)
+            self._refuse(claims)
             return 0
         failed: JournalError | None = None
+        room = self.entrance.room()
         with uncollected():
-            for claim in claims:
+            for place, claim in enumerate(claims):
+                if place >= room and claim.head.agent != DESK:
+                    self.entrance.add(claim)
+                    continue
                 try:
                     self._drive(claim)
                 except JournalError as error:
@@ -227,8 +235,22 @@ class Worker:
             raise failed
         return len(claims)
 
+    def _refuse(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            self._services.scribe.release(claim.lease, claim.head.wake_at)
+
+    def _begin(self, claim: Claim) -> None:
+        """There is room for this one now; what fails is given back, and seen when it is asked for again."""
+        try:
+            self._drive(claim)
+        except JournalError as error:
+            self._is_unsure = True
+            _log.warning("The store failed; nothing is lost, and it is asked again in a moment. %s", error)
+
     async def admit(self, run_id: str) -> None:
         """Take this run if it may be taken; all that are admitted in one tick are claimed in one transaction."""
+        if run_id in self.entrance:
+            return
         loop = asyncio.get_running_loop()
         if self._admitted is None:
             self._admitted = {}
@@ -267,7 +289,8 @@ class Worker:
 
     def _take_stock(self) -> None:
         """Give back what this worker holds without knowing it: as long as it lives, nobody else could take it."""
-        known = {*self.drivers, *(kept.lease.run_id for kept in self._kept), *(lease.run_id for lease, _ in self._owed)}
+        known = {*self.drivers, *self.entrance.run_ids}
+        known |= {*(kept.lease.run_id for kept in self._kept), *(lease.run_id for lease, _ in self._owed)}
         now = self._services.clock.now()
         held = self._services.journal.held(self.id)
         self._owed += [(lease, now) for lease in held if lease.run_id not in known]
@@ -311,6 +334,7 @@ class Worker:
             if (driver := self.drivers.get(run_id)) is not None:
                 await self.deliver(driver)
             else:
+                self.entrance.has_mail(run_id)
                 await self.admit(run_id)
         except JournalError as error:
             _log.warning("The store failed; nothing is lost, and it is asked again in a moment. %s", error)
@@ -345,7 +369,9 @@ class Worker:
                 is_bug = isinstance(driver.record.refusal, InternalError)
                 wait_s = settings.lease_s if is_bug else settings.poll_s
                 self._owed.append((driver.lease, self._services.clock.now() + wait_s))
-            self._kick.set()
+            if self._has_more or not driver.state.status.is_end:  # what has ended leaves nothing to look for
+                self._kick.set()
+        self.entrance.look()
         for watcher in self._watchers.get(run, ()):
             watcher.set()
         self._close_oldest_soon()
