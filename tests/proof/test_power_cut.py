@@ -117,3 +117,45 @@ def test_a_log_in_doubt_is_not_moved_into_the_file(tmp_path: Path, monkeypatch: 
         journal.close()
         opened(place).close()
     assert_safe(tmp_path, disk.ops, since - 1, {"r1"})
+
+
+class Awaited(Disk):
+    """A sync of another thread comes when more has been written."""
+
+    @contextmanager
+    def doing(self, call: str, name: str) -> Iterator[Failing | None]:
+        if threading.current_thread() is not threading.main_thread():
+            if call == "sync":
+                self.begun.set()
+                assert self.is_written.wait(20.0)
+            elif call == "write":
+                self.moved.set()
+        with super().doing(call, name) as failing:
+            yield failing
+
+    begun: threading.Event
+    is_written: threading.Event
+    moved: threading.Event
+
+
+def test_a_checkpoint_that_failed_is_not_made_again_before_the_log_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost: the same, when so much was written meanwhile that the next checkpoint is due at once."""
+    monkeypatch.setattr(checkpoint, "PAGES_MAX", 20)
+    with in_memory(tmp_path) as place, Awaited(place) as disk:
+        disk.begun, disk.is_written, disk.moved = (threading.Event() for _ in range(3))
+        journal = opened(place)
+        journal.post("r1", "m1", start_of("r1"))
+        disk.fail(1, Failing.IO, {"sync"})
+        for number in range(60):
+            journal.register(Worker(f"w{number}", pid=1), 30.0)
+        assert disk.begun.wait(20.0)
+        for number in range(60, 120):
+            journal.register(Worker(f"w{number}", pid=1), 30.0)
+        since = len(disk.ops)
+        disk.is_written.set()
+        assert not disk.moved.wait(0.2), "a part of the log is in the file"
+        journal.close()
+        opened(place).close()
+    assert_safe(tmp_path, disk.ops, since - 1, {"r1"})

@@ -11,8 +11,9 @@ The model is that of SQLite's documentation and of what its VFS asks of a system
 2. Of each change since then, any sector of 512 bytes may have got to the disk or not, in any order between sectors; of
    one sector an earlier state, never a later one without what came before. A length may have been changed or not. What
    lies between the old end and a later sector reads as zeros, or as rubbish.
-   After a sync that failed, what was to be synced may be lost for good, whatever is synced later, but for pages of
-   4 KiB that are written again: a page is written as it is in memory.
+   After a sync that failed, what was to be synced may be lost for good, whatever is synced later by this handle or by
+   another (each that was open is told once, by its own next sync: see `Disk`), but for pages of 4 KiB that are written
+   again: a page is written as it is in memory.
 3. A sector that was not written keeps its bytes (power-safe overwrite, which SQLite takes for granted).
 4. A name that was made or removed since the directory was last synced may be there or not.
 
