@@ -11,7 +11,7 @@ import pytest
 import holdfast as hf
 from holdfast.core.breaker import Breaker
 from holdfast.core.events import Event, Kind
-from holdfast.errors import PolicyInvalid, RunFailed, RunStopped
+from holdfast.errors import PolicyInvalid, RunFailed, RunStopped, StoreUnreachable
 from holdfast.journal.memory import MemoryJournal
 from holdfast.testing.clock import ManualClock
 
@@ -155,6 +155,30 @@ def test_runs_share_their_retries_and_say_so_when_none_is_left(world: Any) -> No
     failed = world.events(Kind.STEP_FAILED, key="b")[0].facts
     assert failed["because"].endswith("not tried again: all 4 shared retries are used up; 2 a minute come back")
     assert world.state("a").retries == 4
+
+
+def test_a_store_that_is_away_for_a_moment_ends_no_retries(world: Any) -> None:
+    """Lost: a step that had attempts left, and failed for good because the store was away while it asked for one."""
+    dead = Dead()
+
+    class Away(MemoryJournal):
+        asked = 0
+
+        def cell(self, name: str) -> Any:
+            if name.startswith("retries/"):
+                self.asked += 1
+                if self.asked == 1:
+                    dead.is_dead = False
+                    raise StoreUnreachable("the server is away")
+            return super().cell(name)
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return await dead.tool(1)
+
+    world.store = Away(clock=world.clock.now)
+    assert world.run(agent) == "found 1"
+    assert world.store.asked == 1 and dead.calls == 2
 
 
 def test_a_write_of_unknown_outcome_without_a_retry_left_is_in_doubt(world: Any) -> None:

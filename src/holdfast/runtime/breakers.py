@@ -238,6 +238,8 @@ class Breakers:
                 if taken.is_granted:
                     known.successes = 0
                 return taken.because
+        except StoreUnreachable:  # no word about the retries; the failed attempt is written before the next one begins
+            return ""
         except JournalError as error:
             return f"the shared retries cannot be counted ({error})"
         return "the shared retries are in too great demand at this moment"
