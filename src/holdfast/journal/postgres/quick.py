@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.journal import refusal, rows
-from holdfast.journal.postgres import log
+from holdfast.journal.postgres import direct, log
 from holdfast.journal.postgres.held import Held
 from holdfast.journal.postgres.server import Db
 from holdfast.protocols import BODY_IN_ROW_MAX, Append
@@ -23,18 +23,24 @@ from holdfast.protocols import BODY_IN_ROW_MAX, Append
 KNOWN_MAX = 10_000
 """Runs that are remembered; each is some hundred bytes."""
 
-_TYPES = (
-    *("int8", "float8", "text", "text", "text", "text", "int8", "text", "text"),
-    *("int8", "int8", "int8", "int8", "int8", "int8", "int8"),
-    *("text", "text", "int8", "text", "bytea", "bytea"),
+_EVENT = (
+    *("float8", "text", "text", "text", "text", "int8", "text", "text", "int8", "int8", "int8"),
+    *("int8", "int8", "int8", "int8", "text", "bytea"),
 )
-_EVENT = ", ".join(f"${place}::{kind}" for place, kind in enumerate(_TYPES, 17))
-_STEP = (
+"""From `at` to `meta`, and the body."""
+_STEP = direct.Statement(
+    "holdfast step",
     "WITH grown AS (UPDATE runs SET count = $1, chain = $2, mail_read = $3, status = $4, wake_at = $5, due_at = $5,"
     " head = $6, seal = $7 FROM store WHERE run_no = $8 AND tenant = $9 AND worker_id = $10 AND epoch = $11"
-    " AND count = $12 AND chain = $13 AND mail_read <= $3 AND mail_posted >= $14 AND store.id = $15"
-    " AND store.moved_to IS NULL AND (mail_posted <= $3 OR NOT $16::bool) RETURNING run_no)"
-    f" INSERT INTO events (run_no, {rows.EVENT_COLUMNS}) SELECT run_no, {_EVENT} FROM grown"
+    " AND count = $1 - 1 AND chain = $12 AND mail_read <= $3 AND mail_posted >= $3 AND store.id = $13"
+    " AND store.moved_to IS NULL AND (mail_posted <= $3 OR NOT $14) RETURNING run_no)"
+    f" INSERT INTO events (run_no, {rows.EVENT_COLUMNS})"
+    f" SELECT run_no, $1, {', '.join(f'${place}' for place in range(15, 31))}, $9, {rows.FORMAT}, '{rows.KEY_ID}', $31,"
+    " $2 FROM grown",
+    (
+        *("int8", "bytea", "int8", "text", "float8", "text", "bytea", "int8", "text", "text", "int8", "bytea", "text"),
+        *("bool", *_EVENT),
+    ),
 )
 
 
@@ -73,8 +79,8 @@ class Known:
         run.count, run.chain = run.count + 1, row[-1]
         log.move(run, append, self._tenant, 0.0)
         after = (run.count, run.chain, run.mail_read, run.status, run.wake_at, run.head, run.seal)
-        before = (run.run_no, self._tenant, run.worker_id, run.epoch, known.count, known.chain)
-        return run, (*after, *before, run.mail_read, self._store_id, append.head.status.is_end, *row[1:])
+        before = (run.run_no, self._tenant, run.worker_id, run.epoch, known.chain)
+        return run, (*after, *before, self._store_id, append.head.status.is_end, *row[2:18], row[21])
 
     def forget(self, run_id: str) -> None:
         """What is known of this run is wrong."""
@@ -91,4 +97,4 @@ def _is_ordinary(append: Append) -> bool:
 
 def write(db: Db, values: tuple[Any, ...]) -> bool:
     """Send the statement; whether it found all as it was known."""
-    return db.execute(_STEP, values).rowcount == 1
+    return _STEP.run(db, values) == 1

@@ -45,6 +45,7 @@ IDLE_S = 10
 READ_S = 60
 
 TICK_S = 0.1
+SILENT = "the server holds the connection open and has not answered in time"
 T = TypeVar("T")
 
 
@@ -52,6 +53,8 @@ class Db(psycopg.Connection[tuple[Any, ...]]):
     """A connection that is given up when nothing comes for `answer_s`, though the other side holds it open."""
 
     answer_s = inf
+    prepared: frozenset[bytes] = frozenset()
+    """Names of the statements that `direct` has prepared on it."""
 
     def wait(self, gen: PQGen[T], interval: float = TICK_S, timeout: float | None = None) -> T:
         """See `psycopg.Connection.wait`."""
@@ -72,7 +75,7 @@ def _heard(gen: PQGen[T], turns: float) -> PQGen[T]:
             ready = yield wanted
             silent = 0 if ready else silent + 1
             if silent >= turns:
-                raise psycopg.OperationalError("the server holds the connection open and has not answered in time")
+                raise psycopg.OperationalError(SILENT)
             wanted = gen.send(ready)
     except StopIteration as end:
         given: T = end.value
