@@ -27,7 +27,19 @@ from holdfast.core.heads import Head
 from holdfast.errors import JournalError, NotFound
 from holdfast.journal import refusal, rows
 from holdfast.journal.blobs import corrupt, hash_of, pieces
-from holdfast.journal.postgres import address, blobs, census, doorbell, leases, log, mailbox, quick, server, shared
+from holdfast.journal.postgres import (
+    address,
+    blobs,
+    bulk,
+    census,
+    doorbell,
+    leases,
+    log,
+    mailbox,
+    quick,
+    server,
+    shared,
+)
 from holdfast.journal.postgres.clock import StoreClock
 from holdfast.journal.postgres.database import Database
 from holdfast.journal.postgres.held import Held
@@ -209,6 +221,12 @@ class PostgresJournal:
         """
         if self._append_quickly(appends):
             return [None]
+        done = self._append_together(appends)
+        rest = [append for append in appends if append.lease.run_id not in done]
+        others = iter(self._append_generally(rest))
+        return [None if append.lease.run_id in done else next(others) for append in appends]
+
+    def _append_generally(self, appends: Sequence[Append]) -> list[JournalError | None]:
         unfit: dict[int, JournalError] = {}
         one_by_one = len(appends) == 1
         while appends:
@@ -246,6 +264,35 @@ class PostgresJournal:
             return self._database.settle(attempt, stands) is not None
         except _UNWRITABLE:
             return False
+
+    def _append_together(self, appends: Sequence[Append]) -> set[str]:
+        """Write ordinary steps of several runs with one statement; the runs whose append is written. None of those that
+        are not, and none at all unless each is of that sort, has changed anything."""
+        if len(appends) < 2:
+            return set()
+
+        def attempt(db: Db, done: list[bulk.Steps | None]) -> bulk.Steps | None:
+            steps = bulk.prepared(self._known, self.tenant, self._id, appends)
+            if steps is None:
+                return None
+            done.append(steps)
+            steps.written = self._finish(lambda: steps.write(db))
+            return steps
+
+        def stands(db: Db, steps: bulk.Steps | None) -> bool:
+            return steps is not None and steps.stand(db)
+
+        try:
+            steps = self._database.settle(attempt, stands)
+        except _UNWRITABLE:
+            return set()
+        if steps is None:
+            return set()
+        written = [run for run in steps.runs if run.run_no in steps.written]
+        for run in steps.runs:
+            self._known.forget(run.run_id)
+        self._known.keep(written)
+        return {run.run_id for run in written}
 
     def _append(self, appends: Sequence[Append], unfit: dict[int, JournalError], one_by_one: bool) -> log.Group:
         now = self.now()

@@ -63,9 +63,13 @@ class Known:
             while len(self._runs) > KNOWN_MAX:
                 self._runs.pop(next(iter(self._runs)))
 
+    def get(self, run_id: str) -> Held | None:
+        """The row, if it is remembered; not to be changed."""
+        return self._runs.get(run_id)
+
     def prepared(self, appends: Sequence[Append]) -> tuple[Held, tuple[Any, ...]] | None:
         """The run's row after these appends, and what the statement takes; None when they take the general way."""
-        if len(appends) != 1 or not _is_ordinary(appends[0]):
+        if len(appends) != 1 or not is_ordinary(appends[0]):
             return None
         [append] = appends
         known = self._runs.get(append.lease.run_id)
@@ -88,7 +92,8 @@ class Known:
             self._runs.pop(run_id, None)
 
 
-def _is_ordinary(append: Append) -> bool:
+def is_ordinary(append: Append) -> bool:
+    """Whether it is one event of a run, and nothing besides."""
     if append.posts or append.charges or append.cells or append.releases or append.blobs or len(append.events) != 1:
         return False
     body = append.events[0].body
