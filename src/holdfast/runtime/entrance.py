@@ -34,7 +34,7 @@ class Entrance:
         self._begin = begin
         self._at_work = at_work
         self._waiting: dict[str, Claim] = {}
-        self._told: dict[str, asyncio.Future[None]] = {}
+        self._told: dict[str, list[asyncio.Future[None]]] = {}
         self._call_off: Callable[[], None] | None = None
         self._due = 0.0
         self._moved_at = 0.0
@@ -74,9 +74,9 @@ class Entrance:
     async def begun(self, run_id: str) -> None:
         """Wait until the run has begun, or was given back."""
         if run_id in self._waiting:
-            if run_id not in self._told:
-                self._told[run_id] = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._told[run_id])
+            told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._told.setdefault(run_id, []).append(told)
+            await told
 
     def empty(self) -> list[Claim]:
         """Those that wait; they are the caller's now."""
@@ -96,9 +96,9 @@ class Entrance:
             self._call_off = None
 
     def _tell(self, run_id: str) -> None:
-        told = self._told.pop(run_id, None)
-        if told is not None and not told.done():
-            told.set_result(None)
+        for told in self._told.pop(run_id, ()):
+            if not told.done():
+                told.set_result(None)
 
     def _arm(self) -> None:
         if self._call_off is None:

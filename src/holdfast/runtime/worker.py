@@ -56,7 +56,7 @@ class Worker:
         self.entrance = Entrance(services.clock, self._begin, lambda: services.scribe.active)
         self._has_more = False
         """The last look took as many as it could, or none since others have yet to begin."""
-        self._admitted: dict[str, asyncio.Future[None]] | None = None
+        self._admitted: dict[str, list[asyncio.Future[None]]] | None = None
         """Runs to claim at the end of this tick."""
         self._adopted: set[str] = set()
         """Runs that others of this process started, and that are driven here though it does not serve."""
@@ -255,7 +255,9 @@ class Worker:
         if self._admitted is None:
             self._admitted = {}
             loop.call_soon(self._begin_admitted)
-        await asyncio.shield(self._admitted.setdefault(run_id, loop.create_future()))
+        claimed: asyncio.Future[None] = loop.create_future()
+        self._admitted.setdefault(run_id, []).append(claimed)
+        await claimed
 
     def _begin_admitted(self) -> None:
         task = asyncio.get_running_loop().create_task(self._claim_admitted())
@@ -269,7 +271,7 @@ class Worker:
             await self.claim(list(admitted))
         except JournalError as error:
             failed = error
-        for future in admitted.values():
+        for future in [future for waiting in admitted.values() for future in waiting]:
             if future.done():
                 continue
             if failed is None:
