@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from holdfast.protocols import Claim, Clock
 
-AT_ONCE = 128
+AT_ONCE = 96
 """Enough that their steps share commits; few enough that what they hold is found in the processor's caches, and that
 the garbage collector has little to look through."""
 TICK_S = 0.02
