@@ -33,6 +33,7 @@ from holdfast.errors import (
 from holdfast.journal.open import open_journal, upkeep_of
 from holdfast.journal.postgres import address, log, server
 from holdfast.journal.postgres.engine import PostgresJournal
+from holdfast.journal.refusal import Unwritable
 from holdfast.protocols import AccountCharge, Append, Claim, Journal, Post, Worker
 from holdfast.runtime.clock import SystemClock
 from holdfast.testing.conformance_store import Store, start_of, step
@@ -329,6 +330,45 @@ def test_a_message_from_elsewhere_keeps_a_run_from_ending(store: Store) -> None:
     assert store.write(claim) is None
 
 
+def test_of_steps_that_are_written_together_each_is_judged(store: Store) -> None:
+    """J7 to J9. Without it a group would write for a worker that was replaced, or end a run over its mail; or what
+    may be written would not be."""
+    claims = {run_id: store.hold(run_id, worker_id="w1") for run_id in ("r1", "r2", "r3", "r4", "r5")}
+    elsewhere = store.open()
+    elsewhere.register(Worker("w2", pid=1), 30.0)
+    store.dead.add("w1")
+    elsewhere.claim("w2", run_ids=["r2"])
+    store.dead.clear()
+    assert elsewhere.post("r3", "m1", accept.cancel(by="ada")).is_stored
+    assert elsewhere.append([store.appending(claims["r5"])]) == [None]
+    ends = {"status": Status.SUCCEEDED, "wake_at": None, "releases": True}
+    appends = [
+        store.appending(claims["r1"], [step(0)]),
+        store.appending(claims["r2"], [step(0)]),
+        store.appending(claims["r3"], [step(0)], mail_read=1, **ends),
+        store.appending(claims["r4"], [step(0)], mail_read=1, **ends),
+        replace(store.appending(claims["r5"], [step(0)]), after=0),
+    ]
+    told = [type(result) for result in store.journal.append(appends)]
+    assert told == [type(None), LeaseLost, MailWaiting, type(None), Unwritable]
+    assert [len(store.journal.events(run_id)) for run_id in claims] == [1, 0, 0, 1, 1]
+    head, owner = store.journal.head("r4"), store.journal.owner("r4")
+    assert head is not None and head.status is Status.SUCCEEDED and owner is None
+    assert store.claim("w1", "r4") == [] and store.claim("w2", "r4") == []
+    assert [store.write(claims[run_id]) for run_id in ("r1", "r3")] == [None, None]
+
+
+def test_a_store_that_is_left_takes_no_steps_together(store: Store, url: str) -> None:
+    """U9. Without it runs would go on in a store whose runs go on elsewhere: each of them twice."""
+    claims = [store.hold(f"r{number}") for number in range(2)]
+    with psycopg.connect(database_of(url)) as db:
+        left = Standing(Passage.LEFT, "t", "memory:").text()
+        db.execute(sql.SQL("UPDATE {}.store SET moved_to = %s").format(_named(url)), (left,))
+    with pytest.raises(StoreMoved):
+        store.journal.append([store.appending(claim, [step(0)]) for claim in claims])
+    assert [store.journal.events(f"r{number}") for number in range(2)] == [[], []]
+
+
 def test_a_step_tells_what_another_journal_has_read(store: Store) -> None:
     """J6. Without it a second journal of one worker would bring back mail that was read."""
     claim = store.hold()
@@ -347,16 +387,17 @@ def kill_backends(url: str) -> None:
 
 
 @pytest.mark.parametrize("is_committed", [False, True])
-@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize(("size", "steps"), [(1, 1), (3, 1), (3, 2)])
 def test_a_connection_that_breaks_at_the_commit_is_looked_up(
-    store: Store, url: str, is_committed: bool, size: int
+    store: Store, url: str, is_committed: bool, size: int, steps: int
 ) -> None:
     """J13. Without it a step would be in the record twice, or not at all."""
     claims = [store.hold(f"r{number}") for number in range(size)]
-    appends = [store.appending(claim, [step(0)]) for claim in claims]
+    events = [step(number) for number in range(steps)]
+    appends = [store.appending(claim, events) for claim in claims]
 
     def at_commit(end: Callable[[], Any]) -> Any:
-        given = end() if is_committed and size == 1 else None
+        given = end() if is_committed and steps == 1 else None
         kill_backends(url)
         if given is not None:
             raise psycopg.OperationalError("the connection is lost before the answer")
@@ -364,7 +405,29 @@ def test_a_connection_that_breaks_at_the_commit_is_looked_up(
 
     interrupted(store.journal).at_commit = at_commit
     assert store.journal.append(appends) == [None] * size
-    assert [store.journal.events(claim.lease.run_id) for claim in claims] == [[step(0)]] * size
+    assert [store.journal.events(claim.lease.run_id) for claim in claims] == [events] * size
+    assert store.journal.append([store.appending(claim, [step(steps)]) for claim in claims]) == [None] * size
+
+
+def test_of_steps_that_were_lost_together_each_is_looked_up(store: Store, url: str) -> None:
+    """J13, J7. Without it a step that was refused would count as written, when the answer for its group is lost."""
+    claims = [store.hold(f"r{number}") for number in range(3)]
+    elsewhere = store.open()
+    elsewhere.register(Worker("w2", pid=1), 30.0)
+    store.dead.add("w1")
+    [taken] = elsewhere.claim("w2", run_ids=["r1"])
+    appends = [store.appending(claim, [step(0)]) for claim in claims]
+
+    def at_commit(end: Callable[[], Any]) -> Any:
+        end()
+        kill_backends(url)
+        raise psycopg.OperationalError("the connection is lost before the answer")
+
+    interrupted(store.journal).at_commit = at_commit
+    results = store.journal.append(appends)
+    assert [type(result) for result in results] == [type(None), LeaseLost, type(None)]
+    assert [len(store.journal.events(claim.lease.run_id)) for claim in claims] == [1, 0, 1]
+    assert elsewhere.append([store.appending(taken)]) == [None]
 
 
 def test_a_commit_that_is_still_under_way_is_waited_for(store: Store, url: str) -> None:
