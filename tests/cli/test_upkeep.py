@@ -44,6 +44,9 @@ def test_gc_without_a_policy_forgets_nothing(used: Any) -> None:
     """Lost: every result, by a command that somebody tried out."""
     done = used.call("gc", "--json").document
     assert done["forgotten"] == [] and done["retention"] == "none"
+    refused = used.call("gc", "--ended-before", "soon")
+    assert refused.code == 2 and "--ended-before 'soon' is not understood" in refused.err
+    assert "[retention]" not in refused.err, "it is named as it was written"
 
 
 def test_gc_reads_the_policy_of_the_file(used: Any) -> None:

@@ -158,7 +158,15 @@ def test_a_password_is_shown_nowhere() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        *("s3%zzcret@h/d", "s3cret@[::1/d", "s3@s3cret@h/d", "s3/s3cret@h/d", "x@s3:s3cret@h/d", "x@h:s3cret/d"),
+        *(
+            "s3%zzcret@h/d",
+            "s3cret@[::1/d",
+            "s3@s3cret@h/d",
+            "s3/s3cret@h/d",
+            "12/s3cret@h/d",
+            "x@s3:s3cret@h/d",
+            "x@h:s3cret/d",
+        ),
         *("x@h/d?s3cret", "x@h/d?schema=a&s3cret="),
     ],
 )

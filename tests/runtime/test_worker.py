@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from typing import Any
@@ -537,3 +538,28 @@ async def test_runs_that_start_together_ask_the_store_for_nothing_each_by_itself
             *range(200)
         ]
     assert journal.asked == {}
+
+
+def test_what_has_become_of_a_run_is_told_once(world: Any, caplog: Any) -> None:
+    """Lost: what is new, among lines that say again and again that the same run still waits."""
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return (await run.ask("Go on?", options=["yes"])).value
+
+    async def scenario(app: hf.App) -> None:
+        run = await app.start(agent, None, key="k")
+        await until(lambda: (head := app.journal.head(run)) is not None and head.status is Status.SUSPENDED)
+        await until(lambda: app.journal.owner(run) is None)
+        head = app.journal.head(run)
+        await app.answer(run, head.questions[0].id, "yes", by="ann")
+        assert await app.run(agent, None, key="k") == "yes"
+
+    with caplog.at_level(logging.INFO, "holdfast"):
+        world.play(scenario, agents=[agent])
+    told = [line.partition("(k) ")[2] for line in caplog.messages]
+    assert [line.partition(" (")[0] for line in told if "after event" not in line] == [
+        "begins.",
+        "suspended",
+        "succeeded",
+    ]

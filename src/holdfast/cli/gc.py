@@ -45,7 +45,7 @@ def gc(
 
     given = {"ended_before": ended_before, "keep": keep, "status": status, "agents": agents}
     stated = load(config).retention
-    flags = parse({name: value for name, value in given.items() if value not in (None, ())})
+    flags = parse({name: value for name, value in given.items() if value not in (None, ())}, "--ended-before")
     retention = stated.under(flags)
     done, before, after = Collected(), 0, 0
     for _, journal, upkeep in each_tenant(store):

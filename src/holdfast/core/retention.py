@@ -61,8 +61,11 @@ class Retention:
         return ", ".join([*age, *keep, *how, *whose]) if self else "none"
 
 
-def parse(table: Mapping[str, Any]) -> Retention:
-    """What a `[retention]` table says; `PolicyInvalid` for what is not understood."""
+def parse(table: Mapping[str, Any], age_is: str = "[retention] ended_before") -> Retention:
+    """What a `[retention]` table says; `PolicyInvalid` for what is not understood.
+
+    age_is: what its reader calls `ended_before`.
+    """
     unknown = sorted(table.keys() - {"ended_before", "keep", "status", "agents"})
     if unknown:
         raise PolicyInvalid(f"[retention] {unknown[0]} is not understood. {_WRITE}")
@@ -73,7 +76,7 @@ def parse(table: Mapping[str, Any]) -> Retention:
     wrong = [name for name in status if name not in _ENDS]
     if wrong:
         raise PolicyInvalid(f"[retention] status {wrong[0]!r} is no end of a run. Write {', '.join(_ENDS)}.")
-    return Retention(None if age is None else seconds(age, "[retention] ended_before"), keep, status, agents)
+    return Retention(None if age is None else seconds(age, age_is), keep, status, agents)
 
 
 def _names(what: str, value: Any) -> tuple[str, ...]:

@@ -48,6 +48,8 @@ class Driver(Stopping):
         """Whether it has read the mail that it was claimed with: before that, the store says that there is some."""
         self.has_rested = False
         """Whether it came to rest here: before that, "suspended" only tells how the last owner left it."""
+        self.told: str | None = None
+        """What was last told to people about it here: the same again is no news."""
         self.error: BaseException | None = None
         """What the agent raised, or why the run was lost."""
         self._brought = claim.mail

@@ -356,7 +356,8 @@ class Worker:
 
     def _changed(self, driver: Driver) -> None:
         run = driver.lease.run_id
-        if (became := _became(driver)) is not None:
+        if (became := _became(driver)) not in (None, driver.told):
+            driver.told = became
             _log.info("%s (%s) %s", run, driver.state.key, became)
         if driver.is_gone and self.drivers.get(run) is driver:
             del self.drivers[run]

@@ -25,6 +25,10 @@ SCHEMA = "holdfast"
 """The schema of a URL that names none."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_NONE = (
+    "This is no URL that Postgres knows: its host or its port is none. Nothing was done. "
+    "In a password write @ as %40, : as %3A and / as %2F, or keep it in PGPASSFILE."
+)
 _LEFT_OPEN: dict[str, Any] = {
     "application_name": "holdfast",
     "client_encoding": "UTF8",
@@ -57,6 +61,8 @@ class Address:
 def read(url: str) -> Address:
     """The address behind a URL; UsageError when it is none."""
     place, _, query = url.partition("?")
+    if "@" in place.partition("://")[2].partition("/")[2]:  # of a password with a / in it: digits pass for a port
+        raise UsageError(_NONE)
     asked = [part for part in query.split("&") if part]
     ours = [part for part in asked if part.partition("=")[0] == "schema"]
     names = [unquote(part.partition("=")[2]) for part in ours] or [SCHEMA]
@@ -86,10 +92,7 @@ def _check(given: dict[str, Any]) -> None:
     ports, hosts = str(given.get("port") or "").split(","), str(given.get("host") or "").split(",")
     is_port = all(not port or (port.isascii() and port.isdigit()) for port in ports)
     if not is_port or any("@" in host.removeprefix("@") and not host.startswith("/") for host in hosts):
-        raise UsageError(
-            "This is no URL that Postgres knows: its host or its port is none. Nothing was done. "
-            "In a password write @ as %40, : as %3A and / as %2F, or keep it in PGPASSFILE."
-        )
+        raise UsageError(_NONE)
 
 
 def _shown(given: dict[str, Any], schema: str) -> str:
