@@ -56,7 +56,7 @@ def run(plan: Plan) -> Seen:
     numbers = list(_within(plan, len(BUGS) + len(LISTS)))
     chosen = [BUGS[number] for number in numbers if number < len(BUGS)]
     source = plan.directory / "src"
-    _copy(source, is_compiled=len(chosen) > 5)
+    _copy(source, has_many=len(chosen) > 5)
     if chosen and _passes_without(chosen, source, plan, seen):
         for bug in chosen:
             _plant(bug, source, plan, seen)
@@ -71,10 +71,11 @@ def _within(plan: Plan, count: int) -> Iterator[int]:
     return (number for number in plan.trials(count) if number < count)
 
 
-def _copy(source: Path, *, is_compiled: bool) -> None:
-    """The source, compiled in a way that is checked by its content: a bug planted within a second is seen too."""
-    shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
-    if is_compiled:
+def _copy(source: Path, *, has_many: bool) -> None:
+    """The source, with what is compiled of it: that is of the time of its file, which is older than any bug. What is
+    not compiled yet is, for many bugs, in a way that is checked by its content."""
+    shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("*.pyc.*"))  # those are being written
+    if has_many:
         compileall.compile_dir(source, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 
 

@@ -1,9 +1,10 @@
-"""Python processes that start warm: forked from one that has loaded what third parties wrote, and nothing of ours.
+"""Python processes that start warm: forked from one that has loaded what third parties wrote, and then holdfast.
 
-A test that starts an agent pays one to two seconds of processor time for the SDKs of model providers, each time. A
-`Warm` process is a process like any other (its own pid, signals, pipes, directory and environment, a main module run
-from its first line, an orderly end), only that these packages are in its memory already; holdfast is loaded by itself.
-A test about loading, starting or a terminal takes `subprocess.Popen`; so does everything where there is no Linux.
+A test that starts an agent pays one to two seconds of processor time for the SDKs of model providers, each time, and a
+tenth of one for us. A `Warm` process is a process like any other (its own pid, signals, pipes, directory and
+environment, a main module run from its first line, an orderly end), only that these packages are in its memory already;
+our modules do nothing when they are loaded but define. A test about loading, starting or a terminal takes
+`subprocess.Popen`; so does everything where there is no Linux.
 
 Run as a script, this file is the process that all others are forked from. It ends when the tests' process does.
 """
@@ -16,6 +17,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
@@ -242,6 +244,21 @@ def leave(code: int) -> None:
     os._exit(code & 0xFF)
 
 
+def load_ours() -> None:
+    """Load holdfast, as strictly as a process does that was started with `-W error`; what a package of an extra that is
+    not here leaves out is left out, and what runs as a main module is run by whoever wants it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        import holdfast
+
+        for module in pkgutil.walk_packages(holdfast.__path__, "holdfast."):
+            if not module.name.endswith("__main__"):
+                try:
+                    importlib.import_module(module.name)
+                except ImportError:
+                    pass
+
+
 def touch() -> None:
     """Have the packages load what they load at first use."""
     share_trust()
@@ -265,6 +282,7 @@ if __name__ == "__main__":
         except ImportError:
             pass  # it is not installed here
     touch()
+    load_ours()
     gc.collect()
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))

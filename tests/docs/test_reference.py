@@ -6,12 +6,12 @@ import ast
 import asyncio
 import dataclasses
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import warm
 
 import holdfast as hf
 from holdfast.cli.__main__ import VERBS
@@ -125,7 +125,7 @@ def test_every_verb_is_documented() -> None:
 def test_options_named_in_the_table_exist(verb: str) -> None:
     """Lost: a command line that is typed from the page and refused."""
     command = [sys.executable, "-m", "holdfast.cli", verb, "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    shown = warm.run(command, timeout=30)
     assert shown.returncode == 0, shown.stderr
     stated = set(re.findall(r"--\w+", table("| command | what it does |")[verb][1]))
     assert sorted(stated - set(re.findall(r"--\w+", shown.stdout))) == []

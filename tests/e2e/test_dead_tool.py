@@ -7,7 +7,6 @@ Time is set on between the acts instead of being waited for.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import threading
@@ -18,6 +17,7 @@ from statistics import median
 from typing import Any
 
 import pytest
+from tests import warm
 
 from holdfast.core.events import Event, Kind
 from holdfast.journal.sqlite import SqliteJournal
@@ -126,7 +126,7 @@ class Act:
         name = f"act{self.number}"
         given = json.dumps([self.store, self.tool.url, processes, calls, ahead_s, shuts, tenant, name])
         command = [sys.executable, str(self.program), given]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = warm.run(command, timeout=120)
         assert done.returncode == 0, done.stderr
         results = json.loads(done.stdout)
         assert all(result is not None for result in results), done.stderr

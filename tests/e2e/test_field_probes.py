@@ -14,6 +14,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from tests import warm
 
 from holdfast.core.events import Kind
 from holdfast.core.heads import Status
@@ -165,16 +166,20 @@ def test_2_another_worker_of_the_same_store_takes_over(desk: Any) -> None:
 
 
 def _worker(desk: Any, which: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
+    process = warm.start(
         [sys.executable, "worker.py", which],
         cwd=desk.home,
         env={**os.environ, **desk.environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     return process
+
+
+def _ended(process: subprocess.Popen[str]) -> int:
+    process.communicate(timeout=60)
+    return process.returncode
 
 
 # --- 3 and 6: an effect before its record -----------------------------------------------------------------------
@@ -314,8 +319,8 @@ def test_7_a_dollar_a_day_pays_for_one_of_twenty_runs_at_once(tmp_path: Path, st
     (tmp_path / "holdfast.toml").write_text(A_DOLLAR)
     with ModelServer(lambda request: text("hi", usage={"input_tokens": 1, "output_tokens": 1000})) as model:
         command = [sys.executable, "twenty.py", model.url]
-        two = [subprocess.Popen([*command, which, store], cwd=tmp_path) for which in ("a", "b")]
-        assert [process.wait(timeout=60) for process in two] == [0, 0]
+        two = [warm.start([*command, which, store], cwd=tmp_path, stdout=subprocess.PIPE) for which in ("a", "b")]
+        assert [_ended(process) for process in two] == [0, 0]
         assert model.count == 1
     journal = open_journal(store.replace("sqlite:///", f"sqlite:///{tmp_path}/"), clock=SystemClock().now)
     ends = [head.status for head in journal.heads()]

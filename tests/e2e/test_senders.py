@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import warm
 
 from holdfast.testing.ledger import Ledger
 
@@ -86,14 +87,13 @@ class Yard:
 
     def start(self, *words: str, wait_s: float = 30) -> subprocess.Popen[str]:
         """A process that starts or goes on with the one run."""
-        process = subprocess.Popen(
+        process = warm.start(
             [sys.executable, "agents.py", *words],
             cwd=self.home,
             env=os.environ | {"LEDGER": self.ledger.url.removeprefix("http://"), "WAIT": str(wait_s)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
         )
         self.started.append(process)
         return process
@@ -111,7 +111,8 @@ class Yard:
     def outcomes(self) -> list[str]:
         """Who gave the outcomes of the step that are in the record."""
         command = [sys.executable, "-m", "holdfast.cli", "show", "k", "--json", "--store", "h.db"]
-        said = subprocess.run(command, cwd=self.home, capture_output=True, text=True, timeout=30, check=True)
+        said = warm.run(command, cwd=self.home, timeout=30)
+        assert said.returncode == 0, said.stderr
         (step,) = json.loads(said.stdout)["steps"]
         return [step["status"], step["served"], str(step["attempts"])]
 

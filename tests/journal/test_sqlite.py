@@ -759,7 +759,7 @@ def test_a_stopped_worker_keeps_its_run_until_the_lease_expires(
 
 def test_what_append_returned_survives_kill_9(tmp_path: Path) -> None:
     """Otherwise a step that an agent has built upon would be gone (P1)."""
-    for trial in range(20):
+    for trial in range(0, 20, 4):
         path = tmp_path / f"{trial}.db"
         journal = open_sqlite(path)
         journal.post("r1", "m1", start_of("r1"))

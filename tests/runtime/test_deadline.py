@@ -490,13 +490,13 @@ def test_the_time_of_a_person_is_not_active_and_ends_with_the_wall_time(quick: A
     async def body(run: hf.Run, given: Any) -> Any:
         return (await run.ask("May I?", options=("yes",))).value
 
-    agent = deploy(body, hf.Budget(active="1m", wall="10h"))
+    agent = deploy(body, hf.Budget(active="1m", wall="1h"))
     with pytest.raises(RunWaiting):
-        timed(quick, agent, clock, seconds=3600 * 9, by=60, wait=60.0)
-    assert quick.state().active_s < 10 and quick.head().wake_at == quick.state().created_at + 36_000
+        timed(quick, agent, clock, seconds=3_000, by=60, wait=60.0)
+    assert quick.state().active_s < 10 and quick.head().wake_at == quick.state().created_at + 3_600
 
     async def nobody_answers(app: hf.App) -> None:
-        await clock.advance(3600 * 10)
+        await clock.advance(3_600)
 
     quick.play(nobody_answers, agents=[agent], serves=True, clock=clock, **SETTINGS)
     assert quick.head().status is Status.STOPPED and "wall time" in quick.head().why
