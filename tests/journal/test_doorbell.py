@@ -84,6 +84,7 @@ def test_the_socket_of_a_dead_process_is_removed_and_the_living_are_rung(tmp_pat
     listener.close()
 
 
+@pytest.mark.timeout(5)
 def test_a_listener_that_does_not_listen_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lost: one stopped process, whose socket is full, stops all that post."""
     path = tmp_path / "store.db"
