@@ -438,6 +438,7 @@ def test_of_steps_that_were_lost_together_each_is_looked_up(store: Store, url: s
     assert elsewhere.append([store.appending(taken)]) == [None]
 
 
+@pytest.mark.timeout(15)
 def test_a_commit_that_is_still_under_way_is_waited_for(store: Store, url: str) -> None:
     """J13. Without it a look that comes before the lost commit would find nothing, and the step be written twice."""
     claim = store.hold()

@@ -368,6 +368,7 @@ def test_two_apps_on_one_key_drive_it_once_and_both_get_the_result(world: Any, s
     assert shop.paid() == ["A"]
 
 
+@pytest.mark.timeout(15)
 def test_what_others_leave_is_seen_when_the_bell_rings_not_when_the_worker_looks(world: Any) -> None:
     """Lost: a person who answers waits up to a second for each run that goes on."""
 
