@@ -32,26 +32,29 @@ class Mount(NamedTuple):
 
 def mount_of(path: str, mounts: str = MOUNTS) -> Mount | None:
     """What the path is on; None when the system does not tell. mounts: the file that lists them."""
+    real = os.path.realpath(path)
     try:
         with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:
-            found = [mount for line in lines if (mount := _read(line)) is not None]
+            holding = [mount for line in lines if (mount := _read(line, real)) is not None]
     except OSError:
         return None
-    real = os.path.realpath(path)
-    holding = [mount for mount in found if real == mount.at or real.startswith(mount.at.rstrip("/") + "/")]
-    return max(holding, key=lambda mount: len(mount.at), default=None) if holding else None
+    return max(holding, key=lambda mount: len(mount.at), default=None)
 
 
-def _read(line: str) -> Mount | None:
-    before, separator, after = line.partition(" - ")
-    left, right = before.split(" "), after.split(" ")
-    if not separator or len(left) < 5 or len(right) < 2:
+def _read(line: str, real: str) -> Mount | None:
+    """The mount of this line, if that path is on it: a machine may have thousands of others."""
+    left = line.split(" ", 5)
+    at = _plain(left[4]) if len(left) > 5 else ""
+    if not at or not (real == at or real.startswith(at.rstrip("/") + "/")):
         return None
-    return Mount(_plain(left[4]), right[0], _plain(right[1]))
+    right = line.partition(" - ")[2].split(" ")
+    return Mount(at, right[0], _plain(right[1])) if len(right) > 1 else None
 
 
 def _plain(name: str) -> str:
     """The name; the kernel writes spaces, tabs, line ends and backslashes as three octal digits."""
+    if "\\" not in name:
+        return name
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), name)
 
 
