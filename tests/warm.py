@@ -273,6 +273,27 @@ def touch() -> None:
             assert claude(api_key="none").messages
         for gpt in (openai.OpenAI, openai.AsyncOpenAI):
             assert gpt(api_key="none").chat.completions and gpt(api_key="none").responses
+        read_answers()
+
+
+def read_answers() -> None:
+    """Have the SDKs build what they read answers with: a tenth of a second in each process that reads its first one."""
+    import anthropic
+    import httpx2
+    import openai
+
+    told = {"id": "m", "model": "m", "role": "assistant", "object": "response", "created": 1, "created_at": 1}
+    message = {"type": "message", "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}}
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "x"}}
+    content = [{"type": "text", "text": "x"}, {"type": "tool_use", "id": "t", "name": "t", "input": {}}]
+    answer = {**told, **message, "content": content, "choices": [choice], "output": []}
+    asked: list[Any] = [{"role": "user", "content": "x"}]
+    transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=answer))
+    with httpx2.Client(transport=transport) as http:
+        anthropic.Anthropic(api_key="none", http_client=http).messages.create(model="m", max_tokens=1, messages=asked)
+        gpt = openai.OpenAI(api_key="none", http_client=http)
+        gpt.chat.completions.create(model="m", messages=asked)
+        gpt.responses.create(model="m", input="x")
 
 
 if __name__ == "__main__":

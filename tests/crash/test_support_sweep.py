@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 import pytest
+from tests import warm
 
 import holdfast as hf
 from holdfast.core.events import Effect, Event, Kind, StepKind
@@ -322,6 +323,7 @@ def support(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     module.look_up("K-10231")
+    warm.read_answers()
     yield module
     module.http.close()
 
