@@ -55,7 +55,7 @@ WANTED = {
     "undone": 1_500,
 }
 """What must have been seen in 100,000 seeds: about half of what is."""
-COST = 650
+COST = 530
 
 PROBLEMS_MAX = 50
 """After so many no more worlds are needed to know that something is wrong."""
