@@ -18,7 +18,7 @@ from holdfast.core.heads import Status
 from holdfast.errors import JournalError, StoreFull
 from holdfast.journal.ballast import SIZE, Ballast, begins
 from holdfast.journal.sqlite import SqliteJournal
-from holdfast.protocols import Journal
+from holdfast.protocols import BODY_IN_ROW_MAX, Journal
 from holdfast.testing.conformance_store import Store, step
 from holdfast.testing.disk import Disk, Failing
 
@@ -158,11 +158,6 @@ def test_a_run_on_a_disk_that_fills_up_is_kept_and_goes_on_when_there_is_room(sm
         answer = await run.ask("Go on?", options=["yes"])
         return first + ", " + await pay("B") + ", " + str(answer.value)
 
-    async def until(is_so: Callable[[], Any]) -> None:
-        async with asyncio.timeout(PATIENT_S):
-            while not is_so():
-                await asyncio.sleep(0)
-
     async def scenario() -> None:
         settings = hf.Settings(poll_s=0.05, lease_s=2)
         async with hf.App(f"sqlite:///{small}/store.db", agents=[shop], settings=settings) as app:
@@ -184,6 +179,52 @@ def test_a_run_on_a_disk_that_fills_up_is_kept_and_goes_on_when_there_is_room(sm
 
     asyncio.run(scenario())
     assert paid == ["A", "B"]
+
+
+@pytest.mark.parametrize("size", [8, BODY_IN_ROW_MAX + 1])
+def test_an_outcome_is_kept_though_its_run_wanted_to_begin_more_with_it(small: Path, size: int) -> None:
+    """Lost: that a payment was made, for nothing but that another was to begin in the same moment."""
+    paid: list[str] = []
+    gate = asyncio.Event()
+
+    @hf.tool(effect="once")
+    async def pay(what: str) -> str:
+        paid.append(what)
+        if what == "A":
+            await gate.wait()
+        return what * size
+
+    async def later(what: str) -> str:
+        await gate.wait()
+        return await pay(what)
+
+    @hf.agent(budget=hf.Budget(tool_calls=10))
+    async def shop(run: hf.Run, given: None) -> int:
+        first, *others = await asyncio.gather(pay("A"), *map(later, "BC"))
+        return len(first) + len("".join(others))
+
+    async def scenario() -> None:
+        settings = hf.Settings(poll_s=0.05, lease_s=2)
+        async with hf.App(f"sqlite:///{small}/store.db", agents=[shop], settings=settings) as app:
+            run_id = await app.start(shop, None, key="k")
+            await until(lambda: paid)
+            filler = fill(small)
+            gate.set()
+            await until(lambda: app.journal.owner(run_id) is None)
+            outcomes = [e.address for e in app.journal.events(run_id) if e.kind is Kind.STEP_SUCCEEDED]
+            assert len(outcomes) == 1 and paid == ["A"], "what was to begin did not"
+            filler.unlink()
+            assert await app.run(shop, None, key="k") == 3 * size
+
+    asyncio.run(scenario())
+    assert sorted(paid) == ["A", "B", "C"]
+
+
+async def until(is_so: Callable[[], Any]) -> None:
+    """Wait for it, as long as is bearable."""
+    async with asyncio.timeout(PATIENT_S):
+        while not is_so():
+            await asyncio.sleep(0)
 
 
 def _status(app: hf.App, run_id: str) -> Status | None:

@@ -24,7 +24,15 @@ from urllib.parse import quote
 
 import apsw
 
-from holdfast.errors import JournalCorrupt, JournalError, OthersWriting, SchemaNewer, StoreForeign, StoreUnreachable
+from holdfast.errors import (
+    JournalCorrupt,
+    JournalError,
+    OthersWriting,
+    SchemaNewer,
+    StoreForeign,
+    StoreFull,
+    StoreUnreachable,
+)
 from holdfast.journal import mount, place
 
 SCHEMA = 4
@@ -270,6 +278,11 @@ def meaning(error: Exception, path: str) -> JournalError:
         return OthersWriting(
             f"Another process has been writing to {path} for more than {BUSY_MS // 1000} s. Nothing was written. "
             f"Look for a stopped process (`lsof {path}`) or an open transaction in a database tool."
+        )
+    if isinstance(error, apsw.FullError):
+        return StoreFull(
+            f"The disk of {path} is full. Nothing was written. Make room on the disk: runs go on by themselves within "
+            f"seconds."
         )
     return StoreUnreachable(
         f"SQLite could not use {path} ({type(error).__name__}: {error}). Check the disk and the file's rights."

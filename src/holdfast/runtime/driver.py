@@ -21,9 +21,9 @@ from holdfast.core.command import Block
 from holdfast.core.events import Event, Kind, meta
 from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import State
-from holdfast.errors import InternalError, JournalError, LeaseLost
+from holdfast.errors import InternalError, JournalError, LeaseLost, StoreFull
 from holdfast.protocols import Claim
-from holdfast.runtime import chapter, child, crashloop, current, ending, mailroom, unseen, unwind
+from holdfast.runtime import chapter, child, crashloop, current, ending, mailroom, salvage, unseen, unwind
 from holdfast.runtime.facts import causes
 from holdfast.runtime.settings import Services
 from holdfast.runtime.stopping import Stopping
@@ -94,6 +94,14 @@ class Driver(Stopping):
 
     async def _drive(self) -> None:
         try:
+            await self._drive_on()
+            if isinstance(self.record.refusal, StoreFull):
+                await salvage.outcomes(self.record)
+        finally:
+            self._leave()
+
+    async def _drive_on(self) -> None:
+        try:
             brought, self._brought = self._brought, None
             await mailroom.open_mail(self, brought)
             self.has_begun = True
@@ -115,8 +123,6 @@ class Driver(Stopping):
             self.record.refusal.__cause__ = bug
             self._unwind()
             await self._unwound()
-        finally:
-            self._leave()
 
     async def _is_shut(self) -> bool:
         """Whether only a message lets the run go on: it is over, does not match its record, or kills its processes."""

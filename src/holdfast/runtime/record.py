@@ -110,6 +110,10 @@ class Record:
         """Whether an append is due."""
         return bool(self._unwritten) or self.mail_read > self._mail_written
 
+    def left(self) -> list[tuple[Event, str]]:
+        """What was added and is not written, each with the name of its blob where that was put."""
+        return [(event, self._blobs.get(place, "")) for place, event in enumerate(self._unwritten)]
+
     def now(self) -> float:
         """The time by the store's clock."""
         return self.services.clock.now()
@@ -131,6 +135,10 @@ class Record:
     def _add(self, event: Event) -> None:
         if is_outcome(event):
             event = event.heard_after(self._asked_before(event.address))
+        self.add_heard(event)
+
+    def add_heard(self, event: Event) -> None:
+        """Take in an event that says by itself after how many calls it was heard."""
         self.state.apply(event)
         if event.kind is Kind.RUN_ENDED:
             self._before_end = len(self._unwritten), len(self._posts)
