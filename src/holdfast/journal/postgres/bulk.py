@@ -68,7 +68,7 @@ class Steps:
         self._columns = [packer(column) for packer, column in zip(_PACKERS, zip(*table, strict=True), strict=True)]
 
     def _row(self, append: Append, known: Held) -> rows.Row:
-        run, [event] = replace(known), append.events
+        run, [event] = known.copied(), append.events
         assert known.run_no is not None
         row = rows.event_row(known.run_no, run.chain, run.count + 1, event, self._tenant)
         run.count, run.chain = run.count + 1, row[-1]

@@ -59,6 +59,12 @@ class Held:
     head: str
     seal: bytes
 
+    def copied(self) -> Held:
+        """The same row, to be changed. By hand: `dataclasses.replace`, once a step, takes five times as long."""
+        names = (self.run_id, self.run_no, self.worker_id, self.epoch)
+        counts = (self.count, self.chain, self.mail_posted, self.mail_read)
+        return Held(*names, *counts, self.status, self.wake_at, self.due_at, self.head, self.seal)
+
     def read_head(self, tenant: str) -> Head:
         """The head, checked."""
         return rows.read_head(tenant, self.run_id, self.head, self.seal, self.wake_at)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from holdfast.journal import refusal, rows
@@ -78,7 +77,7 @@ class Known:
         counts = (known.worker_id, known.epoch, known.count, max(known.mail_posted, append.mail_read), known.mail_read)
         if refusal.refuse_append(append, *counts) is not None:
             return None
-        run, [event] = replace(known), append.events
+        run, [event] = known.copied(), append.events
         row = rows.event_row(known.run_no, run.chain, run.count + 1, event, self._tenant)
         run.count, run.chain = run.count + 1, row[-1]
         log.move(run, append, self._tenant, 0.0)
