@@ -211,7 +211,8 @@ def test_a_cancel_meanwhile_is_carried_out_after_it(crowd: Any, shop: Any) -> No
         running = asyncio.ensure_future(app.run(agent, None, key="k"))
         await seen(crowd.store.waiting)
         cancelling = asyncio.ensure_future(app.cancel(crowd.id(), by="ann"))
-        await asyncio.sleep(0.02)
+        for _ in range(100):
+            await asyncio.sleep(0)
         assert not cancelling.done(), "its message is not stored yet"
         crowd.store.free.set()
         await cancelling

@@ -32,8 +32,9 @@ def test_a_signal_wakes_a_parked_run_at_once(world: Any) -> None:
 
     async def scenario(app: hf.App) -> Any:
         running = asyncio.ensure_future(app.run(waits, None, key="k"))
-        while world.store.head(world.id()) is None or world.head().why != "signal":
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(30):
+            while world.store.head(world.id()) is None or world.head().why != "signal":
+                await asyncio.sleep(0)
         await app.signal(world.id(), "go", {"n": 1}, by="ann")
         return await running
 
