@@ -366,6 +366,19 @@ def test_of_steps_that_are_written_together_each_is_judged(store: Store) -> None
     assert [store.write(claims[run_id]) for run_id in ("r1", "r3")] == [None, None]
 
 
+def test_an_ordinary_step_takes_the_short_way_alone_and_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the short way could fail each time and nobody would see: the general one writes the same, later."""
+    claims = [store.hold(f"r{number}") for number in range(3)]
+
+    def group(*_: object) -> None:
+        raise AssertionError("the general way")
+
+    monkeypatch.setattr(log, "Group", group)
+    assert store.journal.append([store.appending(claims[0])]) == [None]
+    assert store.journal.append([store.appending(claim) for claim in claims]) == [None] * 3
+    assert [len(store.journal.events(f"r{number}")) for number in range(3)] == [2, 1, 1]
+
+
 def test_a_store_that_is_left_takes_no_steps_together(store: Store, url: str) -> None:
     """U9. Without it runs would go on in a store whose runs go on elsewhere: each of them twice."""
     claims = [store.hold(f"r{number}") for number in range(2)]
