@@ -149,6 +149,8 @@ class Storm:
         words = self._words.pop(child)
         if child in self._dying:
             self.kills -= code != -signal.SIGKILL  # another one is to die
+        had_ended = child in self._told and code == 128 + signal.SIGTERM  # before it was killed
+        if child in self._dying and not had_ended:
             self._ended(code, -signal.SIGKILL, "process_kills", f"process_kills_{self.name.partition('-')[0]}")
         elif child in self._told:
             self._ended(code, 128 + signal.SIGTERM, "ended_in_order")
