@@ -1,4 +1,5 @@
-"""All parts at once: divided into shards, the dearest first, as many at a time as there are cores.
+"""All parts at once: divided into shards, the dearest first, one more at a time than there are cores: some wait,
+for a lease, a server or a process.
 
 Each shard is a process of its own, in a group of its own. One that crashes, ends without a result, says what cannot be,
 or does not end in its time (it is killed with all that it started) is a problem of its part; the others go on.
@@ -123,7 +124,10 @@ def run(parts: list[Part], asked: Asked) -> list[Found]:
     began = time.monotonic()
     found = {part.name: Found(part, Seen(problems=[part.fault] if part.fault else [])) for part in parts}
     todo = jobs(parts, asked.scale)
-    with tempfile.TemporaryDirectory(prefix="holdfast-proof-") as directory, ThreadPoolExecutor(asked.cores) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="holdfast-proof-") as directory,
+        ThreadPoolExecutor(asked.cores + 1) as pool,
+    ):
         crew = _Crew(asked, Path(directory))
         under_way = {pool.submit(crew.do, job): job for job in todo}
         try:
