@@ -358,7 +358,7 @@ def late_arrival(yard: Yard) -> list[str]:
 
 
 def no_self_fence(patch: Patch) -> None:
-    patch.setattr(Worker, "_is_fenced", lambda self: False)
+    patch.setattr(Worker, "_is_fenced", lambda self, lease: False)
 
 
 def stopped_too_long(yard: Yard) -> list[str]:

@@ -50,7 +50,7 @@ def impatient(patch: pytest.MonkeyPatch) -> None:
 
 def no_self_fence(patch: pytest.MonkeyPatch) -> None:
     """A worker does not know when its own lease has run out."""
-    patch.setattr(Worker, "_is_fenced", lambda self: False)
+    patch.setattr(Worker, "_is_fenced", lambda self, lease: False)
 
 
 def renews_for_ever(patch: pytest.MonkeyPatch) -> None:

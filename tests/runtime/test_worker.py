@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,10 +17,10 @@ from holdfast.core.events import Effect, Kind, StepKind
 from holdfast.core.heads import Head, Status
 from holdfast.core.machine import Call
 from holdfast.core.policy import Policy
-from holdfast.errors import InternalError, JournalCorrupt, LeaseLost, RunBlocked, StoreUnreachable
+from holdfast.errors import InternalError, JournalCorrupt, JournalError, LeaseLost, RunBlocked, StoreUnreachable
 from holdfast.journal.memory import MemoryJournal
 from holdfast.journal.sqlite import SqliteJournal
-from holdfast.protocols import Mail
+from holdfast.protocols import Append, Lease, Mail, Worker
 from holdfast.runtime import current
 from holdfast.runtime.attempts import Attempts
 from holdfast.runtime.way import Way
@@ -130,6 +131,48 @@ def test_a_lease_that_ran_out_while_the_process_was_stopped_begins_nothing(quick
 
     quick.play(scenario, clock=clock, lease_s=30)
     assert quick.effects == [1]
+
+
+class Overtaken(MemoryJournal):
+    """Its process is stopped when an effect was accepted, until somebody else has the run; it renews its lease then."""
+
+    stopped: Callable[[Lease], None]
+
+    def append(self, appends: Sequence[Append]) -> list[JournalError | None]:
+        results = super().append(appends)
+        for append in appends:
+            if [event.kind for event in append.events] == [Kind.STEP_INTENDED]:
+                self.stopped(append.lease)
+        return results
+
+
+def test_a_lease_that_is_renewed_after_a_takeover_brings_nothing_back(quick: Any) -> None:
+    """A process that was stopped renews its lease as soon as it goes on: the effect that was accepted before, and
+    begun now, is one that another worker has already settled."""
+    clock = ManualClock()
+    quick.store = store = Overtaken(clock=clock.now)
+
+    @hf.tool(effect="once")
+    async def pay(x: int) -> None:
+        quick.effects.append(x)
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        await pay(1)
+
+    async def scenario(app: hf.App) -> None:
+        def stopped(lease: Lease) -> None:
+            clock.jump(31)
+            store.register(Worker("other"), 30.0)
+            assert [claim.lease.run_id for claim in store.claim("other", run_ids=[lease.run_id])] == [lease.run_id]
+            app._worker._renew()  # as its thread does
+
+        store.stopped = stopped
+        with pytest.raises(LeaseLost):
+            await app.run(agent, None, key="k")
+
+    quick.play(scenario, clock=clock, lease_s=30)
+    assert quick.effects == []
 
 
 def test_a_run_dropped_over_a_lapsed_lease_that_nobody_took_is_not_lost(quick: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.core.budget import Price
 from holdfast.core.events import Address
 from holdfast.errors import PolicyInvalid
-from holdfast.protocols import Clock, Journal
+from holdfast.protocols import Clock, Journal, Lease
 from holdfast.runtime.breakers import Breakers
 from holdfast.runtime.caps import Caps
 from holdfast.runtime.config import Stated
@@ -106,8 +106,8 @@ class Services:
     breakers: Breakers = field(init=False)
     noes: dict[tuple[str, Address, float], float] = field(default_factory=dict)
     """When this process heard the first "not done" about a step, by a clock that nobody sets."""
-    is_fenced: Callable[[], bool] = bool
-    """Whether this worker's lease may have run out; nothing begins then. `bool` says no."""
+    is_fenced: Callable[[Lease], bool] = field(default=lambda lease: False)
+    """Whether somebody else may have this run, as this worker's lease may have run out; nothing begins in it then."""
     agents: Mapping[str, Agent[Any, Any]] = field(default_factory=dict)
     """By name: those whose runs this app can drive."""
     on_posted: Callable[[Sequence[str]], None] = field(default=lambda run_ids: None)

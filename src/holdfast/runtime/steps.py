@@ -269,7 +269,7 @@ class Attempting(Settling, Climbing):
                 return ending.unfit(driver, plan, self.address, excess, refused) or self._unsent(str(excess))
         if driver.record.refusal is not None:
             await driver.lost(driver.record.refusal)
-        if driver.services.is_fenced():
+        if driver.services.is_fenced(driver.lease):
             await driver.lost(LeaseLost("This worker's lease has run out. Nothing was begun; another worker goes on."))
         self.is_untold = not self.has_intent
         if self.is_untold:

@@ -3,7 +3,7 @@
 Invariants
 1. A run is driven at most once in this process.
 2. The lease is renewed by a thread of its own, and only while the event loop turns; a stuck loop loses it.
-3. Nothing begins after the lease may have run out (`is_fenced`).
+3. Nothing begins after the lease may have run out, nor in a run that was taken over while it had (`is_fenced`).
 4. A run that left without an end (a lapsed lease, a store that failed) is given back: it is nobody's, never held by
    a worker that does not drive it. A store or a run that fails stops neither the worker nor other runs.
 """
@@ -47,6 +47,8 @@ class Worker:
         self._serves = serves
         self._identity = this_worker("worker_" + services.clock.fresh_id()[:16])
         self._ticked_at = self._renewed_at = services.clock.monotonic()
+        self._gone: set[Lease] = set()
+        """Of runs that somebody else took while our lease had run out; they are still driven here."""
         self._caps_due_at = self._ticked_at
         self._kick = asyncio.Event()
         self._hush: Callable[[], None] = lambda: None
@@ -139,6 +141,9 @@ class Worker:
     def _renew(self) -> None:
         asked_at = self._services.clock.monotonic()  # a slow store may have counted from any time after this
         self._services.journal.register(self._identity, self._services.settings.lease_s)
+        if self._has_run_out():
+            held = set(self._services.journal.held(self.id))
+            self._gone = {driver.lease for driver in list(self.drivers.values())} - held
         self._renewed_at = asked_at
 
     def _keep_alive(self) -> None:
@@ -151,7 +156,10 @@ class Worker:
             except JournalError:
                 pass  # the lease runs out by itself; `is_fenced` then stops all beginnings
 
-    def _is_fenced(self) -> bool:
+    def _is_fenced(self, lease: Lease) -> bool:
+        return self._has_run_out() or lease in self._gone
+
+    def _has_run_out(self) -> bool:
         return self._services.clock.monotonic() - self._renewed_at >= self._services.settings.lease_s
 
     async def _look(self) -> None:
