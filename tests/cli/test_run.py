@@ -173,7 +173,8 @@ def test_an_answer_from_elsewhere_reaches_a_parked_run(shell: Any) -> None:
     parked = shell.start("run", "agents.py:asks", "go", "--key", "k", WITHIN="50s")
     assert any("holdfast answer" in line for line in iter(parked.stderr.readline, ""))
     answered = shell.call("answer", "k", "no", "--by", "bob", "--json")
-    assert answered.code == 0 and f"pid {parked.pid}" in answered.err
+    told = (f"pid {parked.pid}", "ended: succeeded")  # it may have been faster than whoever answered
+    assert answered.code == 0 and any(text in answered.err for text in told)
     out, _ = parked.communicate(timeout=20)
     assert (parked.returncode, out) == (0, '{"by": "bob", "said": "no"}\n')
 

@@ -24,7 +24,7 @@ from urllib.parse import urlencode
 
 from holdfast.errors import UsageError
 
-CONNECTIONS_MAX = 300
+_CONNECTIONS_MAX = 300
 """A worker has up to four, and a busy machine lets go of those of dead ones late."""
 
 
@@ -47,7 +47,7 @@ class PostgresServer:
                 self._server = get_server(self._directory / "data", cleanup_mode="stop", start=False)
                 self._server.ensure_pgdata_inited()
                 with (self._directory / "data" / "postgresql.conf").open("a") as settings:
-                    settings.write(f"max_connections = {CONNECTIONS_MAX}\n")
+                    settings.write(f"max_connections = {_CONNECTIONS_MAX}\n")
                 self._server.start()
             self._base = f"postgresql://postgres@/postgres?{urlencode({'host': self.socket.parent})}"
         return self
