@@ -58,7 +58,7 @@ def answer(
 
 
 def _answered(journal: Journal, head: Head, asked: OpenQuestion, value: str, *, is_json: bool) -> None:
-    say(f"{asked.id} of {head.run_id} ({head.key}) was answered: {value}. {who_goes_on(journal, head.run_id)}")
+    say(f"{asked.id} of {head.run_id} ({head.key}) was answered: {value}. {who_goes_on(journal, head)}")
     if is_json:
         document({"schema": SCHEMA, "run": {"id": head.run_id, "key": head.key}, "question": asked.id, "value": value})
 

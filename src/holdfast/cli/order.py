@@ -52,7 +52,7 @@ def to_desk(journal: Journal, message: Message) -> None:
 
 def tell(journal: Journal, head: Head, what: str, *, is_json: bool) -> None:
     """What was ordered of a run, and who goes on with it."""
-    say(f"{head.run_id} ({head.key}) {what} {who_goes_on(journal, head.run_id)}")
+    say(f"{head.run_id} ({head.key}) {what} {who_goes_on(journal, head)}")
     if is_json:
         document({"schema": SCHEMA, "run": {"id": head.run_id, "key": head.key}})
 

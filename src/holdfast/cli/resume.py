@@ -64,7 +64,7 @@ def resume(
             _check_question(head, raised, is_driven=agent is not None, is_unpause=is_unpause)
             message = accept.resume(by=option.name_of(by), raised=raised, why=why, is_unpause=is_unpause)
             to_run(journal, head, message)
-        told = who_goes_on(journal, head.run_id)
+        told = who_goes_on(journal, head)
     if agent is None or target is None:
         say(f"{head.run_id} ({head.key}) is to go on. {told}")
         if is_json:

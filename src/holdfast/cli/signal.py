@@ -26,7 +26,7 @@ def signal(run: str, name: str, value: str | None, by: str | None, store: str | 
     with opened(store) as journal:
         head = find(journal, run)
         post(journal, head.run_id, accept.signal(name, by=option.name_of(by), body=encode(told)))
-        say(f"{head.run_id} ({head.key}) was told {name!r}. {who_goes_on(journal, head.run_id)}")
+        say(f"{head.run_id} ({head.key}) was told {name!r}. {who_goes_on(journal, head)}")
     if is_json:
         document({"schema": SCHEMA, "run": {"id": head.run_id, "key": head.key}, "signal": name, "value": told})
     return 0

@@ -115,11 +115,12 @@ def driver_of(journal: Journal, run_id: str) -> Worker | None:
     return owner[0]
 
 
-def who_goes_on(journal: Journal, run_id: str) -> str:
-    """What becomes of a message that was just left for the run."""
-    worker = driver_of(journal, run_id)
-    if worker is None and (head := journal.head(run_id)) is not None and head.status.is_end:
-        return f"It has gone on with it already, and ended: {head.status}."
+def who_goes_on(journal: Journal, head: Head) -> str:
+    """What becomes of a message that was just left for the run; its head was read before."""
+    worker = driver_of(journal, head.run_id)
+    now = journal.head(head.run_id)
+    if worker is None and now is not None and now.status.is_end and not head.status.is_end:
+        return f"It has gone on with it already, and ended: {now.status}."
     if worker is None:
         return "Nobody drives the run now; the next worker or `holdfast run …` with its key goes on."
     return f"The process that holds the run (pid {worker.pid} on {worker.host or 'this host'}) goes on with it."
