@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from holdfast.protocols import Claim, Clock
+from holdfast.protocols import Claim, Clock, Lease
 
 AT_ONCE = 96
 """Enough that their steps share commits; few enough that what they hold is found in the processor's caches, and that
@@ -46,9 +46,9 @@ class Entrance:
         return len(self._waiting)
 
     @property
-    def run_ids(self) -> list[str]:
-        """The runs that wait."""
-        return list(self._waiting)
+    def leases(self) -> list[Lease]:
+        """Those of the runs that wait."""
+        return [claim.lease for claim in list(self._waiting.values())]
 
     def room(self) -> int:
         """How many may begin now."""

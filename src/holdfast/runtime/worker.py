@@ -48,7 +48,7 @@ class Worker:
         self._identity = this_worker("worker_" + services.clock.fresh_id()[:16])
         self._ticked_at = self._renewed_at = services.clock.monotonic()
         self._gone: set[Lease] = set()
-        """Of runs that somebody else took while our lease had run out; they are still driven here."""
+        """Of runs that somebody else took while our lease had run out; they are still driven here, or about to be."""
         self._caps_due_at = self._ticked_at
         self._kick = asyncio.Event()
         self._hush: Callable[[], None] = lambda: None
@@ -143,7 +143,8 @@ class Worker:
         self._services.journal.register(self._identity, self._services.settings.lease_s)
         if self._has_run_out():
             held = set(self._services.journal.held(self.id))
-            self._gone = {driver.lease for driver in list(self.drivers.values())} - held
+            ours = {*self.entrance.leases, *(driver.lease for driver in list(self.drivers.values()))}
+            self._gone = ours - held
         self._renewed_at = asked_at
 
     def _keep_alive(self) -> None:
@@ -299,7 +300,7 @@ class Worker:
 
     def _take_stock(self) -> None:
         """Give back what this worker holds without knowing it: as long as it lives, nobody else could take it."""
-        known = {*self.drivers, *self.entrance.run_ids}
+        known = {*self.drivers, *(lease.run_id for lease in self.entrance.leases)}
         known |= {*(kept.lease.run_id for kept in self._kept), *(lease.run_id for lease, _ in self._owed)}
         now = self._services.clock.now()
         held = self._services.journal.held(self.id)
