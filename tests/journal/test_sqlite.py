@@ -540,6 +540,25 @@ def test_a_sync_that_failed_takes_nothing_with_it_that_came_later(path: Path) ->
     journal.close()
 
 
+def test_a_read_that_failed_leaves_no_older_state_behind(path: Path, store: Store) -> None:
+    """Otherwise whoever keeps the error keeps the reader in the state in which it failed, for good."""
+    claim = store.hold()
+    assert store.write(claim, [step(0), step(1, random.Random(1).randbytes(1_000_000)), step(2)]) is None
+    store.close()
+    errors = []
+    with Disk(path.parent) as disk:
+        journal = open_sqlite(path)
+        for at in range(1, 20):
+            disk.fail(at, HowItFails.IO, {"read"})
+            with pytest.raises(StoreUnreachable) as failed:
+                journal.events("r1")
+            errors.append(failed.value)
+            journal.post(f"later{at}", "m1", start_of(f"later{at}"))
+            assert journal.head(f"later{at}") is not None
+        journal.close()
+    assert len(errors) == len(disk.hits)
+
+
 @pytest.mark.parametrize(
     "unfit",
     [
