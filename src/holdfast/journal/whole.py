@@ -60,8 +60,8 @@ def read(db: apsw.Connection, tenant: str, run_id: str) -> Record | None:
         return None
     run_no, key, agent, status, wake_at, due_at, holder, epoch, _, posted, was_read, text, sealed = found
     head = rows.read_head(tenant, run_id, text, sealed, wake_at)
-    is_due = due_at is not None if posted > was_read else due_at == wake_at
-    if (head.key, head.agent, head.status) != (key, agent, status) or not is_due:
+    is_right = rows.is_due_right(due_at, wake_at, has_mail=posted > was_read, is_held=holder is not None)
+    if (head.key, head.agent, head.status) != (key, agent, status) or not is_right:
         raise rows.corrupt_head(run_id)
     events = log.read(db, tenant, run_id, 0)
     letters = _letters(db, tenant, run_id, run_no)

@@ -184,6 +184,20 @@ class UpkeepConformance(EngineUnderTest):
         [claim] = target.journal.claim("w2")
         assert claim.is_takeover and claim.lease.epoch == 2 and claim.held_until is None
 
+    def test_u3_a_run_whose_holder_died_over_unread_mail_goes_along(self, store: Store, target: Store) -> None:
+        """U2 and U3. Without it such a run, which was suspended just as its mail came, would be taken for damaged, and
+        no store that holds one could be moved."""
+        claim = store.hold()
+        assert store.write(claim, wake_at=None, mail_read=1) is None
+        store.journal.post("r1", "m1", accept.signal("go", by="eve", body=None))
+        assert store.write(claim, status=Status.SUSPENDED, wake_at=None, mail_read=1) is None
+        store.dead.add("w1")
+        assert [len(record.letters) for record in self.move(store, target)] == [2]
+        self.open_again(target)
+        target.register("w2")
+        [claim] = target.journal.claim("w2")
+        assert claim.is_takeover and len(target.journal.mail("r1")) == 1
+
     def test_u3_a_run_that_is_there_stays(self, store: Store, target: Store) -> None:
         """U3. Without it a migration that is run again would write over what it has done."""
         waiting(store)

@@ -58,8 +58,9 @@ def read(db: Db, tenant: str, run_id: str) -> Record | None:
         return None
     head = run.read_head(tenant)
     key, agent = server.row(db, _NAMED, run.run_no)
-    is_due = run.due_at is not None if run.mail_posted > run.mail_read else run.due_at == run.wake_at
-    if (head.key, head.agent, head.status) != (key, agent, run.status) or not is_due:
+    has_mail, is_held = run.mail_posted > run.mail_read, run.worker_id is not None
+    is_right = rows.is_due_right(run.due_at, run.wake_at, has_mail=has_mail, is_held=is_held)
+    if (head.key, head.agent, head.status) != (key, agent, run.status) or not is_right:
         raise rows.corrupt_head(run_id)
     events = log.read(db, tenant, run_id, 0)
     found = server.rows(db, _LETTERS, run.run_no)
