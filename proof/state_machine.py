@@ -39,6 +39,7 @@ WANTED = {
     "MailWaiting": 50,
     "BudgetRefused": 50,
     "takeover": 40,
+    "worker swept": 60,
     "restart": 300,
     "answer stored": 15,
     "answer refused": 500,

@@ -299,7 +299,7 @@ class Upkeep(Protocol):
     """What an engine offers to whoever keeps the store: `holdfast gc`, `migrate` and `doctor --rebuild`.
 
     No running agent calls it, and no feature adds to it. Its invariants are numbered here and checked by
-    `holdfast.testing.conformance_upkeep`. All but U9 and U10 are about the runs of one tenant.
+    `holdfast.testing.conformance_upkeep`. All but U9 and U10 are about the runs and workers of one tenant.
 
     U1  `run_ids` names every run once, in the order in which they were made, also while others are made.
     U2  `record` gives all that the store holds of a run as of one moment, all of it checked (J12), also what of the
@@ -322,9 +322,12 @@ class Upkeep(Protocol):
         of one that had it open before, is refused with `StoreMoved`; reading goes on. `pass_on` changes where it
         stands if that is `before` and `core.standing.may_become` allows it; never to leave a store while a worker that
         may be alive (`living`) holds a run, nor to fill one that holds anything. Only a store that is being filled can
-        be filled (U3, U10); `condense`, `mend` and `sweep_blobs` need one that is open.
+        be filled (U3, U10); `condense`, `mend`, `sweep_blobs` and `sweep_workers` need one that is open.
     U10 `take_identity` gives an empty store that is being filled the identity of another one. Journals that had the
         store open before are refused to write (U9).
+    U11 `sweep_workers` removes the rows of workers that no run names and that are proven dead, or whose lease ended
+        before a time, and no others: none that is renewed or claims meanwhile. Tells how many. A worker that was only
+        stopped has its row again when it registers; it held nothing, so nothing comes back to it (J7).
     """
 
     def tenants(self) -> list[str]:
@@ -362,6 +365,9 @@ class Upkeep(Protocol):
 
     def sweep_blobs(self, put_before: float) -> tuple[int, int]:
         """Remove what nothing names; how many blobs, and how many bytes (U7)."""
+
+    def sweep_workers(self, expired_before: float, *, is_trial: bool = False) -> int:
+        """Remove the rows of workers that are gone; how many, or in a trial how many it would be (U11)."""
 
     def compact(self) -> None:
         """Give space back (U8)."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 import apsw
 import pytest
+
+from holdfast.journal.process import this_worker
+from holdfast.journal.sqlite import SqliteJournal
 
 
 def runs(shell: Any) -> list[dict[str, Any]]:
@@ -38,6 +43,18 @@ def test_gc_forgets_what_is_told_and_its_key_stays_taken(used: Any) -> None:
     assert told.code == 0 and "its record was removed by retention. It is not run again." in told.out
     assert "removed by retention" in used.call("ls").out
     assert used.call("answer", "asked", "yes").code == 0
+
+
+def test_gc_removes_workers_that_are_gone_and_says_how_many(used: Any) -> None:
+    """Lost: the rows of killed processes would stay for ever; or go in a trial, or without a word."""
+    journal = SqliteJournal(used.home / "holdfast.db", clock=time.time)
+    journal.register(this_worker("alive"), 30.0)
+    journal.register(replace(this_worker("killed"), started="another"), 30.0)
+    journal.close()
+    assert "workers    1 would be removed, which are gone" in used.call("gc", "--dry-run").out
+    assert used.call("gc", "--dry-run", "--json").document["workers"] == 1
+    assert "workers    1 removed, which are gone" in used.call("gc").out
+    assert used.call("gc", "--json").document["workers"] == 0
 
 
 def test_gc_without_a_policy_forgets_nothing(used: Any) -> None:

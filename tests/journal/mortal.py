@@ -15,7 +15,18 @@ from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Append, Journal, Post, Upkeep, Worker
 
 WRITES = frozenset(
-    {"install", "condense", "mend", "put_account", "put_cell", "sweep_blobs", "compact", "pass_on", "take_identity"}
+    {
+        "install",
+        "condense",
+        "mend",
+        "put_account",
+        "put_cell",
+        "sweep_blobs",
+        "sweep_workers",
+        "compact",
+        "pass_on",
+        "take_identity",
+    }
 )
 
 
@@ -46,13 +57,13 @@ class _Mortal:
         return self._dying(name, method) if name in WRITES else method
 
     def _dying(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def write(*arguments: Any) -> Any:
+        def write(*arguments: Any, **options: Any) -> Any:
             fate = self._mortality
             fate.writes.append(name)
             if len(fate.writes) != fate.at:
-                return method(*arguments)
+                return method(*arguments, **options)
             if fate.is_written:
-                method(*arguments)
+                method(*arguments, **options)
             raise Died
 
         return write

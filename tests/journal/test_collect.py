@@ -14,7 +14,7 @@ from holdfast.core import accept
 from holdfast.core.charges import rebuilt
 from holdfast.core.events import Address, Charge, Effect, Event, Kind, StepKind, meta
 from holdfast.core.heads import Status
-from holdfast.core.retention import GRACE_S, Retention
+from holdfast.core.retention import GRACE_S, WORKER_GRACE_S, Retention
 from holdfast.journal.collect import collect, every_id
 from holdfast.journal.memory import MemoryJournal
 from holdfast.journal.open import open_journal, upkeep_of
@@ -100,6 +100,21 @@ def test_without_a_policy_no_run_goes(journal: Journal) -> None:
     assert collect(journal, upkeep_of(journal), Retention()).forgotten == [] == forgotten(journal)
 
 
+def test_workers_that_are_gone_go_a_day_after_their_lease(journal: Journal) -> None:
+    """Lost: room, for each process that was ever killed; or the row of one that was stopped for an hour."""
+    for name, ended_ago in {"gone": WORKER_GRACE_S + 1, "holds": WORKER_GRACE_S + 1, "stopped": 3_600.0}.items():
+        journal.post(name, "start", accept.start(agent=name, key=name, input_digest="d", limits=None, body=b"1"))
+        journal.register(Worker(name, pid=1), 30.0)
+        if name == "holds":
+            assert len(journal.claim(name, agents=[name])) == 1
+        journal.register(Worker(name, pid=1), -ended_ago)
+    tried = collect(journal, upkeep_of(journal), Retention(), is_trial=True)
+    assert (tried.workers, collect(journal, upkeep_of(journal), Retention()).workers) == (1, 1)
+    assert collect(journal, upkeep_of(journal), Retention()).workers == 0
+    assert journal.owner("holds") == (Worker("holds", pid=1), NOW - WORKER_GRACE_S - 1)
+    assert upkeep_of(journal).sweep_workers(NOW) == 1, "of the one that was stopped"
+
+
 @pytest.mark.parametrize("is_written", [False, True])
 def test_cut_short_at_any_write_it_is_done_again(tmp_path: Path, is_written: bool) -> None:
     """Lost: money, a live run, or a family of which only a part is left for good."""
@@ -126,7 +141,7 @@ def test_cut_short_at_any_write_it_is_done_again(tmp_path: Path, is_written: boo
         collect(journal, upkeep_of(journal), ALL)
         assert forgotten(journal) == ["child", "fresh", "old", "parent"] and sums(journal) == before
         journal.close()
-    assert seen == {"condense", "sweep_blobs", "compact"}, "too few deaths prove nothing"
+    assert seen == {"condense", "sweep_workers", "sweep_blobs", "compact"}, "too few deaths prove nothing"
 
 
 def end_child(journal: Journal) -> None:

@@ -37,7 +37,7 @@ def gc(
     """Forget ended runs by policy, and give their space back.
 
     What is forgotten is stated here or in [retention] of holdfast.toml; without a word nothing is, and only what no
-    run names is removed. A forgotten run keeps its key: it never runs again.
+    run names is removed: large values, and workers that are gone. A forgotten run keeps its key: it never runs again.
     """
     from holdfast.core.retention import parse  # with what follows: loads the core
     from holdfast.journal.collect import Collected, collect
@@ -61,6 +61,7 @@ def gc(
         "kept": done.kept,
         "blobs": done.blobs,
         "blob_bytes": done.blob_bytes,
+        "workers": done.workers,
         "bytes_before": before,
         "bytes_after": after,
     }
@@ -76,6 +77,7 @@ def _print(found: dict[str, Any]) -> None:
     would = "would be forgotten" if found["dry_run"] else "forgotten"
     lines = [f"retention  {found['retention']}", f"{would:<10} {len(found['forgotten'])} runs; their keys stay taken"]
     lines += [f"kept       {count} ended runs: {why}" for why, count in sorted(found["kept"].items())]
+    lines.append(f"workers    {found['workers']} {'would be ' if found['dry_run'] else ''}removed, which are gone")
     if not found["dry_run"]:
         lines.append(f"blobs      {found['blobs']} removed, {found['blob_bytes']:,} bytes")
         lines.append(f"store      {found['bytes_before']:,} bytes before, {found['bytes_after']:,} after")

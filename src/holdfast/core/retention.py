@@ -25,6 +25,8 @@ from holdfast.errors import PolicyInvalid
 
 GRACE_S: Final = 3_600.0
 """A blob that nothing names stays so long after it was last put: its writer may be about to name it."""
+WORKER_GRACE_S: Final = 86_400.0
+"""A worker that no run names, and that nobody can prove dead, stays so long in the store after its lease has ended."""
 _WHY_MAX: Final = 200
 _WRITE = 'Write such as ended_before = "30d", keep = 1000, status = ["succeeded"], agents = ["support"].'
 _ENDS = tuple(str(status) for status in Status if status.is_end)

@@ -1,4 +1,4 @@
-"""`holdfast gc`: runs are forgotten as retention says, blobs that nothing names go, and space is given back.
+"""`holdfast gc`: runs are forgotten as retention says, what no run names any more goes, and space is given back.
 
 Invariants
 1. What may go is decided by `core.retention`; the store looks once more in the transaction that forgets a run.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from holdfast.core.accept import MessageKind
 from holdfast.core.heads import Head
-from holdfast.core.retention import GRACE_S, Known, Retention, choose, known, tombstone
+from holdfast.core.retention import GRACE_S, WORKER_GRACE_S, Known, Retention, choose, known, tombstone
 from holdfast.errors import JournalCorrupt
 from holdfast.protocols import Journal, Upkeep
 
@@ -30,6 +30,8 @@ class Collected:
     """How many runs that have ended stay, by the reason."""
     blobs: int = 0
     blob_bytes: int = 0
+    workers: int = 0
+    """Those that are gone, and that no run names."""
 
     def add(self, other: Collected) -> None:
         """What was done for another tenant."""
@@ -38,6 +40,7 @@ class Collected:
             self.kept[why] = self.kept.get(why, 0) + count
         self.blobs += other.blobs
         self.blob_bytes += other.blob_bytes
+        self.workers += other.workers
 
 
 def every_id(upkeep: Upkeep) -> Iterator[str]:
@@ -60,6 +63,7 @@ def collect(journal: Journal, upkeep: Upkeep, retention: Retention, *, is_trial:
                 done.forgotten.append(run_id)
             else:
                 done.kept[why] = done.kept.get(why, 0) + 1
+    done.workers = upkeep.sweep_workers(now - WORKER_GRACE_S, is_trial=is_trial)
     if not is_trial:
         done.blobs, done.blob_bytes = upkeep.sweep_blobs(now - GRACE_S)
         upkeep.compact()

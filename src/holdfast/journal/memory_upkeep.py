@@ -1,6 +1,6 @@
 """Keeping a store in memory: the contract of `protocols.Upkeep` in few lines, for tests and trials.
 
-Invariants: U1–U10 as everywhere; the journal's own lock makes each call a transaction. Never: finds damage, since its
+Invariants: U1–U11 as everywhere; the journal's own lock makes each call a transaction. Never: finds damage, since its
 objects cannot be damaged; gives space back, since it has none.
 """
 
@@ -145,6 +145,20 @@ class MemoryUpkeep:
         bodies = [event.body for run in self._shelf.runs.values() for event in run.events]
         bodies += [letter.mail.message.body for run in self._shelf.runs.values() for letter in run.letters]
         return [body for body in bodies if body is not None]
+
+    def sweep_workers(self, expired_before: float, *, is_trial: bool = False) -> int:
+        with self._lock:
+            if not is_trial:
+                self._need(Passage.OPEN)
+            holders, workers = {run.worker_id for run in self._shelf.runs.values()}, self._shelf.workers
+            gone = [
+                worker.id
+                for worker, expires_at in workers.values()
+                if worker.id not in holders and (expires_at < expired_before or self._is_dead(worker))
+            ]
+            for worker_id in () if is_trial else gone:
+                del workers[worker_id]
+            return len(gone)
 
     def compact(self) -> None:
         pass  # it has no file

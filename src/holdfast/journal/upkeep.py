@@ -1,6 +1,6 @@
 """Keeping an SQLite store: what `holdfast gc`, `migrate` and `doctor --rebuild` do to it (`protocols.Upkeep`).
 
-Invariants: U1–U10. What decides is read in the transaction that writes; a commit whose outcome is not known is read
+Invariants: U1–U11. What decides is read in the transaction that writes; a commit whose outcome is not known is read
 back, never repeated blindly. Never: called by a running agent.
 """
 
@@ -148,6 +148,22 @@ class SqliteUpkeep:
             if size is not None:
                 removed.append(size)
         return len(removed), sum(removed)
+
+    def sweep_workers(self, expired_before: float, *, is_trial: bool = False) -> int:
+        """Remove the rows of workers that are gone (U11). Who is gone is found out while others write."""
+        idle = self._database.read(lambda db: sweep.idle(db, self._tenant))
+        gone = [seen for seen in idle if seen.expires_at < expired_before or self._is_dead(seen.worker)]
+        if is_trial:
+            return len(gone)
+
+        def work(db: apsw.Connection) -> list[sweep.Idle]:
+            self._need(db, Passage.OPEN)
+            return sweep.dismiss(db, self._tenant, gone)
+
+        def stands(db: apsw.Connection, removed: list[sweep.Idle]) -> bool:
+            return bool(removed) and removed[0] not in sweep.idle(db, self._tenant)
+
+        return len(self._database.write(work, stands, is_durable=False, is_upkeep=True))
 
     def compact(self) -> None:
         """Give free pages back (U8)."""

@@ -14,7 +14,7 @@ without knowing the engine (changing bytes behind its back, a commit that fails)
 
 `conformance_store` holds what the tests are built from, `conformance_engine` what an engine gives them,
 `conformance_shared` the tests of cells and accounts, `conformance_doorbell` those of `listen`, `conformance_upkeep`
-those of `Upkeep` (U1 to U10), `conformance_model` the state machine that the last of them runs.
+those of `Upkeep` (U1 to U11), `conformance_model` the state machine that the last of them runs.
 The invariants are numbered in `holdfast.protocols`; each test is named after the one it checks. This file is long
 because the tests stay together, in that order: one class is what an engine inherits, and whoever changes a number
 reads all that is said about it in one place.

@@ -7,7 +7,7 @@ Never: sleeps, reads a clock, looks into an engine. Needs hypothesis (`holdfast[
 
 1. After each step the engine says of each run what the model says: events, head, unread mail, and who has some.
 2. Each call's answer is foreseen by the model, before it changes (J1 to J9, J15, J16, J19 to J21).
-3. Opening the store again changes nothing (J10, J11), nor does moving it, where there is a place for it (U1 to U10),
+3. Opening the store again changes nothing (J10, J11), nor does moving it, where there is a place for it (U1 to U11),
    nor a commit that failed before or after it was written (J13).
 """
 
@@ -25,6 +25,7 @@ from holdfast.core.budget import Limits
 from holdfast.core.events import Charge
 from holdfast.core.heads import Head, Status
 from holdfast.errors import JournalError, StoreBusy, StoreUnreachable
+from holdfast.journal.open import upkeep_of
 from holdfast.protocols import BODY_IN_ROW_MAX, AccountCharge, Append, Cell, Lease, Post
 from holdfast.testing.conformance_engine import Moment
 from holdfast.testing.conformance_store import TTL_S, Store, question, reply, start_of, step
@@ -128,9 +129,20 @@ class AgainstModel(RuleBasedStateMachine):
         self.store.journal.retire(worker)
         self.model.expires.pop(worker, None)
 
-    @rule(seconds=st.sampled_from([1.0, 5.0, 35.0]))
-    def wait(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([1.0, 5.0, 35.0]), sweeps=st.booleans())
+    def wait(self, seconds: float, sweeps: bool) -> None:
         self.store.time += seconds
+        if sweeps:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        runs, expires, now = self.model.runs.values(), self.model.expires, self.store.time
+        idle = set(expires) - {run.worker for run in runs}
+        gone = [worker for worker in idle if expires[worker] < now or worker in self.store.dead]
+        assert upkeep_of(self.store.journal).sweep_workers(now) == len(gone)
+        for worker in gone:
+            del expires[worker]
+            self.saw("worker swept")
 
     @rule(worker=WORKERS, by_id=st.none() | RUNS)
     def claim(self, worker: str, by_id: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The contract of `Upkeep` as tests, U1 to U10. `JournalConformance` inherits them.
+"""The contract of `Upkeep` as tests, U1 to U11. `JournalConformance` inherits them.
 
 Never: sleeps, reads a clock, looks into an engine. Needs pytest and hypothesis (`holdfast[test]`).
 """
@@ -178,8 +178,11 @@ class UpkeepConformance(EngineUnderTest):
     def test_u3_a_run_that_was_held_is_taken_over(self, store: Store, target: Store) -> None:
         """U3. Without it what was in flight when its process died would be taken for never begun."""
         store.hold("r1", "w1")
+        store.register("idle")
         self.move(store, target)
         self.open_again(target)
+        assert target.journal.owner("r1") is None, "workers do not go along"
+        assert self.keep(target).sweep_workers(store.time + 2 * TTL_S) == 0
         target.register("w2")
         [claim] = target.journal.claim("w2")
         assert claim.is_takeover and claim.lease.epoch == 2 and claim.held_until is None
@@ -459,6 +462,8 @@ class UpkeepConformance(EngineUnderTest):
         assert store.record() == before and self.keep(store).standing() == now
         with pytest.raises(StoreMoved):
             self.keep(store).condense("r1", 1, [ENDED], claim.head)
+        with pytest.raises(StoreMoved):
+            self.keep(store).sweep_workers(store.time)
 
     def test_u9_a_store_that_was_opened_again_goes_on(self, store: Store) -> None:
         """U9. Without it a migration that is given up would leave no store."""
@@ -543,3 +548,80 @@ class UpkeepConformance(EngineUnderTest):
         waiting(store)
         self.move(store, target)
         assert not self.keep(target).take_identity(Identity("f" * 32, b"k" * 32))
+
+    def test_u11_the_rows_of_workers_that_are_gone_go(self, store: Store) -> None:
+        """U11. Without it a store would keep a row of every process that was ever killed."""
+        keep = self.keep(store)
+        store.register("old")
+        store.time += 100
+        store.register("late")
+        store.time += TTL_S + 1
+        store.register("dead")
+        store.register("alive")
+        store.dead.add("dead")
+        a_while_ago = store.time - 60
+        assert keep.sweep_workers(a_while_ago, is_trial=True) == 2 == keep.sweep_workers(a_while_ago, is_trial=True)
+        assert keep.sweep_workers(a_while_ago) == 2 and keep.sweep_workers(a_while_ago) == 0
+        assert keep.sweep_workers(store.time) == 1 and keep.sweep_workers(store.time) == 0
+        store.start()
+        assert store.claim("alive") == ["r1"]
+
+    def test_u11_never_of_a_worker_that_may_be_alive(self, store: Store) -> None:
+        """U11. Without it a worker that has nothing to do just now would be given nothing any more."""
+        store.register("w1")
+        store.time += TTL_S
+        assert self.keep(store).sweep_workers(store.time) == 0, "its lease ends now, not before"
+        store.register("w1")
+        assert self.keep(store).sweep_workers(store.time) == 0, "it was renewed"
+        store.start()
+        assert store.claim("w1") == ["r1"]
+
+    def test_u11_never_of_a_worker_that_a_run_names(self, store: Store) -> None:
+        """U11. Without it nobody could tell who holds a run, and until when whatever it began may go on."""
+        claim = store.hold()
+        store.start("r2")
+        store.dead.add("w1")
+        store.time += TTL_S + 1
+        keep = self.keep(store)
+        for _ in range(2):
+            assert keep.sweep_workers(store.time, is_trial=True) == 0 == keep.sweep_workers(store.time)
+            assert store.journal.owner("r1") == (Worker("w1", pid=1), 1_000_000.0 + TTL_S)
+            store.write(claim, status=Status.FAILED, wake_at=None)  # it is held all the same
+        store.journal.release(claim.lease, None)
+        assert keep.sweep_workers(store.time) == 1 and store.journal.owner("r1") is None
+
+    def test_u11_what_a_takeover_is_told_stays(self, store: Store) -> None:
+        """J5 and U11. Without it a takeover could not tell until when its predecessor may still be sending."""
+        store.hold()
+        store.time += TTL_S + 1
+        assert self.keep(store).sweep_workers(store.time) == 0
+        store.register("w2")
+        [claim] = store.journal.claim("w2")
+        assert claim.is_takeover and claim.held_until == 1_000_000.0 + TTL_S
+        assert self.keep(store).sweep_workers(store.time) == 1
+
+    def test_u11_a_worker_that_was_only_stopped_goes_on_with_nothing_of_before(self, store: Store) -> None:
+        """J7 and U11. Without it a process that was stopped for a day would write to runs that are not its own any
+        more, or be of no use for ever."""
+        stale = store.hold()
+        store.time += TTL_S + 1
+        fresh = store.hold("r1", "w2")
+        assert store.write(fresh, wake_at=store.time, releases=True) is None
+        assert self.keep(store).sweep_workers(store.time) == 1
+        assert store.claim("w1") == [], "it has to register"
+        for _ in range(2):
+            assert isinstance(store.write(stale), LeaseLost)
+            store.journal.release(stale.lease, None)
+            assert store.journal.held("w1") == [] == store.journal.unread("w1")
+            store.register("w1")
+        [claim] = store.journal.claim("w1")
+        assert claim.lease.epoch == 3 and not claim.is_takeover and store.write(claim) is None
+
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    def test_u11_an_unknown_commit_is_read_back(self, store: Store, moment: Moment) -> None:
+        """J13 and U11. Without it what was removed would be told as nothing."""
+        self.need("J13")
+        store.register("w1")
+        store.dead.add("w1")
+        self.fail_commits(store.journal, [moment])
+        assert self.keep(store).sweep_workers(store.time) == 1 and self.keep(store).sweep_workers(store.time) == 0

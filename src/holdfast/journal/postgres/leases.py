@@ -6,7 +6,8 @@ Invariants
 2. Each claim raises the run's epoch by one. A worker never takes over from itself.
 3. Several workers that look at the same moment get different runs: what one of them is about to take, the others pass
    over. Whoever asks for a run by its id waits for it instead.
-4. What is free, what has mail and what is held is found by indexes; the number of sleeping runs costs nothing.
+4. Who takes runs keeps its own row from being removed until they are taken (U11); it may be renewed meanwhile.
+5. What is free, what has mail and what is held is found by indexes; the number of sleeping runs costs nothing.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ _HOLDERS = """
     WHERE holder.id IS NOT NULL AND holder.id <> $2
 """
 _IS_REGISTERED = "SELECT expires_at > $3 FROM workers WHERE tenant = $1 AND worker_id = $2"
+_STAYS = " FOR KEY SHARE"
 _REGISTER = (
     "INSERT INTO workers VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant, worker_id) DO UPDATE SET"
     " boot_id = excluded.boot_id, pid_namespace = excluded.pid_namespace, pid = excluded.pid,"
@@ -89,11 +91,11 @@ class Search:
 
     def has_any(self, db: Db) -> bool:
         """Whether there is a run to take."""
-        return bool(self._candidates(db, 1, self._lost(db), is_taking=False))
+        return bool(self._candidates(db, 1, self._lost(db, is_taking=False), is_taking=False))
 
     def take(self, db: Db) -> list[tuple[Claim, Held]]:
         """Take what may be taken; with each claim its row."""
-        lost = self._lost(db)
+        lost = self._lost(db, is_taking=True)
         claims = []
         for run in self._candidates(db, self.limit, lost, is_taking=True):
             claim = self._claim(run, lost)
@@ -124,10 +126,11 @@ class Search:
             found |= held.taken(cursor)
         return sorted(found.values(), key=lambda run: (run.due_at or 0.0, run.run_no or 0))[:limit]
 
-    def _lost(self, db: Db) -> dict[str, float | None] | None:
+    def _lost(self, db: Db, *, is_taking: bool) -> dict[str, float | None] | None:
         """Holders of runs who may be replaced now, and when their leases end, where it is known. None: this worker is
         not registered, so it may take nothing."""
-        registered = db.execute(_IS_REGISTERED, (self.tenant, self.worker_id, self.now), binary=True)
+        mine = _IS_REGISTERED + (_STAYS if is_taking else "")
+        registered = db.execute(mine, (self.tenant, self.worker_id, self.now), binary=True)
         asked = db.execute(_HOLDERS, (self.tenant, self.worker_id), binary=True)
         if registered.fetchone() != (True,):
             return None

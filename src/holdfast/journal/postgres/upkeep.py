@@ -1,6 +1,6 @@
 """Keeping a store in Postgres: what `holdfast gc`, `migrate` and `doctor --rebuild` do to it (`protocols.Upkeep`).
 
-Invariants: U1–U10. What decides is read in the transaction that writes, from locked rows; a commit whose outcome is
+Invariants: U1–U11. What decides is read in the transaction that writes, from locked rows; a commit whose outcome is
 not known is read back, never repeated blindly. Where the store stands is changed under a lock that waits for every
 transaction of every process: each of them reads it first. Never: called by a running agent.
 """
@@ -160,6 +160,22 @@ class PostgresUpkeep:
             if size is not None:
                 removed.append(size)
         return len(removed), sum(removed)
+
+    def sweep_workers(self, expired_before: float, *, is_trial: bool = False) -> int:
+        """Remove the rows of workers that are gone (U11). Who is gone is found out while others write."""
+        idle = self._read(lambda db: sweep.idle(db, self._tenant))
+        gone = [seen for seen in idle if seen.expires_at < expired_before or self._is_dead(seen.worker)]
+        if is_trial:
+            return len(gone)
+
+        def work(db: Db) -> list[str]:
+            self._need(db, Passage.OPEN)
+            return sweep.dismiss(db, self._tenant, gone)
+
+        def stands(db: Db, removed: list[str]) -> bool:
+            return bool(removed) and not sweep.is_there(db, self._tenant, removed[0])
+
+        return len(self._write(work, stands))
 
     def compact(self) -> None:
         """Make the space of removed rows usable again, and give the end of each table back (U8). The server does so by
