@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from holdfast.core.rung import Cached as Cached
     from holdfast.errors import InternalError as InternalError
     from holdfast.errors import JournalError as JournalError
+    from holdfast.errors import NotApproved as NotApproved
     from holdfast.errors import NotDone as NotDone
     from holdfast.errors import RunError as RunError
     from holdfast.errors import ToolFailed as ToolFailed
@@ -67,6 +68,7 @@ _HOMES = {
     "InternalError": "errors",
     "JournalError": "errors",
     "Meter": "runtime.meter",
+    "NotApproved": "errors",
     "NotDone": "errors",
     "ONE_REQUEST": "core.failure",
     "Opaque": "journal.codec",

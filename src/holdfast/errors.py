@@ -10,6 +10,7 @@
       MessageRefused        a message to a run that cannot count any more
     RunError                this run, or this step of it, ended so
       ToolFailed            a step failed and its error class was not declared in ``raises=``
+        NotApproved       a step was not begun: nobody who may has approved it
       Unverified            nobody could say whether an effect happened, and you asked to be told
       RunFailed             the agent raised
       RunStopped            a limit or an operator stopped the run; ``resume`` goes on
@@ -84,6 +85,15 @@ class RunError(Exception):
 
 class ToolFailed(RunError):
     """A step failed; `str()` is the same text live and on replay."""
+
+
+class NotApproved(ToolFailed):
+    """A step was not begun: a person declined it, or nobody answered, or could be asked, in time."""
+
+    outcome = "declined"
+    """`declined`, `expired`, `undeliverable` or `withdrawn`."""
+    by = ""
+    """Who declined it; empty when nobody did."""
 
 
 class Unverified(RunError):

@@ -127,7 +127,7 @@ def _message(asked: OpenQuestion, value: str, result: str | None, by: str) -> Me
     body = encode(_parsed(result)) if result is not None else None if with_result else encode(value)
     if value == with_result and result is None:
         say("No --result: the agent gets None as what the step gave.")
-    return accept.answer(asked.id, choice=value, by=by, body=body)
+    return accept.answer(asked.id, choice=value, by=by, body=body, digest=asked.digest, via="cli")
 
 
 def _parsed(result: str) -> Any:

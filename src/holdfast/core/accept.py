@@ -68,9 +68,13 @@ def start(
     return Message(MessageKind.START, facts, body)
 
 
-def answer(question: str, *, choice: str | None, by: str, body: bytes | None) -> Message:
-    """Answer a question: `choice` is the option taken, `body` the value given."""
-    return Message(MessageKind.ANSWER, meta(question=question, choice=choice, by=by), body)
+def answer(
+    question: str, *, choice: str | None, by: str, body: bytes | None, digest: str = "", via: str = ""
+) -> Message:
+    """Answer a question: `choice` is the option taken, `body` the value given, `digest` what was shown to whoever
+    approves, `via` the way by which they answered."""
+    facts = meta(question=question, choice=choice, by=by, digest=digest or None, via=via or None)
+    return Message(MessageKind.ANSWER, facts, body)
 
 
 def cancel(*, by: str, why: str = "", is_now: bool = False, fate: Status | None = None) -> Message:
@@ -223,6 +227,12 @@ def _accept_answer(head: Head, facts: dict[str, Any], now: float) -> Posted:
         return Posted(False, f"Question {wanted} of run {head.run_id} is not open. See `holdfast show {head.run_id}`.")
     if found.expires_at is not None and now >= found.expires_at:
         return Posted(False, f"Question {wanted} expired {now - found.expires_at:.0f} s ago; its default was taken.")
+    if found.digest != (facts.get("digest") or ""):
+        return Posted(
+            False,
+            f"Question {wanted} is about something else than what this answer names (by its digest). Nothing was "
+            f"answered. Look at it anew, `holdfast inbox show {wanted}`, and answer what it shows.",
+        )
     refused = _unfit_choice(found, facts.get("choice"))
     return Posted(not refused, refused, subject=f"answer:{wanted}")
 

@@ -26,8 +26,9 @@ StepAbandoned
 StepRepeated      own
 AttemptFailed     a failure, because, retry_at, way, next, model facts  the response, if there was one
 QuestionAsked     id, about, text, options, to, expires_at, default,    what it shows
-                  way (place on the ladder, attempts before it)
-QuestionClosed    id, outcome (answered, expired), choice, by           the answer
+                  way (place on the ladder, attempts before it);
+                  digest, valid_s, within_s, calls (of an approval)
+QuestionClosed    id, outcome (answered, expired), choice, by, via      the answer
 BudgetChanged     limits, by, because, account
 BudgetWarned      name, limit, spent, share, overshoot
 Decided           what, choice, because, and what the choice needs        the choice, of `run.decide`

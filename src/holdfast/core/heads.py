@@ -83,14 +83,17 @@ class OpenQuestion:
 
     id: str
     about: str
-    """`ask`, `in_doubt` for a step whose effect may have happened, `failed` for one that has failed for good,
-    `crash_loop` for a run that kills its processes."""
+    """`ask`, `approve` for a step that may not begin before, `in_doubt` for one whose effect may have happened,
+    `failed` for one that has failed for good, `crash_loop` for a run that kills its processes."""
     text: str
     options: tuple[str, ...] = ()
     """Empty: any text."""
     to: str = ""
     asked_at: float = 0.0
     expires_at: float | None = None
+    digest: str = ""
+    """Of what is to be approved; an answer must name the same (`core.approval`). Empty: nothing is."""
+    is_urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
     [tools.find_invoice]                          --policy find_invoice.retry.attempts=2
     timeout = "20s"                               --policy find_invoice.timeout=20s
     retry = { attempts = 2, wait = "1s" }
+    approve = { who = "finance", within = "30m" }
     fallback = ["find_in_copy", "cached:1h", "ask:oncall", "stop"]
     classify = { 503 = "rate_limited", NoSuchCustomer = "permanent" }
 
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
 
+from holdfast.core import approval
 from holdfast.core.breaker import Breaker
 from holdfast.core.duration import seconds
 from holdfast.core.ladder import checked_rungs, checked_table
@@ -31,7 +33,7 @@ Overrides = Mapping[str, Settings]
 """From a tool's name to its settings."""
 
 _DURATIONS: Final = ("timeout", "within", "heartbeat")
-_PARTS: Final[dict[str, Any]] = {"retry": Retry, "breaker": Breaker}
+_PARTS: Final[dict[str, Any]] = {"retry": Retry, "breaker": Breaker, "approve": Ask}
 """Settings that are a policy of their own, and the class that checks them."""
 _FLAG = re.compile(
     rf"(?P<tool>.+?)\.(?P<name>(?:{'|'.join(_PARTS)}|classify)\.[^=]+|{'|'.join((*_DURATIONS, *_PARTS, 'fallback'))})"
@@ -121,7 +123,10 @@ def _part(tool: str, part: str, present: Any, given: dict[str, Any]) -> Any:
     unknown = sorted(given.keys() - set(_fields(kind)))
     if unknown:
         raise PolicyInvalid(f"{tool}.{part}.{unknown[0]} is no setting. Known are: {', '.join(_fields(kind))}.")
-    return kind(**given) if present is None else replace(present, **given)
+    if present is None and kind is Ask and "who" not in given:
+        raise PolicyInvalid(f'{tool}.approve does not say who: set approve.who, such as "finance".')
+    part_of = kind(**given) if present is None else replace(present, **given)
+    return approval.checked(tool, part_of) if kind is Ask else part_of
 
 
 def _fields(kind: Any) -> list[str]:

@@ -16,7 +16,7 @@ from holdfast.core.duration import Duration as Duration
 from holdfast.core.duration import seconds as seconds
 from holdfast.core.events import Effect
 from holdfast.core.failure import Failure
-from holdfast.core.rung import Rung
+from holdfast.core.rung import Ask, Rung
 from holdfast.errors import PolicyInvalid
 
 SHARED_MAX = 10_000
@@ -71,6 +71,8 @@ class Policy:
     """An attempt that has not called `heartbeat` for so long is stopped."""
     breaker: Breaker | None = BREAKER
     """When the tool is not called at all, as others have seen it fail; None: it always is."""
+    approve: Ask | None = None
+    """Who must agree before it is called at all (`core.approval`)."""
     fallback: tuple[Rung, ...] = ()
     """What is tried when it has failed for good, in order."""
     classify: Mapping[str, str] = field(default_factory=dict)

@@ -5,15 +5,36 @@ there; here is only what the step remembers of it.
 
 Invariants
 1. A question is open from the event that asked it until it is closed or the run ends, and never again.
-2. A step has at most one open question of each sort: whether it happened (`doubt`), and what to do about its failure
-   (`appeal`).
+2. A step has at most one open question of each sort: whether it may begin (`approval`), whether it happened (`doubt`),
+   and what to do about its failure (`appeal`).
 """
 
 from __future__ import annotations
 
-from holdfast.core.events import Event, StepKind
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from holdfast.core import approval
+from holdfast.core.events import Event, Kind, StepKind
 from holdfast.core.heads import OpenQuestion
 from holdfast.core.slot import Slot
+
+
+def became(events: Iterable[Event], question: str) -> str:
+    """What whoever answers a question is told that is not open any more; empty when it was never asked."""
+    is_known, closed = False, None
+    for event in events:
+        if event.kind in (Kind.QUESTION_ASKED, Kind.QUESTION_CLOSED) and event.facts["id"] == question:
+            is_known, closed = True, event if event.kind is Kind.QUESTION_CLOSED else None
+    if closed is None:
+        return f"Question {question} is not open any more: its run has ended. Nothing was changed." if is_known else ""
+    facts, at = closed.facts, datetime.fromtimestamp(closed.at, UTC).isoformat(" ", "seconds")
+    if facts["outcome"] == "answered":
+        choice = f": {facts['choice']}" if facts.get("choice") else ""
+        by = facts.get("by") or "somebody"
+        return f"Question {question} was answered already by {by} at {at}{choice}. Nothing was changed."
+    default = f"; its default was taken: {facts['choice']}" if facts.get("choice") else ""
+    return f"Question {question} is over: {facts['outcome']} at {at}{default}. Nothing was changed."
 
 
 class Questions:
@@ -37,14 +58,18 @@ class Questions:
             to=facts.get("to", ""),
             asked_at=event.at,
             expires_at=facts.get("expires_at"),
+            digest=facts.get("digest", ""),
+            is_urgent=facts.get("urgent", False),
         )
         return question
 
     def put_to(self, question: OpenQuestion, slot: Slot, event: Event) -> None:
         """It is about this step."""
         self.slots[question.id] = slot
-        if question.about == "ask":
+        if slot.step is StepKind.QUESTION:
             slot.intent = event
+        elif question.about == approval.ABOUT:
+            slot.approval, slot.grant = event, None
         elif question.about == "failed":
             slot.appeal, slot.ruling = event, None
         else:
@@ -60,6 +85,8 @@ class Questions:
         if question.about == "in_doubt":
             slot.doubt = None
             slot.verdicts += (event,)
+        elif question.about == approval.ABOUT and slot.step is not StepKind.QUESTION:
+            slot.grant = event
         elif question.about == "failed":
             slot.ruling = event
             slot.again_at = event.at if facts.get("choice") == "try_again" else slot.again_at

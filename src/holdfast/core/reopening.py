@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from holdfast.core import approval
 from holdfast.core import scope as scopes
 from holdfast.core.events import Address, Effect
 from holdfast.core.slot import Slot
@@ -29,6 +30,8 @@ def reopen(slots: Slots, addresses: Iterable[Any]) -> None:
     for slot in slots.known.values():
         if slot.is_in_flight and slot.verdicts and slot.verdicts[-1].facts.get("choice") == "abort":
             slot.verdicts = ()  # it was the answer to that stop; resumed, the question is open again
+        if slot.outcome is None and slot.grant is not None and slot.grant.facts.get("choice") == approval.STOP:
+            slot.approval = slot.grant = None
 
 
 def causes(known: Mapping[Address, Slot], addresses: Iterable[Any]) -> list[Slot]:
@@ -61,7 +64,7 @@ def _reopen(slots: Slots, slot: Slot) -> None:
     slot.repeats = (0, 0)
     if slot.effect is Effect.COMPOSITE:
         slots.closed.discard(scopes.inside(slot.address))
-    slot.appeal = slot.ruling = slot.retry_at = slot.again_at = None
+    slot.approval = slot.grant = slot.appeal = slot.ruling = slot.retry_at = slot.again_at = None
     slot.is_unknown = slot.is_in_flight = outcome is not None and not outcome.facts.get("is_definite", True)
     if not slot.is_unknown:  # otherwise it may have happened: no new key, it is in doubt again
         slot.logical += 1

@@ -48,11 +48,16 @@ class Cached:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A person. `within` is how long is waited; then `default` is taken, or the next rung when there is none."""
+    """A person. `within` is how long is waited; then `default` is taken, or the next rung when there is none.
+
+    As a tool's `approve=` it is who must agree before the tool is called at all.
+    """
 
     who: str
     within: Duration | None = None
     default: str | None = None
+    valid: Duration | None = None
+    """Of `approve=`: how long an "approve" holds from when it was given; an hour when absent."""
 
     def __post_init__(self) -> None:
         who: Any = self.who
@@ -60,6 +65,8 @@ class Ask:
             raise PolicyInvalid(f"Ask({who!r}) names nobody. Write who is asked, such as Ask('oncall').")
         if self.within is not None and seconds(self.within, "Ask(within=…)") == 0:
             raise PolicyInvalid('Ask(within=0) leaves nobody time to answer. Give a time such as "30m", or none.')
+        if self.valid is not None and seconds(self.valid, "Ask(valid=…)") == 0:
+            raise PolicyInvalid('Ask(valid=0) would never let anything begin. Give a time such as "1h".')
         if self.default is not None and self.within is None:
             raise PolicyInvalid("Ask(default=…) without within= would never be taken. Say how long to wait.")
 

@@ -16,6 +16,7 @@ class Slot:
         "address",
         "again_at",
         "appeal",
+        "approval",
         "asked",
         "attempt",
         "begun_at",
@@ -23,6 +24,7 @@ class Slot:
         "effect",
         "failures",
         "first_no",
+        "grant",
         "heard_no",
         "intent",
         "intent_no",
@@ -100,6 +102,10 @@ class Slot:
         """The question that asks a person, while it is open."""
         self.again_at: float | None = None
         """When a person said last that it should be tried again; its time counts from there."""
+        self.approval: Event | None = None
+        """The latest question whether it may begin."""
+        self.grant: Event | None = None
+        """What closed that question."""
         self.appeal: Event | None = None
         """The question that asks a person what to do about its failure, until something was done."""
         self.ruling: Event | None = None

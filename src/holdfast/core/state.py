@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from holdfast.core import reopening
+from holdfast.core import approval, reopening
 from holdfast.core.books import Books
 from holdfast.core.budget import DEFAULT_LIMITS, Limits
 from holdfast.core.conduct import Conduct
@@ -112,6 +112,8 @@ class State:
         """The end that the run had when it was first unwound by command: nothing but that end follows any more."""
         self.undone_no = 0
         """Number of the latest event by which a step was undone."""
+        self.grants: list[approval.Grant] = []
+        """Calls that people have approved in lists (`run.approve`), in order."""
         self.resumes: list[Event] = []
         self.retries = 0
         """Attempts that were decided on because one before had failed, in all steps."""
@@ -289,9 +291,13 @@ class State:
         about, slot = self._questions.closed(event)
         if slot is None:
             return
-        if about == "stuck":
+        if slot.step is StepKind.QUESTION:
+            asked = slot.intent.facts if slot.intent is not None else {}
+            self.grants += approval.grants_of(asked, event)
+            self._slots.conclude(slot, event, self.count)
+        elif about == "stuck":
             self.conduct.answered(event, self.count)
-        elif about not in ("in_doubt", "failed"):
+        elif about not in ("in_doubt", "failed", approval.ABOUT):
             self._slots.conclude(slot, event, self.count)
 
     def _started(self, event: Event) -> None:
@@ -312,12 +318,21 @@ class State:
         self.decisions.append(event)
         if event.address in self.slots and '"what":"sender"' in event.meta:
             self.slots[event.address].sender = event
+        if event.address is not None and '"what":"approval"' in event.meta:
+            self._approved(event.address, event.facts)
         if event.step is StepKind.DECISION:
             self._slots.conclude(self._slots.of(event, self.count), event, self.count)
         else:
             self.conduct.decided(event, self.count)
         if event.address is None:
             self._ordered(event, event.facts)
+
+    def _approved(self, address: Address, facts: dict[str, Any]) -> None:
+        """A step begins by a grant from a list: nobody else may."""
+        for grant in self.grants:
+            if grant.used is None and [grant.question, grant.tool, grant.args] == facts.get("grant"):
+                grant.used = (address, facts["logical"])
+                return
 
     def _ordered(self, event: Event, facts: dict[str, Any]) -> None:
         """It is about the run, and not of its agent's deciding."""

@@ -26,6 +26,7 @@ from holdfast.journal.open import open_journal
 from holdfast.protocols import Clock, Journal, Post
 from holdfast.runtime import current
 from holdfast.runtime.agent import Agent
+from holdfast.runtime.asking import late
 from holdfast.runtime.chapter import newest
 from holdfast.runtime.clock import StoreTime, SystemClock
 from holdfast.runtime.config import Config, load
@@ -286,16 +287,28 @@ class App:
 
     # --- messages --------------------------------------------------------------------------------------------
 
-    async def answer(self, run: str, question: str, value: Any = None, *, by: str = "", result: Any = None) -> None:
+    async def answer(
+        self,
+        run: str,
+        question: str,
+        value: Any = None,
+        *,
+        by: str = "",
+        result: Any = None,
+        digest: str = "",
+        via: str = "",
+    ) -> None:
         """Answer an open question; `MessageRefused` says why an answer cannot count.
 
         result: with "it_happened" for a step in doubt, or "take_this_result" for one that failed, what the tool would
-        have returned.
+        have returned. digest: of an approval, the question's own: what is approved is what was shown. via: the way by
+        which the person answered, for the record.
         """
         choice = value if isinstance(value, str) else None
         is_about_step = choice in (*accept.DOUBT_OPTIONS, *accept.FAILED_OPTIONS)
         body = encode(value) if not is_about_step else None if result is None else encode(result)
-        await self._post(run, accept.answer(question, choice=choice, by=by, body=body))
+        message = accept.answer(question, choice=choice, by=by, body=body, digest=digest, via=via)
+        await self._post(run, message)
         await self._deliver(run)
 
     async def cancel(self, run: str, *, by: str = "", why: str = "", now: bool = False) -> None:
@@ -358,7 +371,7 @@ class App:
         posted = await services.scribe.post(Post(run, services.clock.fresh_id(), message))
         if posted.refused:
             missing = services.journal.head(run) is None
-            raise (NotFound if missing else MessageRefused)(posted.refused)
+            raise (NotFound if missing else MessageRefused)(late(services.journal, run, message) or posted.refused)
 
     async def _deliver(self, run: str) -> None:
         worker = self._worker

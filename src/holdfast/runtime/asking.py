@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from holdfast.core.accept import is_signal_name
+from holdfast.core.accept import Message, MessageKind, is_signal_name
 from holdfast.core.command import Call
 from holdfast.core.events import Effect, Event, StepKind
 from holdfast.core.policy import Duration, seconds
+from holdfast.core.questions import became
 from holdfast.errors import UsageError
 from holdfast.journal.codec import decode, encode
+from holdfast.protocols import Journal
 from holdfast.runtime.facts import safe
 from holdfast.runtime.pauses import Decision, Question
 from holdfast.runtime.pauses import Signal as SignalWait
@@ -77,6 +79,15 @@ def _answer(outcome: Event) -> Answer:
     if value is None and outcome.body is not None:
         value = decode(outcome.body)
     return Answer(facts["outcome"], value, facts.get("by", ""))
+
+
+def late(journal: Journal, run: str, message: Message) -> str:
+    """What became of the question that this refused message would answer; empty when it is none, or is open."""
+    asked = message.facts.get("question") if message.kind is MessageKind.ANSWER else None
+    head = journal.head(run) if asked else None
+    if head is None or asked in {question.id for question in head.questions}:
+        return ""
+    return became(journal.events(run), str(asked))
 
 
 async def signal(driver: Driver, scope: str, name: str, within: Duration | None, default: Any) -> Signal:

@@ -16,7 +16,7 @@ from typing import Any
 
 from holdfast.core.breaker import Breaker
 from holdfast.core.policy import Retry
-from holdfast.core.rung import Other
+from holdfast.core.rung import Ask, Other
 from holdfast.errors import PolicyInvalid
 from holdfast.runtime.signature import INJECTED, injected
 from holdfast.runtime.spec import Spec, check_cached, make_spec
@@ -24,6 +24,9 @@ from holdfast.runtime.spec import Spec, check_cached, make_spec
 Specs = dict[tuple[Any, ...], tuple[Spec, tuple[str, ...]]]
 SPECS_MAX = 64
 """Declarations of `run.step` that a run keeps; a lambda made anew for each call is declared anew."""
+
+
+_PLAIN = (str, int, float, timedelta, Retry, Breaker, Ask)
 
 
 class Declared:
@@ -58,7 +61,7 @@ class Declared:
         *declared: Any,
     ) -> tuple[Spec, tuple[str, ...]]:
         effect, retry, breaker, timeout, verify, raises, definite, window, check, within, *rest = declared
-        heartbeat, classify, fallback = rest
+        approve, heartbeat, classify, fallback = rest
         declared = (*declared[:-2], _hashable(classify), tuple(fallback))
         found = specs.get((fn, name, *declared))
         if found is None:
@@ -79,6 +82,7 @@ class Declared:
                 fallback=fallback,
                 within=within,
                 heartbeat=heartbeat,
+                approve=approve,
             )
             spec = replace(spec, is_tool=False)
             check_cached(spec, spec.policy.fallback)
@@ -98,7 +102,7 @@ def _is_of_module(fn: Callable[..., Any]) -> bool:
 
 def _is_plain(declared: Any) -> bool:
     """Whether it holds nothing of the run at which it was declared."""
-    return declared is None or declared == () or isinstance(declared, str | int | float | timedelta | Retry | Breaker)
+    return declared is None or declared == () or isinstance(declared, _PLAIN)
 
 
 def _hashable(classify: Any) -> Any:

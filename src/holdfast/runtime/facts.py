@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.core.events import Address, Effect, Event
-from holdfast.core.failure import Facts, Failure
+from holdfast.core.failure import Facts, Failure, FailureKind
 from holdfast.core.retry_after import retry_after_s
-from holdfast.errors import NotDone, ToolFailed, Unverified
+from holdfast.errors import NotApproved, NotDone, ToolFailed, Unverified
 from holdfast.journal.codec import decode
 
 CODE_MAX = 64
@@ -123,10 +123,19 @@ def rebuilt(event: Event, name: str, raises: tuple[type[BaseException], ...]) ->
     if failure.raised is not None and failure.raised < len(raises) and event.body is not None:
         error = instance(raises[failure.raised], decode(event.body), failure)
     if error is None:
-        kind = Unverified if failure.error == "Unverified" else ToolFailed
-        text = failure.text if kind is Unverified else f"{name} failed: {failure.error}: {failure.text}"
-        error = kind(text)
+        error = _of_ours(event, failure) or ToolFailed(f"{name} failed: {failure.error}: {failure.text}")
     mark(error, event.address)
+    return error
+
+
+def _of_ours(event: Event, failure: Failure) -> BaseException | None:
+    """The exception of ours that it stands for; None: it was the tool that failed."""
+    if failure.error == "Unverified":
+        return Unverified(failure.text)
+    if failure.error != "NotApproved" or failure.kind is not FailureKind.REFUSED:
+        return None
+    error = NotApproved(failure.text)
+    error.outcome, error.by = failure.code, event.facts.get("by", "")
     return error
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from holdfast.core import approval
 from holdfast.core.accept import MessageKind
 from holdfast.core.address import run_id
 from holdfast.core.budget import Limits, unnoted
-from holdfast.core.events import NOTHING, Event, Kind, meta
+from holdfast.core.events import NOTHING, Event, Kind, StepKind, meta
 from holdfast.core.heads import MISMATCHED, Status, Why
+from holdfast.core.slot import Slot
 from holdfast.core.state import CONFIG, PAUSE, UNWIND
 from holdfast.core.undo import to_reopen
 from holdfast.protocols import Mail
@@ -61,12 +63,19 @@ async def expire(driver: Driver, question: str) -> None:
     await open_mail(driver)
     if question in driver.state.questions:
         slot = driver.state.question_slots[question]
-        asked = slot.appeal if driver.state.questions[question].about == "failed" else slot.intent
+        asked = _asked(slot, driver.state.questions[question].about)
         default = asked.facts.get("default") if asked is not None else None
-        is_choice = asked is not None and asked is slot.appeal
+        is_choice = asked is not None and asked is not slot.intent
         facts = meta(id=question, outcome="expired", choice=default if is_choice else None)
         _close_question(driver, question, facts, None if default is None or is_choice else default.encode())
         await driver.write()
+
+
+def _asked(slot: Slot, about: str) -> Event | None:
+    """The event of the open question of this sort."""
+    if slot.step is StepKind.QUESTION:
+        return slot.intent
+    return slot.approval if about == approval.ABOUT else slot.appeal if about == "failed" else slot.intent
 
 
 def _note_stated(driver: Driver) -> None:
@@ -176,7 +185,9 @@ def _cancelled(driver: Driver, facts: dict[str, Any]) -> None:
 def _answered(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
     if facts["question"] not in driver.state.questions:
         return
-    closed = meta(id=facts["question"], outcome="answered", choice=facts.get("choice"), by=facts.get("by"))
+    closed = meta(
+        id=facts["question"], outcome="answered", choice=facts.get("choice"), by=facts.get("by"), via=facts.get("via")
+    )
     about = driver.state.questions[facts["question"]].about
     _close_question(driver, facts["question"], closed, mail.message.body)
     if about == crashloop.ABOUT:

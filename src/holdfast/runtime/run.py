@@ -129,6 +129,7 @@ class Run:
         fallback: Sequence[Ask | Literal["stop"]] = (),
         within: Duration | None = None,
         heartbeat: Duration | None = None,
+        approve: Ask | None = None,
         **kwargs: Any,
     ) -> Any:
         """Run `fn(*args, **kwargs)` as a step called `name`, and keep its outcome.
@@ -152,6 +153,7 @@ class Run:
             window,
             check,
             within,
+            approve,
             heartbeat,
             classify,
             fallback,

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from holdfast.core import approval
 from holdfast.core.breaker import BREAKER, Breaker
 from holdfast.core.events import Effect
 from holdfast.core.failure import ONE_REQUEST
 from holdfast.core.ladder import checked_rungs, checked_table
 from holdfast.core.policy import Duration, Policy, Retry, seconds
-from holdfast.core.rung import STOP, Cached, Other, Rung, Stop
+from holdfast.core.rung import STOP, Ask, Cached, Other, Rung, Stop
 from holdfast.errors import PolicyInvalid
 from holdfast.runtime.location import Location, locate
 from holdfast.runtime.signature import returns
@@ -106,6 +107,7 @@ def make_spec(
     heartbeat: Duration | None = None,
     isolate: bool = False,
     polls: bool = False,
+    approve: Ask | None = None,
 ) -> Spec:
     """Check what was declared."""
     kind = _EFFECTS.get(effect)
@@ -127,10 +129,10 @@ def make_spec(
             f"check={check!r} is no function. Give one that takes the result and says whether it is good."
         )
     shown = str(name or getattr(fn, "__name__", "step"))
-    if kind is Effect.COMPOSITE and (policy.attempts > 1 or verify is not None or definite or fallback):
+    if kind is Effect.COMPOSITE and (policy.attempts > 1 or verify is not None or definite or fallback or approve):
         raise PolicyInvalid(
-            f"{shown} is a composite: it only makes steps, and retry, verify=, definite= and fallback= are theirs to "
-            "declare."
+            f"{shown} is a composite: it only makes steps, and retry, verify=, definite=, approve= and fallback= are "
+            "theirs to declare."
         )
     return Spec(
         name=shown,
@@ -142,6 +144,7 @@ def make_spec(
             timeout_s=_span("timeout", timeout),
             within_s=_span("within", within),
             heartbeat_s=_span("heartbeat", heartbeat),
+            approve=None if approve is None else approval.checked(shown, approve),
             fallback=_rungs(shown, fallback),
             classify=checked_table(classify) if isinstance(classify, Mapping) else {},
         ),

@@ -29,6 +29,7 @@ from holdfast.core.rung import Other
 from holdfast.core.slot import Slot
 from holdfast.errors import LeaseLost, StoreUnreachable
 from holdfast.runtime import ending, guards, sharing, stuck
+from holdfast.runtime.approving import Approving
 from holdfast.runtime.climb import Climbing, place_in
 from holdfast.runtime.deadline import RUN, Limit, outlived
 from holdfast.runtime.settle import Settling
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from holdfast.runtime.calls import Calls
 
 
-class Attempting(Settling, Climbing):
+class Attempting(Settling, Climbing, Approving):
     """The loop over the attempts and rungs of one step; see `runtime.attempts`."""
 
     def __init__(self, driver: Calls, plan: Attempts, command: Execute) -> None:
@@ -90,6 +91,8 @@ class Attempting(Settling, Climbing):
                     continue
                 return
             if self._is_past_window() and not await self._settle():
+                return
+            if self._must_be_approved() and not await self._approved():
                 return
             if not await self._came(await self._attempt()):
                 return

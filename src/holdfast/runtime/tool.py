@@ -133,6 +133,7 @@ class Tool(Generic[P, R]):
         spec = self.spec
         where = current.place_for(spec.name, spec.effect)
         if where is None:
+            _check_alone(spec)
             called = alone(spec, self._calling(arguments), lambda rung: self._standing_in(rung, arguments))
             return called if spec.is_async else run_blocking(called)
         if where.inside is not None:
@@ -212,6 +213,7 @@ def tool(
     heartbeat: Duration | None = None,
     isolate: bool = False,
     polls: bool = False,
+    approve: Ask | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     """Declare a tool.
@@ -232,6 +234,8 @@ def tool(fn: Callable[P, R] | None = None, /, **declared: Any) -> Any:
     starts it anew, and no attempt goes on past it. heartbeat: an attempt that has not called `heartbeat()` for so long
     is stopped. isolate: the body of a plain `def` runs in a process of its own, which is killed with all that it
     started when its time is up. polls: asking again and again is what it is for, so an agent that does is not stuck.
+    approve: who must agree to exactly this call before it begins, `Ask(who, within=…, default=…, valid=…)`; what was
+    not approved is raised as `NotApproved`.
     """
     if fn is not None:
         return Tool(make_spec(fn))
@@ -255,8 +259,24 @@ def as_tool(run: Run, agent: Agent[Any, Any], name: str | None) -> Tool[..., Any
     return Tool(make_spec(body, name=name or agent.name, effect=Effect.COMPOSITE))
 
 
+def _check_alone(spec: Spec) -> None:
+    """Outside every run nobody can be asked."""
+    if spec.policy.approve is not None:
+        raise UsageError(
+            f"{spec.name} needs an approval (approve={spec.policy.approve.who!r}) and was called outside a run, where "
+            "nobody can be asked. It was not begun. Call it from an agent."
+        )
+
+
 def _check_inner(spec: Spec, where: current.Place) -> None:
-    """Inside a step that is no composite only plain calls of its own strength or less are made (rule 5)."""
+    """Inside a step that is no composite only plain calls of its own strength or less are made (rule 5), and none that
+    a person must agree to."""
+    if where.inside is not None and where.driver.services.policies.of(spec).approve is not None:
+        raise UsageError(
+            f"{where.step_name} called {spec.name}, which needs an approval, inside its step, where nobody can be "
+            f"asked. {spec.name} was not begun. Call it from the agent, or declare {where.step_name} "
+            "effect='composite'."
+        )
     if where.inside is not None and is_stronger(spec.effect, where.inside):
         raise UsageError(
             f"{where.step_name} ({where.inside}) called {spec.name} ({spec.effect}), a stronger effect, inside its "

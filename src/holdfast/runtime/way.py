@@ -14,6 +14,7 @@ from holdfast.core.rung import Model, Other
 if TYPE_CHECKING:
     from holdfast.runtime.deadline import Limit
     from holdfast.runtime.senders import Sender
+    from holdfast.runtime.spec import Spec
 
 
 class Attempted(NamedTuple):
@@ -64,6 +65,8 @@ class Terms(NamedTuple):
     """Time between two answers "not done" of `verify`; None: the app's."""
     undo: str = ""
     """What undoes it; empty: nothing does."""
+    spec: Spec | None = None
+    """The tool, where it is one."""
 
 
 class Way(NamedTuple):

@@ -98,6 +98,7 @@ def way_of(spec: Spec, where: current.Place, reach: Reach, of: Spec) -> Way:
         verify=verify if reach.asked is not None else None,
         settle_s=spec.settle_s,
         undo=undo_name(spec),
+        spec=spec,
     )
     return Way(attempt=attempt, name=spec.name, terms=terms)
 

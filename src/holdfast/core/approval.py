@@ -1,0 +1,191 @@
+"""Approvals: what a person's "approve" is bound to, and whether it counts when the effect is about to begin. Pure.
+
+An approval is for one logical attempt of one step, with exactly these arguments, as it was asked. Its digest says all
+of that, and is worked out again from what is about to be done, just before it is: whatever differs is asked anew.
+
+1. Two times: until when it can be answered, and how long an "approve" holds from then on. A retry within that time
+   needs no other one; a later one does.
+2. Nothing but a person's "approve" begins anything. "Declined", "nobody answered", "nobody could be reached" and
+   "withdrawn" are four different outcomes, and each is told as what it is.
+3. A grant for a list of calls (`run.approve`) is used once for each of them, and the record says by which step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from holdfast.core.duration import seconds, span
+from holdfast.core.events import Address, Event
+from holdfast.core.rung import Ask
+from holdfast.errors import PolicyInvalid
+
+ABOUT: Final = "approve"
+APPROVE, DECLINE, STOP = "approve", "decline", "stop"
+OPTIONS: Final = (APPROVE, DECLINE)
+DEFAULTS: Final = (DECLINE, STOP)
+"""What may be taken when nobody answers: nothing is ever done because nobody said no."""
+VALID: Final = "1h"
+"""How long an "approve" holds, where nothing else is declared."""
+
+
+class Subject(NamedTuple):
+    """What is to be approved."""
+
+    tenant: str
+    run: str
+    address: Address
+    logical: int
+    tool: str
+    version: str
+    """What the tool takes, and what its call does to the world."""
+    args: bytes
+    """As they are recorded and handed to the tool."""
+    who: str
+    valid_s: float
+    default: str
+    expires_at: float | None
+
+
+def digest(subject: Subject) -> str:
+    """SHA-256 over all of it, in hexadecimal digits. Parts are framed as JSON: no two subjects share a text."""
+    args = hashlib.sha256(subject.args).hexdigest()
+    what = [subject.tool, subject.version, args, subject.who, subject.valid_s, subject.default, subject.expires_at]
+    return _hashed([subject.tenant, subject.run, *subject.address, subject.logical, *what])
+
+
+def digest_of_calls(tenant: str, run: str, calls: list[list[str]], who: str, valid_s: float) -> str:
+    """The same of a list of calls, each a tool, what it takes, and the digest of its arguments."""
+    return _hashed([tenant, run, calls, who, valid_s])
+
+
+def _hashed(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
+
+
+def valid_s(ask: Ask) -> float:
+    """How long an "approve" holds, in seconds."""
+    return seconds(VALID if ask.valid is None else ask.valid)
+
+
+def checked(tool: str, ask: Any) -> Ask:
+    """What a tool declares as `approve`, when it can be kept."""
+    if not isinstance(ask, Ask):
+        raise PolicyInvalid(f'{tool}: approve={ask!r} names nobody. Write approve=Ask("finance", within="30m").')
+    if ask.default is not None and ask.default not in DEFAULTS:
+        raise PolicyInvalid(
+            f"{tool}: when nobody answers, {ask.default!r} cannot be taken. Choose one of: {', '.join(DEFAULTS)}. "
+            "Nothing is ever done because nobody said no."
+        )
+    return ask
+
+
+# --- what a person said ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """It may begin now."""
+
+    by: str
+    until: float
+    """The store's time from which on this no longer counts."""
+    question: str = ""
+    """Which question it was the answer to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It does not begin; the agent is told why. outcome: declined, expired, undeliverable or withdrawn."""
+
+    outcome: str
+    by: str
+    because: str
+    stops: bool = False
+    """The declared default is to stop the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The question is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskAnew:
+    """There is no question, or its answer is about something else or too old. because: empty for the first one."""
+
+    because: str = ""
+
+
+Ruling = Granted | Refused | Waiting | AskAnew
+
+
+def ruled(asked: Event | None, closed: Event | None, wanted: str, now: float) -> Ruling:
+    """What may be done now. asked, closed: the latest question about it and how it ended. wanted: the digest of what is
+    about to be done, as that question would have to name it."""
+    if asked is None:
+        return AskAnew()
+    facts = asked.facts
+    if facts.get("digest") != wanted:
+        return AskAnew("what is to be done is not what was asked about")
+    if closed is None:
+        return Waiting()
+    said = closed.facts
+    by = said.get("by") or "a person"
+    outcome, choice = said.get("outcome"), said.get("choice")
+    if outcome == "answered" and choice == APPROVE:
+        until = closed.at + facts.get("valid_s", 0.0)
+        if closed.at <= now < until:  # before it was given: a clock was set back, and nobody knows how old it is
+            return Granted(by, until, facts["id"])
+        return AskAnew(f"{by} approved it at {_shown(closed.at)}, which held for {span(facts.get('valid_s', 0.0))}")
+    if outcome == "answered":
+        return Refused("declined", by, f"{by} declined it")
+    if outcome == "expired":
+        stops = choice == STOP
+        default = "the run is stopped" if stops else "declined"
+        return Refused("expired", "", f"nobody answered in time; by default: {default}", stops)
+    return Refused(str(outcome), said.get("by") or "", f"it was {outcome}")
+
+
+def _shown(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
+
+
+# --- grants for a list of calls ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Grant:
+    """One call that a person approved in a list, until a step has used it."""
+
+    question: str
+    tool: str
+    args: str
+    """Digest of its arguments."""
+    by: str
+    given_at: float
+    until: float
+    used: tuple[Address, int] | None = None
+    """The step, and its logical attempt, that used it."""
+
+
+def grants_of(asked: dict[str, Any], closed: Event) -> list[Grant]:
+    """What this answer grants."""
+    said = closed.facts
+    if asked.get("about") != ABOUT or said.get("outcome") != "answered" or said.get("choice") != APPROVE:
+        return []
+    until = closed.at + asked.get("valid_s", 0.0)
+    by = said.get("by") or "a person"
+    return [Grant(asked["id"], tool, args, by, closed.at, until) for tool, _, args in asked.get("calls", ())]
+
+
+def usable(grants: Iterable[Grant], tool: str, address: Address, logical: int, now: float) -> Grant | None:
+    """The grant by which this step may begin: the one that it used already, or the oldest that nobody has."""
+    alike = [each for each in grants if (each.tool, each.args) == (tool, address.digest)]
+    found = [each for each in alike if each.given_at <= now < each.until]
+    own = [each for each in found if each.used == (address, logical)]
+    return next(iter([*own, *(each for each in found if each.used is None)]), None)

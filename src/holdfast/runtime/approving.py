@@ -1,0 +1,178 @@
+"""A step that a person must agree to before it begins: asked, waited for, and checked again just before it does.
+
+Whether an answer counts is decided in `core.approval`; here the question is written, and what follows is done.
+
+Invariants
+1. What is approved is what is done: the digest is worked out from the recorded arguments, which the body is called
+   with, between the answer and the intent; nothing is waited for between the two.
+2. A step that was asked about needs that answer, also when its tool no longer declares `approve`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from holdfast.core import approval
+from holdfast.core.events import NOTHING, Address, Effect, Event, Kind, meta
+from holdfast.core.failure import Failure, FailureKind
+from holdfast.core.heads import Status, Why
+from holdfast.core.rung import Ask
+from holdfast.core.slot import Slot
+from holdfast.runtime.pauses import fresh_question_id
+from holdfast.runtime.spec import Spec
+from holdfast.runtime.way import Attempted, Terms, Way
+
+if TYPE_CHECKING:
+    from holdfast.runtime.attempts import Attempts
+    from holdfast.runtime.calls import Calls
+
+NOT_APPROVED = "NotApproved"
+"""How the record calls a step that was not begun for want of an approval; its `code` says which want."""
+
+
+def version_of(spec: Spec | None, effect: Effect) -> str:
+    """What a call of this tool is: its effect and its parameters. Their defaults may look different in each process."""
+    if spec is None:
+        return str(effect)
+    names = [f"{name}:{parameter.kind.name}" for name, parameter in inspect.signature(spec.fn).parameters.items()]
+    return " ".join([str(effect), *names])
+
+
+class Approving(ABC):
+    """The part of a step's performance that waits for an approval."""
+
+    driver: Calls
+    plan: Attempts
+    address: Address
+    effect: Effect
+    logical: int
+
+    @property
+    @abstractmethod
+    def terms(self) -> Attempts | Terms:
+        """What holds for the attempt that is to begin."""
+
+    @property
+    @abstractmethod
+    def way(self) -> Way:
+        """How it is to be made."""
+
+    @abstractmethod
+    async def _conclude(self, kind: Kind, attempted: Attempted, facts: dict[str, Any]) -> None:
+        """Write the outcome, and tell it."""
+
+    @abstractmethod
+    def _event(self, kind: Kind, **more: Any) -> Event:
+        """An event about this attempt."""
+
+    def _must_be_approved(self) -> bool:
+        """Whether anybody has to agree: a cheap look, as it is taken before each attempt."""
+        if self.terms.policy().approve is not None:
+            return True
+        slot = self.driver.state.slots.get(self.address)
+        return slot is not None and slot.approval is not None
+
+    async def _approved(self) -> bool:
+        """Wait until it may begin. False: it may not, and that is its outcome."""
+        driver = self.driver
+        while True:
+            now, slot = driver.record.now(), driver.state.slots.get(self.address)
+            grant = approval.usable(driver.state.grants, self.way.name, self.address, self.logical, now)
+            if grant is not None:
+                self._use(grant)
+                return True
+            asked = slot.approval if slot is not None else None
+            wanted = "" if asked is None else self._digest(self._asking(asked), asked.facts.get("expires_at"))
+            match approval.ruled(asked, slot.grant if slot is not None else None, wanted, now):
+                case approval.Granted():
+                    return True
+                case approval.Waiting():
+                    assert slot is not None
+                    await self._until_answered(slot)
+                case approval.AskAnew(because):
+                    await self._ask_approval(because)
+                case approval.Refused() as refused:
+                    await self._not_approved(refused)
+                    return False
+
+    def _asking(self, asked: Event | None) -> Ask:
+        """Who is asked and for how long: as it is declared now, else as it was when it was asked."""
+        declared = self.terms.policy().approve
+        if declared is not None or asked is None:
+            assert declared is not None
+            return declared
+        facts = asked.facts
+        return Ask(facts["to"], valid=facts["valid_s"], default=facts.get("default"), within=facts.get("within_s"))
+
+    def _digest(self, ask: Ask, expires_at: float | None) -> str:
+        driver, terms = self.driver, self.terms
+        return approval.digest(
+            approval.Subject(
+                tenant=driver.services.tenant,
+                run=driver.lease.run_id,
+                address=self.address,
+                logical=self.logical,
+                tool=self.way.name,
+                version=version_of(terms.spec if isinstance(terms, Terms) else None, self.effect),
+                args=self.plan.args,
+                who=ask.who,
+                valid_s=approval.valid_s(ask),
+                default=ask.default or approval.DECLINE,
+                expires_at=expires_at,
+            )
+        )
+
+    def _use(self, grant: approval.Grant) -> None:
+        """Write by which grant it begins; it goes into the store with the intent."""
+        if grant.used is None:
+            because = f"{grant.by} approved this call in a list"
+            facts = meta(
+                what="approval",
+                choice="begin",
+                because=because,
+                grant=[grant.question, grant.tool, grant.args],
+                logical=self.logical,
+            )
+            self.driver.record.note(Kind.DECIDED, facts, address=self.address)
+
+    async def _ask_approval(self, because: str) -> None:
+        driver, slot = self.driver, self.driver.state.slots.get(self.address)
+        if driver.is_stopping:
+            await driver.never()
+        ask = self._asking(None if slot is None else slot.approval)
+        expires_at = None if ask.within_s is None else driver.record.now() + ask.within_s
+        again = f" It is asked again: {because}." if because else ""
+        facts = meta(
+            id=fresh_question_id(driver, self.address),
+            about=approval.ABOUT,
+            text=f"May {self.way.name} be called with these arguments?{again}",
+            options=list(approval.OPTIONS),
+            to=ask.who,
+            expires_at=expires_at,
+            within_s=ask.within_s,
+            default=None if ask.within_s is None else ask.default or approval.DECLINE,
+            valid_s=approval.valid_s(ask),
+            digest=self._digest(ask, expires_at),
+        )
+        driver.record.add(self._event(Kind.QUESTION_ASKED, meta=facts, body=self.plan.args))
+        await driver.write()
+
+    async def _until_answered(self, slot: Slot) -> None:
+        asked = slot.approval.facts if slot.approval is not None else {}
+        expires_at = asked.get("expires_at")
+        with self.driver.silence.waits(self.address, Why.QUESTION, expires_at):
+            await self.driver.waits.answered(asked["id"], expires_at)
+
+    async def _not_approved(self, refused: approval.Refused) -> None:
+        """The agent is told; or the run is stopped, where that is the declared default."""
+        driver, name = self.driver, self.way.name
+        if refused.stops:
+            facts: dict[str, Any] = {"cause": [list(self.address)]}
+            driver.stop(Status.STOPPED, f"{name} was not approved: {refused.because}", facts)
+            await driver.never()
+        text = f"{name} was not begun: {refused.because}"
+        failure = Failure(FailureKind.REFUSED, NOT_APPROVED, text, text, because=refused.because, code=refused.outcome)
+        by = {"by": refused.by} if refused.by else {}
+        await self._conclude(Kind.STEP_FAILED, Attempted(None, NOTHING, failure), failure.facts() | by)

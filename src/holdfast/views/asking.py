@@ -1,0 +1,137 @@
+"""Questions as people see them: what is asked, what would be done, and what became of it. Read off heads and logs.
+
+What an agent says of itself is never among the facts: those are what is recorded of the call that waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from holdfast.core.events import Event, Kind
+from holdfast.core.heads import Head, OpenQuestion, Status
+from holdfast.journal.codec import decode
+from holdfast.protocols import Journal
+from holdfast.views.show import plain
+
+HEADS_MAX = 10_000
+"""Of the runs of each status so many are looked at: the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question, open or closed."""
+
+    run: str
+    key: str
+    agent: str
+    id: str
+    about: str
+    text: str
+    """Ours, or for `ask` the agent's own."""
+    options: tuple[str, ...]
+    to: str
+    asked_at: float
+    expires_at: float | None
+    is_urgent: bool
+    digest: str
+    state: str = "open"
+    """open, answered, expired or withdrawn."""
+    default: str = ""
+    """What is taken when nobody answers; empty: it waits, or the agent gets what it declared."""
+    tool: str = ""
+    """Of a step that waits: what would be called."""
+    arguments: Any = None
+    """With what, as plain JSON; what an `ask` shows."""
+    choice: str = ""
+    by: str = ""
+    via: str = ""
+    closed_at: float | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self) | {"options": list(self.options)}
+
+
+def items(journal: Journal) -> list[Item]:
+    """All that is open, the urgent first, then by deadline, then the oldest."""
+    heads = [head for status in _WITH_QUESTIONS for head in journal.heads(status=status, limit=HEADS_MAX)]
+    found = [_open(head, asked) for head in heads for asked in head.questions]
+    never = float("inf")
+    return sorted(found, key=lambda one: (not one.is_urgent, one.expires_at or never, one.asked_at, one.id))
+
+
+_WITH_QUESTIONS = (Status.SUSPENDED, Status.RUNNING, Status.READY)
+
+
+def item(journal: Journal, run_id: str, question: str) -> Item | None:
+    """This question with what it is about, also when it is closed; None when the run never asked it."""
+    head = journal.head(run_id)
+    if head is None:
+        return None
+    return next((one for one in _asked(head, journal.events(run_id)) if one.id == question), None)
+
+
+def history(journal: Journal, run_id: str) -> list[Item]:
+    """All that the run has asked, in order."""
+    head = journal.head(run_id)
+    return [] if head is None else list(_asked(head, journal.events(run_id)))
+
+
+def _open(head: Head, asked: OpenQuestion) -> Item:
+    return Item(
+        run=head.run_id,
+        key=head.key,
+        agent=head.agent,
+        id=asked.id,
+        about=asked.about,
+        text=asked.text,
+        options=asked.options,
+        to=asked.to,
+        asked_at=asked.asked_at,
+        expires_at=asked.expires_at,
+        is_urgent=asked.is_urgent,
+        digest=asked.digest,
+    )
+
+
+def _asked(head: Head, events: Sequence[Event]) -> Iterator[Item]:
+    closings = {event.facts["id"]: event for event in events if event.kind is Kind.QUESTION_CLOSED}
+    is_over = next((event for event in reversed(events) if event.kind is Kind.RUN_ENDED), None)
+    for event in events:
+        if event.kind is Kind.QUESTION_ASKED:
+            closing = closings.get(event.facts["id"])
+            yield _item(head, event, closing, is_over if head.status.is_end else None)
+
+
+def _item(head: Head, asked: Event, closing: Event | None, end: Event | None) -> Item:
+    facts, said = asked.facts, {} if closing is None else closing.facts
+    is_withdrawn = closing is None and end is not None
+    closed = closing or (end if is_withdrawn else None)
+    return Item(
+        run=head.run_id,
+        key=head.key,
+        agent=head.agent,
+        id=facts["id"],
+        about=facts["about"],
+        text=facts["text"],
+        options=tuple(facts.get("options", ())),
+        to=facts.get("to", ""),
+        asked_at=asked.at,
+        expires_at=facts.get("expires_at"),
+        is_urgent=facts.get("urgent", False),
+        digest=facts.get("digest", ""),
+        state="withdrawn" if is_withdrawn else said.get("outcome", "open"),
+        default=facts.get("default", "") if facts["about"] != "ask" else "",
+        tool=asked.address.name if asked.address is not None and facts["about"] != "ask" else "",
+        arguments=facts.get("calls") or _plain(asked.body),
+        choice=said.get("choice", ""),
+        by=said.get("by", ""),
+        via=said.get("via", ""),
+        closed_at=None if closed is None else closed.at,
+    )
+
+
+def _plain(body: bytes | None) -> Any:
+    return None if body is None else plain(decode(body))
