@@ -349,6 +349,29 @@ def test_a_person_is_asked_and_may_let_it_go_on(world: Any, site: Site) -> None:
     assert world.state().spent.tool_calls == 5, "a question costs nothing"
 
 
+def test_an_effect_that_a_person_let_go_on_goes_on_in_the_next_process(world: Any) -> None:
+    """Lost: the run, taken for one whose code asks for something else, as the effect was asked about and not begun."""
+
+    @hf.tool(effect="once")
+    async def knock(door: str) -> str:
+        world.effects.append(door)
+        return "nobody opens"
+
+    async def patient(run: hf.Run, given: Any) -> str:
+        while len(world.effects) < 5:
+            try:
+                await knock("a")
+            except hf.ToolFailed as told:
+                assert "Not begun" in str(told)
+        return "done"
+
+    patient_agent = agent(patient, ASKING)
+    with pytest.raises(RunWaiting):
+        world.run(patient_agent, wait=0)
+    world.answer("go_on", patient_agent)
+    assert world.run(patient_agent) == "done"
+
+
 def test_a_person_may_stop_it(world: Any, site: Site) -> None:
     """Lost: the answer no, and whose it was."""
     stubborn = agent(again(site, "a"), ASKING)

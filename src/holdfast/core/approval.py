@@ -138,10 +138,10 @@ def ruled(asked: Event | None, closed: Event | None, wanted: str, now: float) ->
     by = said.get("by") or "a person"
     outcome, choice = said.get("outcome"), said.get("choice")
     if outcome == "answered" and choice == APPROVE:
-        until = closed.at + facts.get("valid_s", 0.0)
-        if closed.at <= now < until:  # before it was given: a clock was set back, and nobody knows how old it is
+        given_at, until = _times(facts, closed)
+        if given_at <= now < until:  # before it was given: a clock was set back, and nobody knows how old it is
             return Granted(by, until, facts["id"])
-        return AskAnew(f"{by} approved it at {_shown(closed.at)}, which held for {span(facts.get('valid_s', 0.0))}")
+        return AskAnew(f"{by} approved it at {_shown(given_at)}, which held for {span(until - given_at)}")
     if outcome == "answered":
         return Refused("declined", by, f"{by} declined it")
     if outcome == "expired":
@@ -149,6 +149,12 @@ def ruled(asked: Event | None, closed: Event | None, wanted: str, now: float) ->
         default = "the run is stopped" if stops else "declined"
         return Refused("expired", "", f"nobody answered in time; by default: {default}", stops)
     return Refused(str(outcome), said.get("by") or "", f"it was {outcome}")
+
+
+def _times(asked: dict[str, Any], closed: Event) -> tuple[float, float]:
+    """When the answer was given, and until when it holds: a run may read it long after."""
+    given_at = float(closed.facts.get("answered_at", closed.at))
+    return given_at, given_at + float(asked.get("valid_s", 0.0))
 
 
 def _shown(at: float) -> str:
@@ -164,6 +170,7 @@ class Grant:
 
     question: str
     tool: str
+    version: str
     args: str
     """Digest of its arguments."""
     by: str
@@ -178,14 +185,19 @@ def grants_of(asked: dict[str, Any], closed: Event) -> list[Grant]:
     said = closed.facts
     if asked.get("about") != ABOUT or said.get("outcome") != "answered" or said.get("choice") != APPROVE:
         return []
-    until = closed.at + asked.get("valid_s", 0.0)
+    given_at, until = _times(asked, closed)
     by = said.get("by") or "a person"
-    return [Grant(asked["id"], tool, args, by, closed.at, until) for tool, _, args in asked.get("calls", ())]
+    return [
+        Grant(asked["id"], tool, version, args, by, given_at, until) for tool, version, args in asked.get("calls", ())
+    ]
 
 
-def usable(grants: Iterable[Grant], tool: str, address: Address, logical: int, now: float) -> Grant | None:
+def usable(
+    grants: Iterable[Grant], tool: str, version: str, address: Address, logical: int, now: float
+) -> Grant | None:
     """The grant by which this step may begin: the one that it used already, or the oldest that nobody has."""
-    alike = [each for each in grants if (each.tool, each.args) == (tool, address.digest)]
+    wanted = (tool, version, address.digest)
+    alike = [each for each in grants if (each.tool, each.version, each.args) == wanted]
     found = [each for each in alike if each.given_at <= now < each.until]
     own = [each for each in found if each.used == (address, logical)]
     return next(iter([*own, *(each for each in found if each.used is None)]), None)

@@ -28,7 +28,8 @@ AttemptFailed     a failure, because, retry_at, way, next, model facts  the resp
 QuestionAsked     id, about, text, options, to, expires_at, default,    what it shows
                   way (place on the ladder, attempts before it);
                   digest, valid_s, within_s, calls (of an approval)
-QuestionClosed    id, outcome (answered, expired), choice, by, via      the answer
+QuestionClosed    id, outcome (answered, expired), choice, by, via,     the answer
+                  answered_at (when the answer was posted)
 BudgetChanged     limits, by, because, account
 BudgetWarned      name, limit, spent, share, overshoot
 Decided           what, choice, because, and what the choice needs        the choice, of `run.decide`

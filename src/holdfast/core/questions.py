@@ -66,6 +66,7 @@ class Questions:
     def put_to(self, question: OpenQuestion, slot: Slot, event: Event) -> None:
         """It is about this step."""
         self.slots[question.id] = slot
+        slot.questions += 1
         if slot.step is StepKind.QUESTION:
             slot.intent = event
         elif question.about == approval.ABOUT:

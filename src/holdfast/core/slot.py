@@ -38,6 +38,7 @@ class Slot:
         "order",
         "outcome",
         "outcome_no",
+        "questions",
         "repeats",
         "reservation",
         "reserved_at",
@@ -102,6 +103,8 @@ class Slot:
         """The question that asks a person, while it is open."""
         self.again_at: float | None = None
         """When a person said last that it should be tried again; its time counts from there."""
+        self.questions = 0
+        """How many people were asked about it so far."""
         self.approval: Event | None = None
         """The latest question whether it may begin."""
         self.grant: Event | None = None
@@ -158,5 +161,6 @@ class Slot:
 
     @property
     def is_only_abandoned(self) -> bool:
-        """All that the log has is that a caller gave up: nothing was begun."""
-        return self.outcome is None and self.begun_at is None and self.intent is None and self.logical == 1
+        """All that the log has is that a caller gave up: nothing was begun, and nobody was asked about it."""
+        is_untouched = self.outcome is None and self.begun_at is None and self.intent is None and self.logical == 1
+        return is_untouched and not self.questions

@@ -79,7 +79,7 @@ class Approving(ABC):
         driver = self.driver
         while True:
             now, slot = driver.record.now(), driver.state.slots.get(self.address)
-            grant = approval.usable(driver.state.grants, self.way.name, self.address, self.logical, now)
+            grant = self._granted(now) if driver.state.grants else None
             if grant is not None:
                 self._use(grant)
                 return True
@@ -97,6 +97,16 @@ class Approving(ABC):
                     await self._not_approved(refused)
                     return False
 
+    def _granted(self, now: float) -> approval.Grant | None:
+        """What a person has approved in a list, and this call may use."""
+        grants, name = self.driver.state.grants, self.way.name
+        return approval.usable(grants, name, self._version, self.address, self.logical, now)
+
+    @property
+    def _version(self) -> str:
+        terms = self.terms
+        return version_of(terms.spec if isinstance(terms, Terms) else None, self.effect)
+
     def _asking(self, asked: Event | None) -> Ask:
         """Who is asked and for how long: as it is declared now, else as it was when it was asked."""
         declared = self.terms.policy().approve
@@ -107,7 +117,7 @@ class Approving(ABC):
         return Ask(facts["to"], valid=facts["valid_s"], default=facts.get("default"), within=facts.get("within_s"))
 
     def _digest(self, ask: Ask, expires_at: float | None) -> str:
-        driver, terms = self.driver, self.terms
+        driver = self.driver
         return approval.digest(
             approval.Subject(
                 tenant=driver.services.tenant,
@@ -115,7 +125,7 @@ class Approving(ABC):
                 address=self.address,
                 logical=self.logical,
                 tool=self.way.name,
-                version=version_of(terms.spec if isinstance(terms, Terms) else None, self.effect),
+                version=self._version,
                 args=self.plan.args,
                 who=ask.who,
                 valid_s=approval.valid_s(ask),

@@ -10,17 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from holdfast.core import approval
 from holdfast.core.accept import Message, MessageKind, is_signal_name
 from holdfast.core.command import Call
 from holdfast.core.events import Effect, Event, StepKind
 from holdfast.core.policy import Duration, seconds
 from holdfast.core.questions import became
+from holdfast.core.rung import Ask
 from holdfast.errors import UsageError
-from holdfast.journal.codec import decode, encode
+from holdfast.journal.codec import decode, digest, encode
 from holdfast.protocols import Journal
+from holdfast.runtime.approving import version_of
 from holdfast.runtime.facts import safe
 from holdfast.runtime.pauses import Decision, Question
 from holdfast.runtime.pauses import Signal as SignalWait
+from holdfast.runtime.tool import Planned
 
 if TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
@@ -35,6 +39,18 @@ class Answer:
     """The option taken or the text given; the default when it expired."""
     by: str = ""
     """Who answered; empty when nobody did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What became of a list of calls that a person was asked about. True when they may be made."""
+
+    outcome: Literal["approved", "declined", "expired", "withdrawn"]
+    by: str = ""
+    """Who said so; empty when nobody did."""
+
+    def __bool__(self) -> bool:
+        return self.outcome == "approved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +87,36 @@ async def ask(
         shows=encode(show),
     )
     return _answer(await driver.step(question))
+
+
+async def approve(
+    driver: Driver, scope: str, who: str, calls: Sequence[Planned[Any]], name: str, within: Duration | None, valid: Any
+) -> Approval:
+    """A person is asked about a list of calls; see `Run.approve`."""
+    asked = approval.checked("run.approve", Ask(who, within=within, valid=valid))
+    if not calls or not all(isinstance(call, Planned) for call in calls):
+        raise UsageError("run.approve takes calls that are not made yet, such as [refund.bind('K-17', 4200)].")
+    listed = [[call.spec.name, version_of(call.spec, call.spec.effect), digest(call.args)] for call in calls]
+    shown = encode([{"tool": call.spec.name, "arguments": decode(call.args)} for call in calls])
+    services, valid_s = driver.services, approval.valid_s(asked)
+    of_calls = approval.digest_of_calls(services.tenant, driver.lease.run_id, listed, who, valid_s)
+    question = Question(
+        call=Call(scope, name, digest(shown), StepKind.QUESTION, Effect.READ, shown),
+        text=f"May these {len(calls)} calls be made?" if len(calls) > 1 else f"May {calls[0].spec.name} be called?",
+        options=approval.OPTIONS,
+        to=who,
+        within_s=asked.within_s,
+        default=None,
+        shows=shown,
+        about=approval.ABOUT,
+        more={"digest": of_calls, "valid_s": valid_s, "calls": listed},
+    )
+    answered = _answer(await driver.step(question))
+    said = answered.outcome if answered.outcome != "answered" else _SAID[answered.value]
+    return Approval(said, answered.by)
+
+
+_SAID: dict[str, Literal["approved", "declined"]] = {approval.APPROVE: "approved", approval.DECLINE: "declined"}
 
 
 def _answer(outcome: Event) -> Answer:

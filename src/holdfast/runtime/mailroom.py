@@ -186,7 +186,12 @@ def _answered(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
     if facts["question"] not in driver.state.questions:
         return
     closed = meta(
-        id=facts["question"], outcome="answered", choice=facts.get("choice"), by=facts.get("by"), via=facts.get("via")
+        id=facts["question"],
+        outcome="answered",
+        choice=facts.get("choice"),
+        by=facts.get("by"),
+        via=facts.get("via"),
+        answered_at=mail.at,
     )
     about = driver.state.questions[facts["question"]].about
     _close_question(driver, facts["question"], closed, mail.message.body)

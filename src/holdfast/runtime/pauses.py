@@ -72,6 +72,9 @@ class Question:
     within_s: float | None
     default: bytes | None
     shows: bytes | None
+    about: str = "ask"
+    more: dict[str, Any] = field(default_factory=dict)
+    """Further facts."""
     is_write = False
 
     async def perform(self, driver: Calls, command: Execute) -> None:
@@ -82,12 +85,13 @@ class Question:
             expires_at = None if self.within_s is None else now + self.within_s
             facts = meta(
                 id=fresh_question_id(driver, address),
-                about="ask",
+                about=self.about,
                 text=self.text,
                 options=list(self.options) or None,
                 to=self.to or None,
                 expires_at=expires_at,
                 default=None if self.default is None else self.default.decode(),
+                **self.more,
             )
             call = self.call
             driver.record.note_step(Kind.QUESTION_ASKED, address, call.step, call.effect, meta=facts, body=self.shows)

@@ -21,7 +21,7 @@ from holdfast.core.rung import Ask
 from holdfast.errors import UsageError
 from holdfast.journal.codec import digest, encode
 from holdfast.runtime import asking, chapter, current
-from holdfast.runtime.asking import Answer, Signal
+from holdfast.runtime.asking import Answer, Approval, Signal
 from holdfast.runtime.clock import Random, derived_random, derived_uuid
 from holdfast.runtime.declared import Declared
 from holdfast.runtime.facts import safe
@@ -29,7 +29,7 @@ from holdfast.runtime.gating import NOTHING, Gated, gate
 from holdfast.runtime.pauses import Note, Sleep
 from holdfast.runtime.spawn import spawned
 from holdfast.runtime.spec import Classify, Definite, EffectName
-from holdfast.runtime.tool import Tool, as_tool, take_step
+from holdfast.runtime.tool import Planned, Tool, as_tool, take_step
 from holdfast.runtime.unwind import unwind
 
 if TYPE_CHECKING:
@@ -195,6 +195,23 @@ class Run:
         return await asking.ask(
             self._driver, scope, text, name, options=options, to=to, within=within, default=default, show=show
         )
+
+    async def approve(
+        self,
+        who: str,
+        calls: Sequence[Planned[Any]],
+        *,
+        within: Duration | None = None,
+        valid: Duration | None = None,
+        name: str = "approve",
+    ) -> Approval:
+        """Ask a person once about a list of exact calls, such as `[refund.bind("K-17", 4200)]`, before any is made.
+
+        Approved, each of them may be made once, within `valid` (an hour) of the answer; a tool with `approve=` then
+        asks nobody. within: after so long nobody has answered, which is no approval. The result is true when approved.
+        """
+        scope = self._where("approve", name).scope
+        return await asking.approve(self._driver, scope, who, calls, name, within, valid)
 
     async def signal(self, name: str, *, within: Duration | None = None, default: Any = None) -> Signal:
         """Wait for a signal with this name: `app.signal`, or `holdfast signal`. One that came before is kept.

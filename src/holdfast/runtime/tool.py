@@ -74,6 +74,22 @@ def declared_latest(name: str) -> list[Tool[..., Any]]:
     return list(latest.values())
 
 
+class Planned(Generic[R]):
+    """A call of a tool that is not made yet."""
+
+    def __init__(self, spec: Spec, args: bytes, call: Callable[[], R]) -> None:
+        self.spec = spec
+        self.args = args
+        """The arguments as they are recorded."""
+        self._call = call
+
+    def __call__(self) -> R:
+        return self._call()
+
+    def __repr__(self) -> str:
+        return f"<call of {self.spec.name}>"
+
+
 class Tool(Generic[P, R]):
     """A function with its declaration; call it as before."""
 
@@ -127,6 +143,11 @@ class Tool(Generic[P, R]):
         """The call, validated and ready to be made; `ArgumentsInvalid` says what does not fit the schema."""
         bound = self._signature.bind((), {**self._signature.validated(arguments), **hidden})
         return lambda: self._run(bound)
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Planned[R]:
+        """The call, ready to be made: to be shown to people first (`Run.approve`), and called with `()`."""
+        bound = self._signature.bind(args, kwargs)
+        return Planned(self.spec, encode(bound.visible), lambda: self._run(bound))
 
     def _run(self, arguments: Arguments) -> Any:
         """One call: a step, a plain call inside a step, or a call without a run."""
@@ -271,7 +292,8 @@ def _check_alone(spec: Spec) -> None:
 def _check_inner(spec: Spec, where: current.Place) -> None:
     """Inside a step that is no composite only plain calls of its own strength or less are made (rule 5), and none that
     a person must agree to."""
-    if where.inside is not None and where.driver.services.policies.of(spec).approve is not None:
+    policy = spec.policy if where.is_isolated else where.driver.services.policies.of(spec)
+    if where.inside is not None and policy.approve is not None:
         raise UsageError(
             f"{where.step_name} called {spec.name}, which needs an approval, inside its step, where nobody can be "
             f"asked. {spec.name} was not begun. Call it from the agent, or declare {where.step_name} "

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from holdfast.core.approval import ABOUT, DECLINE
 from holdfast.core.events import Event, Kind
 from holdfast.core.heads import Head, OpenQuestion, Status
 from holdfast.journal.codec import decode
@@ -123,7 +124,7 @@ def _item(head: Head, asked: Event, closing: Event | None, end: Event | None) ->
         is_urgent=facts.get("urgent", False),
         digest=facts.get("digest", ""),
         state="withdrawn" if is_withdrawn else said.get("outcome", "open"),
-        default=facts.get("default", "") if facts["about"] != "ask" else "",
+        default=_default(facts),
         tool=asked.address.name if asked.address is not None and facts["about"] != "ask" else "",
         arguments=facts.get("calls") or _plain(asked.body),
         choice=said.get("choice", ""),
@@ -131,6 +132,12 @@ def _item(head: Head, asked: Event, closing: Event | None, end: Event | None) ->
         via=said.get("via", ""),
         closed_at=None if closed is None else closed.at,
     )
+
+
+def _default(facts: dict[str, Any]) -> str:
+    if facts["about"] == "ask":
+        return ""  # whatever the agent has declared, as a value
+    return str(facts.get("default") or (DECLINE if facts["about"] == ABOUT and "expires_at" in facts else ""))
 
 
 def _plain(body: bytes | None) -> Any:
