@@ -106,7 +106,7 @@ class Proxy:
             return self._decide(Commit(self._commits, statements))
 
     def count(self, cut: Cut) -> None:
-        """It has happened."""
+        """It happens now."""
         with self._lock:
             self.cuts[cut] += 1
 
@@ -207,9 +207,9 @@ class _Link:
     def _happened(self) -> None:
         assert self._cut is not None
         self._is_deaf = True
+        self._proxy.count(self._cut)  # first: whoever sees the connection cut may ask how often that was
         if self._cut in (Cut.BEFORE, Cut.AFTER):
             self.end()
-        self._proxy.count(self._cut)
 
     def _is_commit(self, kind: bytes, body: bytes) -> bool:
         """Whether this message has the server commit something that was written."""
