@@ -56,7 +56,7 @@ class RawTable:
 @contextmanager
 def started() -> Iterator[PostgresServer]:
     """A server for one row."""
-    with PostgresServer(os.environ.get("HOLDFAST_TEST_POSTGRES")) as server:
+    with PostgresServer(os.environ.get("HOLDFAST_TEST_POSTGRES"), in_memory=False) as server:
         yield server
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from holdfast.core import accept
 from holdfast.errors import JournalError
 from holdfast.journal.sqlite import SqliteJournal
-from proof.deeds import ACCOUNTS, CELLS, NAME, RUNS, Deeds, Said, World, attempt, in_memory, put, read, small_bounds
-from proof.part import Plan, Seen
+from proof.deeds import ACCOUNTS, CELLS, NAME, RUNS, Deeds, Said, World, attempt, put, read, small_bounds
+from proof.part import Plan, Seen, in_memory
 
 WANTED = {
     "damages": 8_000,

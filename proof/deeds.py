@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -46,14 +45,6 @@ def small_bounds(body: int = 3_000, piece: int = 2_048, pages: int = 30) -> Iter
         stack.enter_context(patch.object(blobs, "PIECE", piece))
         stack.enter_context(patch.object(checkpoint, "PAGES_MAX", pages))
         yield
-
-
-@contextmanager
-def in_memory(directory: Path) -> Iterator[Path]:
-    """A directory whose syncs cost nothing; what is on a real disk after a cut is not what is tested here."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(prefix="holdfast-", dir=memory if memory.is_dir() else directory) as name:
-        yield Path(name)
 
 
 class Said(NamedTuple):

@@ -25,8 +25,8 @@ from holdfast.journal.memory import MemoryJournal
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Journal
 from holdfast.testing.disk import CALLS, Disk, Failing, Hit
-from proof.deeds import NAME, Deed, Deeds, Said, World, attempt, in_memory, small_bounds
-from proof.part import Plan, Seen
+from proof.deeds import NAME, Deed, Deeds, Said, World, attempt, small_bounds
+from proof.part import Plan, Seen, in_memory
 
 WANTED = {
     "faults": 20_000,

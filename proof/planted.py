@@ -11,11 +11,12 @@ import compileall
 import py_compile
 import shutil
 import tomllib
-from collections.abc import Iterator
+from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from proof.part import Plan, Seen
+from proof.origin import Origin, origin
+from proof.part import Plan, Seen, in_memory
 from proof.suite import ROOT, TESTS, ran
 
 FILE = TESTS / "planted" / "mutations.toml"
@@ -47,28 +48,46 @@ def bugs(file: Path = FILE) -> list[Bug]:
 
 BUGS = bugs()
 WANTED = {"caught": len(BUGS) + sum(LISTS.values())}
-COST = 170
+COST = 180
+
+
+class Batch(NamedTuple):
+    """One trial: the bugs of one file of tests, so that its tests are run without a bug once and not again in each
+    shard; or a file that plants its own."""
+
+    file: str
+    bugs: tuple[Bug, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many are caught."""
+        return len(self.bugs) or LISTS[self.file]
+
+
+def batches() -> list[Batch]:
+    """The largest first: then a sample, which takes some of them, plants as great a part of the bugs at least."""
+    files: dict[str, list[Bug]] = defaultdict(list)
+    for bug in BUGS:
+        files[bug.test.partition("::")[0]].append(bug)
+    found = [Batch(file, tuple(planted)) for file, planted in files.items()]
+    return sorted([*found, *map(Batch, LISTS)], key=lambda batch: -batch.size)
 
 
 def run(plan: Plan) -> Seen:
     """Plant each."""
-    seen = Seen()
-    numbers = list(_within(plan, len(BUGS) + len(LISTS)))
-    chosen = [BUGS[number] for number in numbers if number < len(BUGS)]
-    source = plan.directory / "src"
-    _copy(source, has_many=len(chosen) > 5)
-    if chosen and _passes_without(chosen, source, plan, seen):
-        for bug in chosen:
-            _plant(bug, source, plan, seen)
-    for number in numbers:
-        if number >= len(BUGS):
-            _own(list(LISTS)[number - len(BUGS)], plan, seen)
+    seen, found = Seen(), batches()
+    chosen = [found[number] for number in plan.trials(len(found)) if number < len(found)]
+    planted = [bug for batch in chosen for bug in batch.bugs]
+    with in_memory(plan.directory) as place, origin(ROOT) as forked:
+        _copy(place / "src", has_many=len(planted) > 5)
+        bench = _Bench(place / "src", place, forked, seen)
+        if planted and bench.passes_without(planted):
+            for bug in planted:
+                bench.plant(bug)
+        for batch in chosen:
+            if not batch.bugs:
+                bench.own(batch.file)
     return seen
-
-
-def _within(plan: Plan, count: int) -> Iterator[int]:
-    """The list is as long as it is: more hours plant no more bugs."""
-    return (number for number in plan.trials(count) if number < count)
 
 
 def _copy(source: Path, *, has_many: bool) -> None:
@@ -79,31 +98,49 @@ def _copy(source: Path, *, has_many: bool) -> None:
         compileall.compile_dir(source, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 
 
-def _passes_without(chosen: list[Bug], source: Path, plan: Plan, seen: Seen) -> bool:
-    before = ran(sorted({bug.test for bug in chosen}), plan.directory, source=source)
-    if before.code:
-        seen.problems.append(f"the tests fail without any bug ({before.code}): {before.said}")
-    return not before.code
+class _Bench(NamedTuple):
+    """Where bugs are planted."""
 
+    source: Path
+    directory: Path
+    origin: Origin | None
+    seen: Seen
 
-def _plant(bug: Bug, source: Path, plan: Plan, seen: Seen) -> None:
-    file = source / "holdfast" / bug.file
-    text = file.read_text("utf-8")
-    if text.count(bug.old) != 1:
-        seen.problems.append(f"{bug.name}: its line is not there, or not once, in {bug.file}")
-        return
-    file.write_text(text.replace(bug.old, bug.new), "utf-8")
-    after = ran([bug.test], plan.directory, "-x", source=source, limit_s=LIMIT_S)
-    file.write_text(text, "utf-8")
-    if after.code == 1 and after.failed:
-        seen.count("caught")
-    else:
-        seen.problems.append(f"{bug.name}: {bug.breaks}, and {bug.test} ends with {after.code}: {after.said}")
+    def passes_without(self, chosen: list[Bug]) -> bool:
+        """Whether their tests are of any use."""
+        tests = sorted({bug.test for bug in chosen})
+        before = ran(tests, self.directory, source=self.source, origin=self.origin)
+        if before.code:
+            self.seen.problems.append(f"the tests fail without any bug ({before.code}): {before.said}")
+        return not before.code
 
+    def plant(self, bug: Bug) -> None:
+        """One in the copy, for the time of its test."""
+        file = self.source / "holdfast" / bug.file
+        text = file.read_text("utf-8")
+        if text.count(bug.old) != 1:
+            self.seen.problems.append(f"{bug.name}: its line is not there, or not once, in {bug.file}")
+            return
+        file.write_text(text.replace(bug.old, bug.new), "utf-8")
+        after = ran(
+            [bug.test],
+            self.directory,
+            "-x",
+            source=self.source,
+            is_broken=True,
+            limit_s=LIMIT_S,
+            origin=self.origin,
+        )
+        file.write_text(text, "utf-8")
+        if after.code == 1 and after.failed:
+            self.seen.count("caught")
+        else:
+            said = f"{bug.test} ends with {after.code}: {after.said}"
+            self.seen.problems.append(f"{bug.name}: {bug.breaks}, and {said}")
 
-def _own(file: str, plan: Plan, seen: Seen) -> None:
-    """A file that plants its own."""
-    outcome = ran([file], plan.directory)
-    if outcome.code:
-        seen.problems.append(f"{file} ends with {outcome.code}: {outcome.said}")
-    seen.count("caught", sum("[" in name for name in outcome.passed))
+    def own(self, file: str) -> None:
+        """A file that plants its own."""
+        outcome = ran([file], self.directory, origin=self.origin)
+        if outcome.code:
+            self.seen.problems.append(f"{file} ends with {outcome.code}: {outcome.said}")
+        self.seen.count("caught", sum("[" in name for name in outcome.passed))

@@ -25,8 +25,8 @@ from holdfast.protocols import Append, Worker
 from holdfast.testing.conformance_store import step
 from holdfast.testing.disk import Change, Disk, Failing, Op
 from holdfast.testing.power import Loss, Power
-from proof.deeds import NAME, Deeds, Said, World, attempt, in_memory, put, read, small_bounds
-from proof.part import Plan, Seen
+from proof.deeds import NAME, Deeds, Said, World, attempt, put, read, small_bounds
+from proof.part import Plan, Seen, in_memory
 
 WANTED = {
     "images": 100_000,
@@ -42,8 +42,8 @@ WANTED = {
     "unpromised_lost": 20,
     "syncs_that_failed": 100,
 }
-TRIALS = 680
-COST = 340
+TRIALS = 660
+COST = 330
 OLD = Path(__file__).parent.parent / "tests" / "journals"
 FAILURES = (JournalError, OSError, ValueError, AssertionError)
 

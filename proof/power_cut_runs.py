@@ -28,8 +28,8 @@ from holdfast.journal.sqlite import SqliteJournal
 from holdfast.runtime.clock import SystemClock
 from holdfast.testing.disk import Disk, Op
 from holdfast.testing.power import Loss, Power
-from proof.deeds import NAME, in_memory, put
-from proof.part import Plan, Seen
+from proof.deeds import NAME, put
+from proof.part import Plan, Seen, in_memory
 
 WANTED = {
     "runs_gone_on": 2_000,

@@ -2,6 +2,9 @@
 
 A trial is a batch of programs of one engine, drawn from a seed of its own; what the model did not foresee is told with
 the program that did it. Where the engine can have one, commits fail in the middle, before and after they are written.
+
+All stores lie in memory: what is compared is what calls give and leave behind, also over a restart of the process. No
+machine stops here; what is left on a disk then is for the parts that cut its power.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from holdfast.testing.conformance_engine import Moment
 from holdfast.testing.conformance_model import AgainstModel
 from holdfast.testing.conformance_store import OpenEngine, Store
 from holdfast.testing.postgres_server import PostgresServer
-from proof.part import Plan, Seen
+from proof.part import Plan, Seen, in_memory
 
 WANTED = {
     "programs": 900,
@@ -51,7 +54,8 @@ WANTED = {
     "commit failed after": 100,
     "commit failed before after": 100,
 }
-COST = 65
+COST = 130
+"""Half of it the server uses."""
 BATCH = 30
 STEPS = 50
 TRIALS = 30
@@ -108,12 +112,10 @@ def run(plan: Plan) -> Seen:
 
 @contextmanager
 def _engines(plan: Plan) -> Iterator[dict[str, OpenEngine]]:
-    with PostgresServer() as server:
+    with in_memory(plan.directory) as place, PostgresServer() as server:
         yield {
             "memory": lambda name, *, clock, is_dead: MemoryJournal(clock=clock, is_dead=is_dead),
-            "sqlite": lambda name, *, clock, is_dead: FailingSqlite(
-                plan.directory / f"{name}.db", clock=clock, is_dead=is_dead
-            ),
+            "sqlite": lambda name, *, clock, is_dead: FailingSqlite(place / f"{name}.db", clock=clock, is_dead=is_dead),
             "postgres": lambda name, *, clock, is_dead: FailingPostgres(
                 server.url(name), clock=clock, is_dead=is_dead, owns_clock=True
             ),

@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
+
+from proof.origin import Origin
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
@@ -37,28 +39,41 @@ class Outcome:
 
 
 def ran(
-    tests: Sequence[str], directory: Path, *more: str, source: Path | None = None, limit_s: float = LIMIT_S
+    tests: Sequence[str],
+    directory: Path,
+    *more: str,
+    source: Path | None = None,
+    is_broken: bool = False,
+    limit_s: float = LIMIT_S,
+    origin: Origin | None = None,
 ) -> Outcome:
-    """Run these tests (paths below tests/, or node ids) in a process of their own, against this source."""
-    report = directory / "report.xml"
+    """Run these tests (paths below tests/, or node ids) in a process of their own, against this source: one that is
+    forked from the origin, if there is one. What is compiled of a source that is broken on purpose is not kept."""
+    report, out = directory / "report.xml", directory / "said.log"
     report.unlink(missing_ok=True)
-    place = {"PYTHONPATH": str(source)} if source else {}
     where = ["--basetemp", str(directory / "tmp"), "--junitxml", str(report)]
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *OPTIONS, *where, *more, *(str(TESTS / test) for test in tests)],
-            cwd=ROOT,
-            env=os.environ | place | {"PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=limit_s,
-        )
-    except subprocess.TimeoutExpired as slow:
-        return Outcome(-1, f"did not end within {slow.timeout:.0f} s")
-    outcome = Outcome(done.returncode, (done.stdout + done.stderr)[-TAIL:])
+    arguments = [*OPTIONS, *where, *more, *(str(TESTS / test) for test in tests)]
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1" if is_broken else ""}
+    if source is not None:
+        env["PYTHONPATH"] = str(source)
+    code = origin.run(arguments, out, env, limit_s) if origin else _cold(arguments, out, env, limit_s)
+    if code is None:
+        return Outcome(-1, f"did not end within {limit_s:.0f} s")
+    outcome = Outcome(code, out.read_text("utf-8", "replace")[-TAIL:])
     if report.exists():
         _read(report, outcome)
     return outcome
+
+
+def _cold(arguments: list[str], out: Path, env: Mapping[str, str], limit_s: float) -> int | None:
+    with out.open("wb") as said:
+        try:
+            command = [sys.executable, "-m", "pytest", *arguments]
+            return subprocess.run(
+                command, cwd=ROOT, env=env, stdout=said, stderr=subprocess.STDOUT, timeout=limit_s
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return None
 
 
 def _read(report: Path, outcome: Outcome) -> None:

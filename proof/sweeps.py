@@ -6,7 +6,9 @@ They are tests marked `proof`; the default run holds a sample of each beside it.
 
 from __future__ import annotations
 
-from proof.part import Plan, Seen
+from pathlib import Path
+
+from proof.part import Plan, Seen, in_memory
 from proof.suite import ran
 
 TESTS = {
@@ -28,14 +30,15 @@ SHARDS = len(TESTS)
 def run(plan: Plan) -> Seen:
     """One test is a trial."""
     seen = Seen()
-    for trial in plan.trials(len(TESTS)):
-        if trial < len(TESTS):  # they are what they are: more hours make no more of them
-            _swept(list(TESTS)[trial], plan, seen)
+    with in_memory(plan.directory) as place:
+        for trial in plan.trials(len(TESTS)):
+            if trial < len(TESTS):  # they are what they are: more hours make no more of them
+                _swept(list(TESTS)[trial], place, seen)
     return seen
 
 
-def _swept(test: str, plan: Plan, seen: Seen) -> None:
-    outcome = ran([test], plan.directory, "-m", "proof", "-o", "timeout=3600")
+def _swept(test: str, place: Path, seen: Seen) -> None:
+    outcome = ran([test], place, "-m", "proof", "-o", "timeout=3600")
     if outcome.code or not outcome.passed:
         seen.problems.append(f"{test} ends with {outcome.code}: {outcome.said}")
         return

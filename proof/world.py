@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from holdfast.journal.open import open_journal
 from holdfast.protocols import Journal
 from holdfast.runtime.clock import SystemClock
 from holdfast.testing.postgres_server import PostgresServer
+from proof.part import in_memory
 
 SQLITE, POSTGRES = "sqlite", "postgres"
 ENGINES = (SQLITE, POSTGRES)
@@ -87,9 +87,8 @@ class Stores:
 @contextmanager
 def stores(directory: Path) -> Iterator[Stores]:
     """For as long as the block lasts. Processes are killed here, not machines: in memory where that is possible."""
-    root = Path("/dev/shm") if os.path.isdir("/dev/shm") else directory
-    with tempfile.TemporaryDirectory(prefix="proof-", dir=root) as made, PostgresServer() as server:
-        yield Stores(Path(made), server)
+    with in_memory(directory) as made, PostgresServer() as server:
+        yield Stores(made, server)
 
 
 @contextmanager

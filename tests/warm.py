@@ -196,9 +196,12 @@ def become(order: dict[str, Any], files: list[int]) -> None:
         os.dup2(files[number], number)
     for file in files:
         os.close(file)
-    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115 - to the end of the process
-    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.__stderr__ = open(2, "w", 1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - to the end of the process
+    sys.__stdin__ = sys.stdin  # type: ignore[misc]
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.__stdout__ = sys.stdout  # type: ignore[misc]
+    sys.stderr = open(2, "w", 1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.__stderr__ = sys.stderr  # type: ignore[misc]
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

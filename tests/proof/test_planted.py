@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from proof import planted
+from proof.origin import origin
 from proof.part import Plan
 from proof.planted import BUGS, TESTS, Bug
 from proof.suite import ROOT
 
 SAMPLE = 2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked() -> Iterator[None]:
+    """One origin for all of these."""
+    with origin(ROOT) as made, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planted, "origin", lambda root: nullcontext(made))
+        yield
 
 
 def few(plan: Path, bugs: list[Bug], patch: pytest.MonkeyPatch) -> list[str]:

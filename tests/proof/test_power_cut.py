@@ -11,8 +11,8 @@ from pathlib import Path
 import apsw
 import pytest
 from proof import power_cut
-from proof.deeds import NAME, in_memory, put
-from proof.part import Plan
+from proof.deeds import NAME, put
+from proof.part import Plan, in_memory
 
 from holdfast.journal import checkpoint
 from holdfast.journal.sqlite import SqliteJournal

