@@ -20,6 +20,7 @@ from holdfast.core.address import run_id
 from holdfast.core.budget import DEFAULT_LIMITS
 from holdfast.core.events import Event, Kind
 from holdfast.errors import RunCancelled, RunFailed
+from holdfast.inbox.config import load as load_people
 from holdfast.journal.memory import MemoryJournal
 from holdfast.runtime.clock import SystemClock
 from holdfast.runtime.config import load_prices
@@ -144,6 +145,8 @@ def test_the_holdfast_toml_of_the_page_is_understood(tmp_path: Path) -> None:
     file.write_text(block, "utf-8")
     price = load_prices(file)["claude-sonnet-5"]
     assert (float(price.input), float(price.output), float(price.cache_write)) == (3.0, 15.0, 3.75)
+    finance = load_people(file).chain_for("finance")
+    assert finance is not None and [step.by for step in finance.levels] == [("mail", "hook"), ("hook", "mail")]
 
 
 # --- what runs write -------------------------------------------------------------------------------------------

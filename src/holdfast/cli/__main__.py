@@ -27,6 +27,7 @@ VERBS = {
     "answer": Verb("holdfast.cli.answer:answer", "Answer a question of a run."),
     "signal": Verb("holdfast.cli.signal:signal", "Tell a run something it may be waiting for."),
     "cancel": Verb("holdfast.cli.cancel:cancel", "Cancel a run; an effect in flight finishes first."),
+    "channels": Verb("holdfast.cli.channels:channels", "Whom questions reach, by what, and when."),
     "tools": Verb("holdfast.cli.tools:tools", "What is switched for all runs; switch tools off and on, set policies."),
     "budget": Verb("holdfast.cli.budget:budget", "What is used and capped; set the caps of a day, of all, of a run."),
     "unwind": Verb("holdfast.cli.unwind:unwind", "Undo what an ended run did, the last step first."),

@@ -38,7 +38,8 @@ from holdfast.core.retention import Retention
 from holdfast.errors import PolicyInvalid
 
 NAME = "holdfast.toml"
-TABLES = ("holdfast", "prices", "tools", "budget", "retention")
+TABLES = ("holdfast", "prices", "tools", "budget", "retention", "people", "channels", "rotas", "chains")
+"""The last four are whom questions reach: `holdfast.inbox.config` reads them."""
 
 
 class Stated(NamedTuple):
@@ -75,16 +76,7 @@ class Config(NamedTuple):
 
 def load(path: str | Path | None) -> Config:
     """What this file says; without a path ./holdfast.toml, if there is one."""
-    file = Path(path) if path is not None else Path(NAME)
-    if path is None and not file.is_file():
-        return Config({}, {}, {})
-    try:
-        tables = tomllib.loads(file.read_text("utf-8"))
-    except OSError as missing:
-        raise PolicyInvalid(f"{file} cannot be read: {missing.strerror}. Nothing was started.") from missing
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
-        raise PolicyInvalid(f"{file} is no TOML: {wrong}. Nothing was started.") from wrong
-    _check_names(file, tables)
+    file, tables = read(path)
     prices = _table(file, tables, "prices", '[prices."claude-sonnet-5"]')
     tools = _table(file, tables, "tools", "[tools.find_invoice]")
     caps = _table(file, tables, "budget", "[budget.day]")
@@ -97,6 +89,21 @@ def load(path: str | Path | None) -> Config:
         {account: _caps(file, account, table) for account, table in caps.items()},
         retention.parse(stated),
     )
+
+
+def read(path: str | Path | None) -> tuple[Path, dict[str, Any]]:
+    """The file and its tables, all of a name that is known; none when no path is given and there is no file."""
+    file = Path(path) if path is not None else Path(NAME)
+    if path is None and not file.is_file():
+        return file, {}
+    try:
+        tables = tomllib.loads(file.read_text("utf-8"))
+    except OSError as missing:
+        raise PolicyInvalid(f"{file} cannot be read: {missing.strerror}. Nothing was started.") from missing
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
+        raise PolicyInvalid(f"{file} is no TOML: {wrong}. Nothing was started.") from wrong
+    _check_names(file, tables)
+    return file, tables
 
 
 def load_prices(path: str | Path | None) -> dict[str, Price]:

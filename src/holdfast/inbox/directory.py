@@ -1,0 +1,168 @@
+"""Whom questions can reach, as declared: people, channels, rotas and chains. Read off a file once, and never changed.
+
+1. A question that names a chain goes by it. One that names a person or a rota goes to them alone, by every channel that
+   they can be told by. All others go by the chain `default`, if there is one; else nobody is told of them.
+2. What a chain does at a moment is its `plan` of that moment: rotas are replaced by who is on call then.
+3. Passwords and keys are not in here: only under which name the environment has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+from holdfast.core.chain import Level, Plan, Reach
+from holdfast.core.quiet import Quiet
+from holdfast.core.rota import Rota, Shift
+
+DEFAULT: Final = "default"
+"""The chain of questions that name nobody in particular."""
+REPEAT, ACK_S, WAIT_S = 2, 1800.0, 600.0
+"""Of a chain that does not say."""
+
+
+class FromEnvironment(NamedTuple):
+    """A secret, by the name of the variable that holds it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who can be asked."""
+
+    name: str
+    email: str = ""
+    slack: str = ""
+    quiet: Quiet | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Email:
+    """A mail server that takes our notices."""
+
+    name: str
+    host: str
+    port: int
+    sender: str
+    user: str = ""
+    password: FromEnvironment | None = None
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    kind: Literal["email"] = "email"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """A system of somebody else that is told by HTTP; it is told for whom."""
+
+    name: str
+    url: str | FromEnvironment
+    secrets: tuple[FromEnvironment, ...]
+    """The first is the newest; it is signed with all of them."""
+    allow: tuple[str, ...] = ()
+    """HOST:PORT that may be in a private network, and without TLS."""
+    kind: Literal["webhook"] = "webhook"
+
+
+ChannelSettings = Email | Webhook
+
+
+class Step(NamedTuple):
+    """A level of a chain as it is declared: people and rotas, and channels, the best first."""
+
+    to: tuple[str, ...]
+    by: tuple[str, ...]
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Whom to tell, one level after the other."""
+
+    name: str
+    levels: tuple[Step, ...]
+    repeat: int = REPEAT
+    ack_s: float = ACK_S
+
+
+class Gap(NamedTuple):
+    """A time in which nobody of a level is on call."""
+
+    chain: str
+    level: int
+    shift: Shift
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """All of it."""
+
+    people: Mapping[str, Person] = field(default_factory=dict)
+    channels: Mapping[str, ChannelSettings] = field(default_factory=dict)
+    rotas: Mapping[str, Rota] = field(default_factory=dict)
+    chains: Mapping[str, Chain] = field(default_factory=dict)
+
+    def chain_for(self, to: str) -> Chain | None:
+        """By which chain a question goes that was put to `to`."""
+        if to in self.chains:
+            return self.chains[to]
+        if to in self.people or to in self.rotas:
+            return Chain(to, (Step((to,), tuple(self.channels), WAIT_S),))
+        return self.chains.get(DEFAULT)
+
+    def plan(self, chain: Chain, at: float, *, deadline: float | None, is_urgent: bool) -> Plan:
+        """What the chain is at that moment."""
+        levels = tuple(Level(self._reaches(step, at), step.wait_s) for step in chain.levels)
+        quiet = {person: self.people[person].quiet for level in levels for person, _ in level.people}
+        until = {name: hours.until(at) for name, hours in quiet.items() if hours is not None}
+        return Plan(
+            levels,
+            chain.repeat,
+            chain.ack_s,
+            {name: at for name, at in until.items() if at is not None},
+            deadline,
+            is_urgent,
+        )
+
+    def _reaches(self, step: Step, at: float) -> tuple[Reach, ...]:
+        names = dict.fromkeys(person for name in step.to if (person := self._on_call(name, at)))
+        return tuple(Reach(name, self.ways(name, step.by)) for name in names)
+
+    def _on_call(self, name: str, at: float) -> str:
+        return self.rotas[name].on_call(at) if name in self.rotas else name
+
+    def ways(self, person: str, by: tuple[str, ...]) -> tuple[str, ...]:
+        """By which of these channels this person can be told."""
+        return tuple(name for name in by if self.address(person, name))
+
+    def address(self, person: str, channel: str) -> str:
+        """Where this channel finds this person; empty when it cannot."""
+        someone = self.people[person]
+        match self.channels[channel]:
+            case Email():
+                return someone.email
+            case Webhook():
+                return someone.name
+
+    def members(self, step: Step) -> list[str]:
+        """Everybody who may be told at this level, at some time."""
+        people = (self.rotas[name].people if name in self.rotas else (name,) for name in step.to)
+        return list(dict.fromkeys(person for group in people for person in group))
+
+    def gaps(self, begins_at: float, ends_at: float) -> list[Gap]:
+        """When a level of a chain has nobody: all it names are rotas, and none of them has somebody on call."""
+        found: list[Gap] = []
+        for chain in self.chains.values():
+            for number, step in enumerate(chain.levels):
+                if all(name in self.rotas for name in step.to):
+                    found += [Gap(chain.name, number, gap) for gap in self._open(step, begins_at, ends_at)]
+        return found
+
+    def _open(self, step: Step, begins_at: float, ends_at: float) -> list[Shift]:
+        """The times in which each rota of this level has a gap."""
+        [open_now, *others] = [self.rotas[name].gaps(begins_at, ends_at) for name in dict.fromkeys(step.to)]
+        for gaps in others:
+            both = [(max(a.begins_at, b.begins_at), min(a.ends_at, b.ends_at)) for a in open_now for b in gaps]
+            open_now = [Shift("", begin, end) for begin, end in both if begin < end]
+        return open_now
