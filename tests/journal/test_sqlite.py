@@ -33,11 +33,13 @@ from holdfast.errors import (
     LeaseLost,
     MailWaiting,
     NotFound,
+    OthersWriting,
     StoreForeign,
     StoreUnreachable,
     UsageError,
 )
 from holdfast.journal import file, rows
+from holdfast.journal.haste import hasty
 from holdfast.journal.memory import MemoryJournal
 from holdfast.journal.open import open_journal
 from holdfast.journal.process import this_worker
@@ -599,25 +601,28 @@ class Watched(apsw.VFS):
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, str]] = []
+        self.at_open: Callable[[str, str], object] = lambda name, thread: None
         self.under = apsw.vfs_names()[0]
         super().__init__("watched", self.under, makedefault=True)
 
     def xOpen(self, name: Any, flags: list[int]) -> "WatchedFile":
-        return WatchedFile(self, name, flags)
+        opened = WatchedFile(self, name, flags)
+        self.at_open(opened.name, threading.current_thread().name)
+        return opened
 
 
 class WatchedFile(apsw.VFSFile):
     def __init__(self, vfs: Watched, name: Any, flags: list[int]) -> None:
         super().__init__(vfs.under, name, flags)
         self._calls = vfs.calls
-        self._name = os.path.basename(name.filename() if isinstance(name, apsw.URIFilename) else name or "")
+        self.name = os.path.basename(name.filename() if isinstance(name, apsw.URIFilename) else name or "")
 
     def xWrite(self, data: bytes, offset: int) -> None:
-        self._calls.append(("write", self._name, threading.current_thread().name))
+        self._calls.append(("write", self.name, threading.current_thread().name))
         super().xWrite(data, offset)
 
     def xSync(self, flags: int) -> None:
-        self._calls.append(("sync", self._name, threading.current_thread().name))
+        self._calls.append(("sync", self.name, threading.current_thread().name))
         super().xSync(flags)
 
 
@@ -664,6 +669,28 @@ def test_the_log_stays_short_and_no_caller_copies_it(watched: Watched, path: Pat
     journal.close()
     assert copied_by == {"holdfast-checkpoint"}
     assert size < 15_000_000, "30 MB were written"
+
+
+def test_the_log_that_is_moved_was_opened_while_nobody_wrote(watched: Watched, path: Path, store: Store) -> None:
+    """Otherwise a sync of the log that fails just then is told to its writer alone: the log, of which a part is lost,
+    would be moved into the file, and a power cut in between leave what is neither the old state nor the new."""
+    claim, told = store.hold(), list[str]()
+    is_opened = threading.Event()
+
+    def opened(name: str, thread: str) -> None:
+        if (name, thread) != (f"{path.name}-wal", "holdfast-checkpoint"):
+            return
+        try:
+            with hasty():
+                store.journal.post("r2", "m1", start_of("r2"))
+            told.append("somebody could write")
+        except OthersWriting:
+            told.append("nobody could write")
+        is_opened.set()
+
+    watched.at_open = opened
+    assert store.write(claim, [step(number, b"x" * 200_000) for number in range(30)]) is None
+    assert is_opened.wait(20) and told == ["nobody could write"]
 
 
 def test_threads_may_share_a_journal(store: Store) -> None:

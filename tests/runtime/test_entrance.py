@@ -9,7 +9,7 @@ import holdfast as hf
 from holdfast.core.accept import MessageKind
 from holdfast.core.heads import Head, Status
 from holdfast.journal.memory import MemoryJournal
-from holdfast.protocols import Claim, Lease
+from holdfast.protocols import Claim, Lease, Worker
 from holdfast.runtime.entrance import AT_ONCE, STALLED_S, TICK_S, Entrance
 from holdfast.testing.clock import ManualClock
 
@@ -142,3 +142,31 @@ async def test_what_has_not_begun_is_given_back_at_a_shutdown() -> None:
         MessageKind.START,
         MessageKind.CANCEL,
     ]
+
+
+async def test_what_was_taken_over_before_it_began_begins_nothing_here() -> None:
+    """Lost: P3. A process that was stopped renews its lease as soon as it goes on, and begins what another worker has
+    taken meanwhile. That a run's first append is refused then is no reason to let it begin something before that."""
+    journal, began = MemoryJournal(clock=(clock := ManualClock()).now), list[int]()
+
+    @hf.tool(effect="read")
+    async def look(number: int) -> None:
+        began.append(number)
+
+    @hf.agent(name="looks", budget=hf.Budget(tool_calls=9))
+    async def looks(run: hf.Run, number: int) -> None:
+        if number < AT_ONCE:
+            await asyncio.Event().wait()
+        await look(number)
+
+    async with hf.App(journal, clock=clock) as app:
+        ids = [await app.start(looks, number, key=str(number)) for number in range(AT_ONCE + 3)]
+        await clock.settle()
+        waiting = [Lease(run, app._worker.id, 1) for run in ids[AT_ONCE:]]
+        clock.jump(31)
+        journal.register(Worker("other"), 30.0)
+        assert len(journal.claim("other", run_ids=ids[AT_ONCE + 1 :])) == 2
+        app._worker._renew()  # as its thread does
+        assert [app._worker._is_fenced(lease) for lease in waiting] == [False, True, True]
+        await clock.advance(1)
+        assert began == [AT_ONCE], "of the one that nobody has taken"

@@ -76,9 +76,9 @@ class Checkpointer:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _opened(self) -> apsw.Connection:
+        """A connection that has the log open: its settings read, and who has read keeps it open."""
         if self._connection is None:
             self._connection = file.connect(self._path)
-        self._connection.pragma("user_version")  # whoever has read has the log open
         return self._connection
 
     def close(self) -> None:
