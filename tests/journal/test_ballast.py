@@ -6,7 +6,8 @@ import asyncio
 import errno
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,20 @@ def fill(place: Path) -> Path:
             except OSError as error:
                 assert error.errno == errno.ENOSPC
     return path
+
+
+@asynccontextmanager
+async def filled_as_it_pays(
+    place: Path, shop: hf.Agent[Any, Any], paid: list[str], gate: asyncio.Event
+) -> AsyncIterator[tuple[hf.App, str, Path]]:
+    """A run in a store there, whose disk is full when its first payment has begun; that is over then."""
+    settings = hf.Settings(poll_s=0.05, lease_s=2)
+    async with hf.App(f"sqlite:///{place}/store.db", agents=[shop], settings=settings) as app:
+        run_id = await app.start(shop, None, key="k")
+        await until(lambda: paid)
+        filler = fill(place)
+        gate.set()
+        yield app, run_id, filler
 
 
 def intent() -> Event:
@@ -159,12 +174,7 @@ def test_a_run_on_a_disk_that_fills_up_is_kept_and_goes_on_when_there_is_room(sm
         return first + ", " + await pay("B") + ", " + str(answer.value)
 
     async def scenario() -> None:
-        settings = hf.Settings(poll_s=0.05, lease_s=2)
-        async with hf.App(f"sqlite:///{small}/store.db", agents=[shop], settings=settings) as app:
-            run_id = await app.start(shop, None, key="k")
-            await until(lambda: paid)
-            filler = fill(small)
-            gate.set()
+        async with filled_as_it_pays(small, shop, paid, gate) as (app, run_id, filler):
             await until(lambda: _status(app, run_id) is Status.SUSPENDED)
             kinds = [event.kind for event in app.journal.events(run_id)]
             assert app.journal.facts()["ballast_bytes"] == 0, "the outcome needed its room"
@@ -204,12 +214,7 @@ def test_an_outcome_is_kept_though_its_run_wanted_to_begin_more_with_it(small: P
         return len(first) + len("".join(others))
 
     async def scenario() -> None:
-        settings = hf.Settings(poll_s=0.05, lease_s=2)
-        async with hf.App(f"sqlite:///{small}/store.db", agents=[shop], settings=settings) as app:
-            run_id = await app.start(shop, None, key="k")
-            await until(lambda: paid)
-            filler = fill(small)
-            gate.set()
+        async with filled_as_it_pays(small, shop, paid, gate) as (app, run_id, filler):
             await until(lambda: app.journal.owner(run_id) is None)
             outcomes = [e.address for e in app.journal.events(run_id) if e.kind is Kind.STEP_SUCCEEDED]
             assert len(outcomes) == 1 and paid == ["A"], "what was to begin did not"

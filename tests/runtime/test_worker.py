@@ -34,6 +34,17 @@ def deploy(fn: Any) -> hf.Agent[Any, Any]:
     return hf.agent(name="shop", budget=BUDGET)(fn)
 
 
+@pytest.fixture
+def pay(quick: Any) -> Any:
+    """A tool that pays."""
+
+    @hf.tool(effect="once")
+    async def pay(x: int) -> None:
+        quick.effects.append(x)
+
+    return pay
+
+
 async def until(is_so: Any) -> None:
     """Let others run until it is so."""
     while not is_so():
@@ -109,14 +120,10 @@ def test_an_effect_that_outlives_its_lease_is_waited_for_by_the_next_owner_here(
     assert world.state().spent.tool_calls == 2, "the attempt, and the allowance of the takeover"
 
 
-def test_a_lease_that_ran_out_while_the_process_was_stopped_begins_nothing(quick: Any) -> None:
+def test_a_lease_that_ran_out_while_the_process_was_stopped_begins_nothing(quick: Any, pay: Any) -> None:
     """After a closed laptop's night another worker has the run: an effect begun now is the second one."""
     clock = ManualClock()
     quick.store._clock = clock.now
-
-    @hf.tool(effect="once")
-    async def pay(x: int) -> None:
-        quick.effects.append(x)
 
     @deploy
     async def agent(run: hf.Run, given: Any) -> Any:
@@ -146,15 +153,11 @@ class Overtaken(MemoryJournal):
         return results
 
 
-def test_a_lease_that_is_renewed_after_a_takeover_brings_nothing_back(quick: Any) -> None:
+def test_a_lease_that_is_renewed_after_a_takeover_brings_nothing_back(quick: Any, pay: Any) -> None:
     """A process that was stopped renews its lease as soon as it goes on: the effect that was accepted before, and
     begun now, is one that another worker has already settled."""
     clock = ManualClock()
     quick.store = store = Overtaken(clock=clock.now)
-
-    @hf.tool(effect="once")
-    async def pay(x: int) -> None:
-        quick.effects.append(x)
 
     @deploy
     async def agent(run: hf.Run, given: Any) -> Any:
@@ -521,15 +524,11 @@ def failing_for(journal: Any, run: str) -> Any:
     return head
 
 
-def test_a_renewal_counts_from_before_the_store_was_asked(quick: Any) -> None:
+def test_a_renewal_counts_from_before_the_store_was_asked(quick: Any, pay: Any) -> None:
     """Lost: P3 and P4. A store that is slow to answer counts the lease from when it wrote it: after that, and before
     this worker believes so, another one has the run."""
     clock = ManualClock()
     quick.store._clock = clock.now
-
-    @hf.tool(effect="once")
-    async def pay(x: int) -> None:
-        quick.effects.append(x)
 
     @deploy
     async def agent(run: hf.Run, given: Any) -> Any:
