@@ -96,6 +96,31 @@ async def book(number: int, *, idempotency_key: str = hf.INJECTED) -> str:
     return await receive("book", idempotency_key, f"{number}")
 
 
+@hf.tool(effect="once", verify=_verify, approve=hf.Ask("finance", within="14s", valid="8s"))
+async def sign(number: int, *, idempotency_key: str = hf.INJECTED) -> str:
+    """An effect that somebody must agree to first, for a short time."""
+    await _mishap("sign")
+    return await receive("sign", idempotency_key, f"{number}")
+
+
+@hf.tool(
+    effect="idempotent",
+    retry=hf.Retry(attempts=3, wait="2s"),
+    approve=hf.Ask("finance", within="10s", default="stop", valid="5s"),
+)
+async def seal(number: int, *, idempotency_key: str = hf.INJECTED) -> str:
+    """The same, done again under its key, without which the run must not go on."""
+    result = await receive("seal", idempotency_key, f"{number}", dedupe=True)
+    await _mishap_after("seal")
+    return result
+
+
+async def sign_all(run: hf.Run, name: str, numbers: list[int]) -> list[str]:
+    """Several, of which somebody is asked at once."""
+    said = await run.approve("finance", [sign.bind(number) for number in numbers], within="14s", valid="9s", name=name)
+    return [said.outcome, *[await sign(number) for number in numbers]]
+
+
 async def ask_model(run: hf.Run, number: int) -> str:
     """A model call as the wire makes it: reserved at its worst, settled at what it used."""
     place = current.place()
@@ -127,7 +152,7 @@ async def whole(plan: list[Any]) -> list[Any]:
     return [await TOOLS[op[0]](op[1]) for op in plan]
 
 
-TOOLS: dict[str, Any] = {"book": book, "pay": pay, "mail": mail, "put": put, "find": find}
+TOOLS: dict[str, Any] = {"book": book, "pay": pay, "mail": mail, "put": put, "find": find, "sign": sign, "seal": seal}
 
 
 async def _one(run: hf.Run, op: list[Any], version: int) -> Any:
@@ -147,6 +172,8 @@ async def _one(run: hf.Run, op: list[Any], version: int) -> Any:
             return await ask_model(run, number)
         case "both":
             return await asyncio.gather(*(_told(run, each, version) for each in more[0]))
+        case "list":
+            return await sign_all(run, f"list{number}", more[0])
         case "note":
             await run.note(f"note {number}")
             return "noted"

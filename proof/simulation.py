@@ -18,6 +18,7 @@ from holdfast.core.slot import Slot
 from holdfast.runtime.clock import Random
 from holdfast.testing.simulated_world import World
 from holdfast.testing.simulation import Scenario, Start, simulate
+from proof import approvals
 from proof.part import Plan, Seen
 from proof.simulated_agent import RACING, changed, part, simulated
 
@@ -53,6 +54,11 @@ WANTED = {
     "resumed": 1_500,
     "unwound": 1_800,
     "undone": 1_500,
+    "approvals_used": 1_000,
+    "approvals_used_of_a_list": 500,
+    "approvals_asked_anew": 500,
+    "approvals_declined": 500,
+    "approvals_expired": 500,
 }
 """What must have been seen in 100,000 seeds: about half of what is."""
 COST = 530
@@ -115,16 +121,40 @@ class Undone(Drawn):
         return wrong
 
 
+class Signed(Drawn):
+    """Effects that somebody must agree to first, one by one or in a list; runs that are stopped for it, and resumed."""
+
+    reopened = 0.5
+
+    def starts(self, chance: Random) -> Sequence[Start]:
+        """The runs of this seed."""
+        return [_start(chance, place, _signed) for place in range(chance.randint(1, 2))]
+
+    def check(self, world: World) -> list[str]:
+        """Each begin of such an effect follows an "approve" that holds, and no other logical attempt has used it."""
+        wrong = []
+        for run in world.oracle.states:
+            book = approvals.Book()
+            for event in world.store.events(run):
+                book.take(event)
+            wrong += [f"P8: {run}: {told}" for told in book.wrong]
+            for what, times in book.seen.items():
+                world.count(what, times)
+        return wrong
+
+
 def _has_failed(slot: Slot) -> bool:
     return slot.outcome is None or slot.outcome.kind is not Kind.STEP_SUCCEEDED
 
 
-SCENARIOS: dict[str, Scenario] = {"drawn": Drawn(), "reopened": Reopened(), "undone": Undone()}
-"""Of six worlds one is of the third kind, two of the second."""
+SCENARIOS: dict[str, Scenario] = {"drawn": Drawn(), "reopened": Reopened(), "undone": Undone(), "signed": Signed()}
+"""Of twelve worlds two are of the third kind, four of the second, one of the fourth."""
 
 
 def scenario_of(trial: int) -> Scenario:
     """What the world of this number is about."""
+    if trial % 12 == 10:
+        return SCENARIOS["signed"]
     return SCENARIOS["undone" if trial % 6 == 3 else "reopened" if trial % 3 == 2 else "drawn"]
 
 
@@ -150,6 +180,17 @@ def _undoable(chance: Random, number: int, depth: int) -> list[Any]:
         return ["unwind", number]
     if drawn < 0.76:
         return ["next", number, [_undoable(chance, 100 + number, 1)] if depth < 1 else []]
+    return _operation(chance, number, depth=1)
+
+
+def _signed(chance: Random, number: int, depth: int) -> list[Any]:
+    drawn = chance.random()
+    if drawn < 0.35:
+        return ["sign", number]
+    if drawn < 0.5:
+        return ["must", number, ["seal", number + 1]]
+    if drawn < 0.65:
+        return ["list", number, [number + 1, number + 2]]
     return _operation(chance, number, depth=1)
 
 

@@ -30,6 +30,13 @@ def test_a_sample_of_worlds_keeps_every_promise(tmp_path: Path) -> None:
     assert seen.lacks(simulation.WANTED, SCALE) == []
 
 
+def test_effects_that_need_an_approval_have_one() -> None:
+    """Lost: an effect on the strength of an approval that nobody gave, that was old, or that another one had used."""
+    found = [simulate(SCENARIOS["signed"], seed) for seed in range(100)]
+    assert [problem for world in found for problem in world.problems] == []
+    assert sum(world.seen["approvals_used"] for world in found) > 100
+
+
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: str(kept["seed"]))
 def test_a_seed_that_has_found_something_finds_it_no_more(kept: dict[str, Any]) -> None:
     """Lost: what a world once showed to be wrong is wrong again."""
