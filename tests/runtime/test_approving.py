@@ -329,7 +329,9 @@ def test_a_list_is_asked_about_once_and_each_call_of_it_is_made_once(world: Any)
     begin(world, agent)
     (shown,) = asking.items(world.store)
     found = asking.item(world.store, world.id(), shown.id)
-    assert found is not None and [call[0] for call in found.arguments] == ["pay", "pay"]
+    assert found is not None and [(call["tool"], call["arguments"]) for call in found.arguments] == [
+        ("pay", {"what": what, "cents": cents}) for what, cents in planned
+    ]
     say(world, "approve")
     with pytest.raises(RunWaiting):
         world.run(agent, wait=0)

@@ -5,7 +5,6 @@ It only leaves the answer in the store; the process that holds the run, or the n
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,10 @@ import click
 
 from holdfast.cli import option
 from holdfast.cli.output import SCHEMA, data, document, say
-from holdfast.cli.store import find, opened, post, who_goes_on
+from holdfast.cli.store import find, opened, who_goes_on
 from holdfast.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from holdfast.core.accept import Message
     from holdfast.core.heads import Head, OpenQuestion
     from holdfast.protocols import Journal
 
@@ -52,9 +50,20 @@ def answer(
         if value is None:
             return _list(head, journal.now(), is_json=is_json)
         asked = _asked(head, question)
-        post(journal, head.run_id, _message(asked, value, result, option.name_of(by)))
+        _post(journal, head.run_id, asked, value, result, option.name_of(by))
         _answered(journal, head, asked, value, is_json=is_json)
     return 0
+
+
+def _post(journal: Journal, run_id: str, asked: OpenQuestion, value: str, result: str | None, by: str) -> None:
+    from holdfast.core.accept import WITH_RESULT
+    from holdfast.runtime import answering  # loads asyncio
+    from holdfast.runtime.clock import SystemClock
+
+    answer = answering.message(asked.id, asked.about, value, result=result, digest=asked.digest, by=by, via="cli")
+    if value == WITH_RESULT.get(asked.about) and result is None:
+        say("No --result: the agent gets None as what the step gave.")
+    answering.post(journal, run_id, SystemClock().fresh_id(), answer)
 
 
 def _answered(journal: Journal, head: Head, asked: OpenQuestion, value: str, *, is_json: bool) -> None:
@@ -112,28 +121,3 @@ def _listed(head: Head) -> str:
         f"{asked.id}: {asked.text}" + (f" [{', '.join(asked.options)}]" if asked.options else "")
         for asked in head.questions
     )
-
-
-def _message(asked: OpenQuestion, value: str, result: str | None, by: str) -> Message:
-    from holdfast.core import accept
-    from holdfast.journal.codec import encode
-
-    with_result = accept.WITH_RESULT.get(asked.about)
-    if result is not None and (with_result is None or value != with_result):
-        raise UsageError(
-            f"--result belongs to {' and '.join(accept.WITH_RESULT.values())}, for a step in doubt or one that failed. "
-            "Nothing was answered."
-        )
-    body = encode(_parsed(result)) if result is not None else None if with_result else encode(value)
-    if value == with_result and result is None:
-        say("No --result: the agent gets None as what the step gave.")
-    return accept.answer(asked.id, choice=value, by=by, body=body, digest=asked.digest, via="cli")
-
-
-def _parsed(result: str) -> Any:
-    try:
-        return json.loads(result)
-    except (ValueError, RecursionError) as wrong:
-        raise UsageError(
-            f"--result {result!r} is no JSON: {wrong}. Nothing was answered. A text goes in double quotes: '\"R-17\"'."
-        ) from wrong

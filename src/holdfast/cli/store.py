@@ -98,12 +98,11 @@ def find(journal: Journal, name: str) -> Head:
 
 def post(journal: Journal, run_id: str, message: Message) -> None:
     """Leave a message for the run; `MessageRefused` says why it cannot count."""
-    from holdfast.runtime.asking import late  # loads asyncio
-    from holdfast.runtime.clock import SystemClock
+    from holdfast.runtime.clock import SystemClock  # loads asyncio
 
     posted = journal.post(run_id, SystemClock().fresh_id(), message)
     if posted.refused:
-        raise MessageRefused(late(journal, run_id, message) or posted.refused)
+        raise MessageRefused(posted.refused)
 
 
 def driver_of(journal: Journal, run_id: str) -> Worker | None:

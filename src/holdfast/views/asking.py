@@ -5,19 +5,22 @@ What an agent says of itself is never among the facts: those are what is recorde
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from holdfast.core.accept import MessageKind
 from holdfast.core.approval import ABOUT, DECLINE
 from holdfast.core.events import Event, Kind
 from holdfast.core.heads import Head, OpenQuestion, Status
 from holdfast.journal.codec import decode
-from holdfast.protocols import Journal
+from holdfast.protocols import Journal, Mail
 from holdfast.views.show import plain
 
 HEADS_MAX = 10_000
 """Of the runs of each status so many are looked at: the newest."""
+RECORDS_MAX = 1_000
+"""So many records are read to find a question that is closed: those of the newest runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Item:
     is_urgent: bool
     digest: str
     state: str = "open"
-    """open, answered, expired or withdrawn."""
+    """open, posted (answered, and its run has not taken the answer up yet), answered, expired or withdrawn."""
     default: str = ""
     """What is taken when nobody answers; empty: it waits, or the agent gets what it declared."""
     tool: str = ""
@@ -56,28 +59,53 @@ class Item:
 
 
 def items(journal: Journal) -> list[Item]:
-    """All that is open, the urgent first, then by deadline, then the oldest."""
+    """All that is open: what nobody has answered first, of that the urgent, then by deadline, then the oldest."""
     heads = [head for status in _WITH_QUESTIONS for head in journal.heads(status=status, limit=HEADS_MAX)]
-    found = [_open(head, asked) for head in heads for asked in head.questions]
+    found = [one for head in heads if head.questions for one in _all_open(journal, head)]
     never = float("inf")
-    return sorted(found, key=lambda one: (not one.is_urgent, one.expires_at or never, one.asked_at, one.id))
+    return sorted(
+        found,
+        key=lambda one: (one.state != "open", not one.is_urgent, one.expires_at or never, one.asked_at, one.id),
+    )
 
 
 _WITH_QUESTIONS = (Status.SUSPENDED, Status.RUNNING, Status.READY)
 
 
+def _all_open(journal: Journal, head: Head) -> list[Item]:
+    mail = journal.mail(head.run_id)
+    return [_posted(_open(head, asked), mail) for asked in head.questions]
+
+
 def item(journal: Journal, run_id: str, question: str) -> Item | None:
     """This question with what it is about, also when it is closed; None when the run never asked it."""
-    head = journal.head(run_id)
-    if head is None:
-        return None
-    return next((one for one in _asked(head, journal.events(run_id)) if one.id == question), None)
+    return next((one for one in history(journal, run_id) if one.id == question), None)
+
+
+def closed(journal: Journal, beginning: str) -> list[Item]:
+    """Questions that are closed and whose id begins so, of the newest runs, the newest first."""
+    heads = [head for head in journal.heads(limit=RECORDS_MAX) if not head.is_forgotten]
+    found = [one for head in heads for one in _asked(head, journal.events(head.run_id)) if one.id.startswith(beginning)]
+    return [one for one in found if one.state != "open"]
 
 
 def history(journal: Journal, run_id: str) -> list[Item]:
     """All that the run has asked, in order."""
     head = journal.head(run_id)
-    return [] if head is None else list(_asked(head, journal.events(run_id)))
+    if head is None:
+        return []
+    mail = journal.mail(run_id)
+    return [_posted(one, mail) for one in _asked(head, journal.events(run_id))]
+
+
+def _posted(item: Item, mail: Iterable[Mail]) -> Item:
+    """The same, with the answer to it that its run has not read yet."""
+    for letter in mail if item.state == "open" else ():
+        said = letter.message.facts if letter.message.kind is MessageKind.ANSWER else {}
+        if said.get("question") == item.id:
+            choice, by, via = (said.get(name) or "" for name in ("choice", "by", "via"))
+            return replace(item, state="posted", choice=choice, by=by, via=via, closed_at=letter.at)
+    return item
 
 
 def _open(head: Head, asked: OpenQuestion) -> Item:
@@ -126,7 +154,7 @@ def _item(head: Head, asked: Event, closing: Event | None, end: Event | None) ->
         state="withdrawn" if is_withdrawn else said.get("outcome", "open"),
         default=_default(facts),
         tool=asked.address.name if asked.address is not None and facts["about"] != "ask" else "",
-        arguments=facts.get("calls") or _plain(asked.body),
+        arguments=_plain(asked.body),
         choice=said.get("choice", ""),
         by=said.get("by", ""),
         via=said.get("via", ""),

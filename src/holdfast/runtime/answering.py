@@ -1,0 +1,52 @@
+"""A person's answer as a message: the option or text they gave, and the result where the answer carries one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from holdfast.core import accept
+from holdfast.core.accept import Message
+from holdfast.errors import MessageRefused, UsageError
+from holdfast.journal.codec import encode
+from holdfast.protocols import Journal
+from holdfast.runtime.asking import late
+
+
+def message(
+    question: str, about: str, value: str, *, result: str | None = None, digest: str = "", by: str, via: str
+) -> Message:
+    """The answer `value` to a question of this sort. result: JSON, with an answer that carries one. digest: what was
+    shown to whoever answers."""
+    with_result = accept.WITH_RESULT.get(about)
+    if result is not None and (with_result is None or value != with_result):
+        raise UsageError(
+            f"--result belongs to {' and '.join(accept.WITH_RESULT.values())}, for a step in doubt or one that failed. "
+            "Nothing was answered."
+        )
+    body = encode(_parsed(result)) if result is not None else None if with_result else encode(value)
+    return accept.answer(question, choice=value, by=by, body=body, digest=digest, via=via)
+
+
+def post(journal: Journal, run_id: str, message_id: str, answer: Message) -> None:
+    """Leave the answer for the run; `MessageRefused` says why it cannot count, and who was first."""
+    posted = journal.post(run_id, message_id, answer)
+    if posted.refused:
+        raise MessageRefused(late(journal, run_id, answer) or posted.refused)
+
+
+def _parsed(result: str) -> Any:
+    try:
+        return json.loads(result, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as wrong:
+        raise UsageError(
+            f"--result {result!r} is no JSON: {wrong}. Nothing was answered. A text goes in double quotes: '\"R-17\"'."
+        ) from wrong
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; refused when a name stands in it twice, since readers differ in which of the two they take."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found

@@ -1,0 +1,242 @@
+"""One question as it is laid before a person: the same facts on the page and on the terminal, in the same order.
+
+First what would be done, written by us from the recorded arguments; then why it is asked, and what happens if nobody
+answers. What the agent says stands in a part of its own and reaches no other: no title, no button, no reason. All text
+here is safe to show (`views.text`), and nothing is left out: what is long is marked, not cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from holdfast.core.approval import ABOUT as APPROVE
+from holdfast.core.approval import STOP
+from holdfast.views.asking import Item
+from holdfast.views.script import remarks
+from holdfast.views.text import ago, safe_json, safe_lines, safe_text
+from holdfast.views.verdict import moment
+
+LONG: Final = 400
+"""A value of more characters, or of more than `LINES` lines, is long: it must be opened before it can be approved."""
+LINES: Final = 12
+WORDS: Final = {
+    "approve": "Approve",
+    "decline": "Decline",
+    "it_happened": "It happened",
+    "it_did_not": "It did not happen",
+    "tell_the_agent": "Tell the agent that nobody knows",
+    "abort": "Abort the run",
+    "try_again": "Try again",
+    "take_this_result": "Take this result",
+    "go_on": "Go on",
+    "stop": "Stop the run",
+}
+"""Our own answers, as a person reads them."""
+_AGAIN: Final = " It is asked again: "
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One value that would be handed over, or that the agent shows."""
+
+    name: str
+    value: str
+    """All of it; its line breaks are kept."""
+    remarks: tuple[str, ...] = ()
+    """What may deceive a reader, and what the value cannot show of itself."""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it has to be opened first."""
+        return len(self.value) > LONG or self.value.count("\n") >= LINES
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that would be made."""
+
+    tool: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What a person sees of a question."""
+
+    title: str
+    """Ours, of names that stand in code."""
+    calls: tuple[Call, ...]
+    why: str
+    silence: str
+    """What happens if nobody answers, and when; or what became of it."""
+    says: str
+    """The agent's words, unverified; empty: it says nothing."""
+    shows: tuple[Row, ...]
+    """What the agent shows beside them, unverified."""
+    choices: tuple[tuple[str, str], ...]
+    """Our own answers, and how they read. Empty: the agent's options, or any text."""
+
+    @property
+    def long_rows(self) -> int:
+        """How many values have to be opened."""
+        return sum(row.is_long for row in (*self.shows, *(row for call in self.calls for row in call.rows)))
+
+
+def sheet(item: Item, now: float) -> Sheet:
+    """The question as it is shown at this time."""
+    is_agents = item.about == "ask"
+    return Sheet(
+        title=title(item),
+        calls=() if is_agents else tuple(_calls(item)),
+        why=_why(item),
+        silence=_silence(item, now) if item.state == "open" else became(item),
+        says=safe_lines(item.text) if is_agents else "",
+        shows=tuple(_rows(item.arguments)) if is_agents and item.arguments is not None else (),
+        choices=() if is_agents else tuple((each, WORDS.get(each, safe_text(each))) for each in item.options),
+    )
+
+
+def title(item: Item) -> str:
+    """The question in our words; of the list, where the tool is not at hand, without it."""
+    agent = safe_text(item.agent, 60)
+    tool = safe_text(item.tool, 60) or f"a step of {agent}"
+    match item.about:
+        case "ask":
+            return f"{agent} asks"
+        case "approve":
+            return safe_text(item.text.partition(_AGAIN)[0], 120)
+        case "in_doubt":
+            return f"Did it happen? {tool}"
+        case "failed":
+            return f"What now? {tool} has failed"
+        case "stuck":
+            return f"{agent} seems to be stuck. Shall it go on?"
+        case "crash_loop":
+            return f"The processes of {agent} die one after the other. Shall it go on?"
+        case other:
+            return f"{agent}: {safe_text(other, 60)}"
+
+
+def became(item: Item) -> str:
+    """What became of a question that nobody need answer any more."""
+    at = "" if item.closed_at is None else f" at {moment(item.closed_at)}"
+    by, via = safe_text(item.by, 80) or "somebody", f" ({safe_text(item.via, 20)})" if item.via else ""
+    chosen = safe_text(item.choice, 120)
+    match item.state:
+        case "answered":
+            return f"Answered by {by}{at}{via}" + (f": {chosen}." if chosen else ".")
+        case "posted":
+            return f"Answered by {by}{at}{via}" + (f": {chosen}" if chosen else "") + ". Its run has yet to take it up."
+        case "expired":
+            default = f" By default: {chosen}." if chosen else ""
+            return f"Nobody answered in time; it ended{at}.{default}"
+        case "withdrawn":
+            return f"Withdrawn{at}: its run has ended."
+        case other:
+            return f"It is {safe_text(other)}{at}."
+
+
+# --- what would be done --------------------------------------------------------------------------------------------
+
+
+def _calls(item: Item) -> Iterator[Call]:
+    if item.about == APPROVE and isinstance(item.arguments, list):
+        for each in item.arguments:
+            yield Call(safe_text(str(each.get("tool", "")), 200), tuple(_rows(each.get("arguments"))))
+    elif item.tool and item.about != "stuck":
+        yield Call(safe_text(item.tool, 200), tuple(_rows(item.arguments)))
+
+
+def _rows(value: Any) -> Iterator[Row]:
+    if not isinstance(value, dict):
+        if value is not None:
+            yield _row("value", value)
+        return
+    for name, child in value.items():
+        yield _row(name, child)
+
+
+def _row(name: str, value: Any) -> Row:
+    odd = [f"its name: {each}" for each in remarks(name)] + [each for text in _texts(value) for each in remarks(text)]
+    if not isinstance(value, str):
+        return Row(safe_text(name), safe_json(value), tuple(dict.fromkeys(odd)))
+    if not value:
+        odd.append("an empty text")
+    elif _reads_as_data(value):
+        odd.append("a text, not a number or a constant")
+    return Row(safe_text(name), safe_lines(value), tuple(dict.fromkeys(odd)))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Each text in it, names too."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for name, child in value.items():
+                yield from (str(name), *_texts(child))
+        case list():
+            for child in value:
+                yield from _texts(child)
+        case _:
+            pass
+
+
+def _reads_as_data(text: str) -> bool:
+    """Whether it would be drawn just like a value that is no text."""
+    if text.strip() in ("true", "false", "null", "None", "True", "False"):
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+# --- why, and what then --------------------------------------------------------------------------------------------
+
+
+def _why(item: Item) -> str:
+    text = safe_text(item.text, 2_000)
+    match item.about:
+        case "ask":
+            return "The agent asks a person and waits for the answer."
+        case "approve":
+            whose = f"of {safe_text(item.to, 80)}" if item.to else "of a person"
+            rule = f"This needs the approval {whose} before it begins."
+            again = text.partition(_AGAIN)[2]
+            return f"{rule} It is asked again: {again}" if again else rule
+        case _:
+            return text
+
+
+def _silence(item: Item, now: float) -> str:
+    if item.expires_at is None:
+        return "It stays open: the run waits until somebody answers."
+    left = item.expires_at - now
+    at = (
+        f"At {moment(item.expires_at)}, in {ago(left)}," if left > 0 else f"Since {moment(item.expires_at)} it is over:"
+    )
+    match item.about:
+        case "approve" if item.default == STOP:
+            return f"{at} the run is stopped, and nothing is done."
+        case "approve":
+            return f"{at} it is declined, nothing is done, and the agent is told that nobody answered."
+        case "ask":
+            return f"{at} the agent goes on with the default that it has declared."
+        case _ if item.default:
+            return f"{at} this is taken: {safe_text(WORDS.get(item.default, item.default), 120)}."
+        case _:
+            return f"{at} the agent goes on without an answer."
+
+
+def earlier(items: Sequence[Item], item: Item) -> list[tuple[float, str, str]]:
+    """What the run has asked before this: when, what, and what became of it."""
+    before = []
+    for each in items:
+        if each.id == item.id:
+            break
+        before.append((each.asked_at, title(each), "Still open." if each.state == "open" else became(each)))
+    return before

@@ -1,0 +1,212 @@
+"""`holdfast inbox`: what a person reads before they decide, on a terminal that strangers' text must not steer.
+
+If these fail, somebody agrees to what they have not seen, or does not see that they are asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import pytest
+
+import holdfast as hf
+
+HOSTILE = {
+    "erases its line": "rm x\r\x1b[2Kls",
+    "turned around": "a\u202etxt.exe",
+    "title of the window": "\x1b]0;owned\x07",
+    "C1 control": "\x9b2J",
+    "unseen": "pay\u200b\u2060load\U000e0041",
+    "a row of its own": "K-17\n  cents  1",
+    "filler": "\u3164\u115f",
+    "tab": "a\tb",
+}
+
+
+@hf.tool(effect="once", approve=hf.Ask("finance", within="30m"))
+async def refund(order: str, cents: int, note: Any = None) -> str:
+    """Is never called here: nobody approves."""
+    raise AssertionError
+
+
+@hf.agent
+async def pays(run: hf.Run, given: list[Any]) -> str:
+    """Pays what it is told."""
+    return await refund(*given)
+
+
+@hf.agent
+async def asks(run: hf.Run, given: dict[str, Any]) -> list[str]:
+    """Asks for each word, one after the other."""
+    words = given["words"]
+    return [str((await run.ask(word, **{k: v for k, v in given.items() if k != "words"})).value) for word in words]
+
+
+def begin(agent: Any, given: Any, key: str = "k") -> None:
+    """Run it in this process until it waits."""
+    app = hf.App("sqlite:///holdfast.db", settings=hf.Settings(quiet_s=0.01))
+    with pytest.raises(hf.errors.RunWaiting):
+        app.run_sync(agent, given, key=key, wait=0)
+
+
+def answer(shell: Any, key: str, value: str) -> None:
+    """Ada says it, on the command line."""
+    assert shell.call("answer", key, value, "--by", "ada").code == 0
+
+
+def open_ids(shell: Any) -> list[str]:
+    """Ids as the list has them."""
+    return [one["id"] for one in shell.call("inbox", "--json").document["questions"]]
+
+
+def test_nobody_is_asked_anything(shell: Any) -> None:
+    """Lost: the difference between nothing to do and a wrong store."""
+    assert shell.call("inbox").code == 3
+
+    @hf.agent
+    async def rests(run: hf.Run, given: Any) -> None:
+        """Is done at once."""
+
+    asyncio.run(_run(rests))
+    said = shell.call("inbox")
+    assert (said.code, said.out) == (0, "") and "Nobody is asked anything." in said.err
+    assert shell.call("inbox", "--json").document == {"schema": 1, "questions": []}
+
+
+async def _run(agent: Any) -> None:
+    async with hf.App("sqlite:///holdfast.db") as app:
+        await app.run(agent, None, key="rests")
+
+
+def test_the_list_says_what_whom_until_when_and_of_which_run(shell: Any) -> None:
+    """Lost: who is to answer, and that it is late."""
+    begin(asks, {"words": ["Which colour?"], "to": "ada"}, "painting")
+    begin(pays, ["K-17", 4200], "refund K-17")
+    first, second = shell.call("inbox").out.splitlines()[1:]
+    assert re.search(r"q_\S+ +in 30 min +0 s +finance +pays/refund K-17 +May refund be called with", first)
+    assert re.search(r"q_\S+ +never +0 s +ada +asks/painting +asks asks", second), "the agent's words are no title"
+    facts = shell.call("inbox", "--json").document["questions"]
+    assert [one["about"] for one in facts] == ["approve", "ask"]
+    assert facts[0].keys() >= {"id", "run", "key", "agent", "to", "asked_at", "expires_at", "is_urgent", "digest"}
+
+
+def test_show_says_what_would_be_done_why_and_what_happens_otherwise(shell: Any) -> None:
+    """Lost: all that a person needs to decide without opening anything else."""
+    begin(pays, ["K-17", 4200, {"why": ["late", None]}])
+    (question,) = open_ids(shell)
+    said = shell.call("inbox", "show", question[:6]).out
+    assert said.startswith("May refund be called with these arguments?\n" + question)
+    assert re.search(r"What would be done: refund\n +cents +4200\n +note +\{\n.*\n +order +K-17\n", said, re.DOTALL)
+    assert "Why it is asked: This needs the approval of finance before it begins." in said
+    assert re.search(r"If nobody answers: At \d{4}-.*Z, in 30 min, it is declined, nothing is done", said)
+    ways = [line.strip() for line in said.splitlines() if "holdfast answer" in line]
+    run = shell.call("show", "k", "--json").document["run"]["id"]
+    assert ways == [f"holdfast answer {run} --question {question} {way}" for way in ("approve", "decline")]
+    assert shell.call(*ways[1].split()[1:]).code == 0, "a command as it is printed is understood"
+
+
+def test_the_store_is_part_of_the_commands(shell: Any) -> None:
+    """Lost: a printed command that answers in another store, or in none."""
+    begin(pays, ["K-17", 4200])
+    (question,) = open_ids(shell)
+    said = shell.call("inbox", "--store", "holdfast.db", "show", question)
+    assert "--store holdfast.db --question" in said.out
+    assert shell.call("inbox", "show", question, "--store", "holdfast.db").out == said.out
+
+
+def test_what_was_answered_says_by_whom_also_before_the_run_has_read_it(shell: Any) -> None:
+    """Lost: the second answer of somebody who was not told of the first."""
+    begin(asks, {"words": ["one?", "two?"], "options": ["yes", "no"]})
+    (first,) = open_ids(shell)
+    answer(shell, "k", "yes")
+    posted = shell.call("inbox", "show", first).out
+    assert re.search(r"Answered by ada at \d{4}-.*Z \(cli\): yes. Its run has yet to take it up.", posted)
+    assert "holdfast answer" not in posted
+    assert "answered" in shell.call("inbox").out
+    begin(asks, {"words": ["one?", "two?"], "options": ["yes", "no"]})
+    closed = shell.call("inbox", "show", first)
+    assert re.search(r"Answered by ada at \d{4}-.*Z \(cli\): yes\.\n", closed.out)
+    (second,) = open_ids(shell)
+    earlier = shell.call("inbox", "show", second).out
+    assert re.search(r"Asked earlier in this run\n +\d+ s ago: asks asks Answered by ada", earlier)
+    told = shell.call("inbox", "show", second, "--json").document
+    assert [one["became"][:15] for one in told["earlier"]] == ["Answered by ada"] and told["question"]["id"] == second
+
+
+def test_an_unknown_id_is_3_and_an_ambiguous_one_2(shell: Any) -> None:
+    """Lost: the facts of another question than the one that was meant."""
+    begin(pays, ["K-17", 1], "a")
+    begin(pays, ["K-18", 1], "b")
+    assert shell.call("inbox", "show", "q_zzz").code == 3
+    several = shell.call("inbox", "show", "q_")
+    assert several.code == 2 and all(question in several.err for question in open_ids(shell))
+
+
+def test_a_list_of_calls_is_shown_with_the_arguments_of_each(shell: Any) -> None:
+    """Lost: a list of which a person sees names and digests, and agrees to amounts that they cannot see."""
+
+    @hf.agent
+    async def plans(run: hf.Run, given: Any) -> bool:
+        """Asks about two calls at once."""
+        return bool(await run.approve("finance", [refund.bind("K-1", 100), refund.bind("K-2", 99_000)]))
+
+    begin(plans, None)
+    (question,) = open_ids(shell)
+    said = shell.call("inbox", "show", question).out
+    assert "May these 2 calls be made?" in said and said.count("What would be done: refund") == 2
+    assert "99000" in said and "K-2" in said
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_text_steers_no_terminal(text: str, shell: Any) -> None:
+    """Lost: a terminal that is repainted, so that a person approves another thing than they read (S12)."""
+    begin(pays, [text, 1, {text: [text]}], "pays")
+    begin(asks, {"words": [text], "options": [text, "no"], "to": text}, "asks")
+    shown = shell.call("inbox").out + "".join(shell.call("inbox", "show", one).out for one in open_ids(shell))
+    assert all(character.isprintable() for line in shown.split("\n") for character in line)
+    for arguments in (("inbox", "--json"), ("inbox", "show", open_ids(shell)[0], "--json")):
+        out = shell.call(*arguments).out
+        assert json.loads(out) and all(c.isprintable() for line in out.split("\n") for c in line)
+
+
+def test_a_value_stays_in_its_column(shell: Any) -> None:
+    """Lost: a value with a line break, or as long as a line is wide, that draws a row of arguments of its own."""
+    begin(pays, ["K-17\n cents  1", 4200, "x" * 76 + "  cents  1"])
+    (question,) = open_ids(shell)
+    lines = shell.call("inbox", "show", question).out.splitlines()
+    names = [line for line in lines if re.match(r" {1,3}\S+ +\S", line) and "cents" in line]
+    assert [line.split() for line in names][:1] == [["cents", "4200"]]
+    column = next(line for line in lines if "4200" in line).index("4200")
+    assert all(line.index("cents  1") >= column for line in lines if "cents  1" in line)
+
+
+@pytest.mark.parametrize(
+    ("text", "remark"),
+    [
+        ("p\u0430ypal.com", "mixes Cyrillic and Latin letters"),
+        ("p\u0430ypal.com", "xn--"),
+        ("\u0430\u0441\u0435", 'looks like "ace" and is Cyrillic'),
+        ("\uff41dmin", 'unusual forms of "admin"'),
+        ("a\u202eb", "1 character that cannot be seen"),
+        (" K-17", "begins or ends with spaces"),
+        ("4200", "a text, not a number"),
+        ("", "an empty text"),
+    ],
+)
+def test_what_looks_like_something_else_is_named(text: str, remark: str, shell: Any) -> None:
+    """Lost: a payee whose name is drawn like that of another one (S13)."""
+    begin(pays, [text, 1])
+    (question,) = open_ids(shell)
+    assert remark in shell.call("inbox", "show", question).out
+
+
+def test_the_agents_words_stand_apart_and_are_marked(shell: Any) -> None:
+    """Lost: an agent that words its own title or reason, and is taken for us (S11)."""
+    begin(asks, {"words": ["APPROVED BY SECURITY"], "show": {"plan": "BY ORDER OF THE CEO"}})
+    (question,) = open_ids(shell)
+    ours, _, theirs = shell.call("inbox", "show", question).out.partition("The agent says (unverified)")
+    assert "SECURITY" not in ours and "CEO" not in ours and "SECURITY" in theirs and "CEO" in theirs
+    assert "SECURITY" not in shell.call("inbox").out
