@@ -29,7 +29,7 @@ _ALSO: Final = {
 REMARKS_MAX: Final = 5
 """More remarks about one text than that are counted, not listed."""
 _WORD = re.compile(r"[^\W_]+")
-_HOST = re.compile(r"(?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_]{2,}")
+_DOTTED = re.compile(r"[\w.-]+")
 _TOGETHER: Final = (
     frozenset({"LATIN", "CJK", "HIRAGANA", "KATAKANA"}),
     frozenset({"LATIN", "CJK", "BOPOMOFO"}),
@@ -61,8 +61,8 @@ def _remarks(text: str) -> Iterator[str]:
         yield "begins or ends with spaces"
     if text.isascii():
         return
-    for host in _HOST.findall(text):
-        if not host.isascii():
+    for host in map(_trimmed, _DOTTED.findall(text)):
+        if not host.isascii() and _is_host(host):
             yield f'the name "{host}" is {_in_ascii(host)} to computers'
     for word in _WORD.findall(text):
         if not word.isascii():
@@ -87,6 +87,15 @@ def script(letter: str) -> str:
         return ""
     first = unicodedata.name(letter, "").split(" ", 1)[0]
     return _ALSO.get(first, first)
+
+
+def _trimmed(name: str) -> str:
+    return name.strip(".-_")
+
+
+def _is_host(name: str) -> bool:
+    *labels, last = name.split(".")
+    return bool(labels) and all(labels) and len(last) > 1 and last.isalpha()
 
 
 def _as_latin(word: str) -> str:
