@@ -2,7 +2,7 @@
 
 Invariants
 1. An effect that needs an approval begins only between an "approve" and its end, of the question that was asked last
-   about that step, or of a list that names its call.
+   about that step, or of a list that names its call; but it begins again while nobody knows that it did not happen.
 2. An "approve" is used by one logical attempt of one step; each line of a list too.
 """
 
@@ -11,12 +11,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from holdfast.core.events import Address, Event, Kind
+from holdfast.core.events import Address, Event, Kind, StepKind
 
 NEED = frozenset({"sign", "seal"})
 """Steps that need one."""
 
 User = tuple[Address, int]
+_ENDS = frozenset({Kind.STEP_SUCCEEDED, Kind.STEP_FAILED, Kind.ATTEMPT_FAILED})
+
+
+def _is_certain(event: Event) -> bool:
+    """Whether nothing of the step is under way after it."""
+    if event.kind not in _ENDS or event.step is StepKind.VERIFY:
+        return False
+    return event.kind is not Kind.ATTEMPT_FAILED or event.facts.get("is_definite", True) is True
 
 
 class Book:
@@ -34,6 +42,8 @@ class Book:
         self._lines: dict[str, list[tuple[str, str]]] = {}
         """Of lists that were approved: calls that nothing has used yet."""
         self._by_line: dict[User, str] = {}
+        self._in_flight: set[User] = set()
+        """Begun, and nobody knows that it did not happen."""
 
     def take(self, event: Event) -> None:
         """One more event of the record."""
@@ -48,6 +58,9 @@ class Book:
             self._take_line(event.address, facts)
         elif event.kind is Kind.STEP_INTENDED and event.address is not None and event.address.name in NEED:
             self._began((event.address, event.logical), event.at)
+            self._in_flight.add((event.address, event.logical))
+        elif event.address is not None and _is_certain(event):
+            self._in_flight.discard((event.address, event.logical))
 
     def _closed(self, facts: dict[str, Any]) -> None:
         question = facts["id"]
@@ -68,6 +81,8 @@ class Book:
         self._by_line[user] = question
 
     def _began(self, user: User, at: float) -> None:
+        if user in self._in_flight:  # the same intent
+            return
         line, own = self._by_line.get(user, ""), self._latest.get(user[0], "")
         if self._holds(own, at):
             self.seen["approvals_used"] += 1

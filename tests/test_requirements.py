@@ -231,6 +231,35 @@ SHOWN_BY = {
         "runtime/test_desk.py::test_an_order_is_done_or_still_lies_there_at_every_write",
         "runtime/test_desk.py::test_operators_at_the_same_time_are_all_recorded",
     ),
+    "R36 durable, and answerable from elsewhere": (
+        "e2e/test_requirements_people.py::test_it_is_asked_killed_deployed_and_answered_from_elsewhere",
+        "e2e/test_requirements_people.py::test_a_hundred_people_answer_at_once_and_one_of_them_counts",
+        "runtime/test_approving.py::test_three_days_and_a_deploy_later_it_goes_on_once",
+        "runtime/test_approving.py::test_the_first_answer_counts_and_the_others_are_told_whose_it_was",
+        "runtime/test_approving.py::test_an_answer_after_the_end_is_too_late",
+    ),
+    "R38 bound approvals": (
+        "core/test_approval.py::test_the_digest_covers_every_field",
+        "core/test_approval.py::test_whatever_differs_is_asked_anew",
+        "core/test_approval.py::test_an_approval_out_of_its_time_is_asked_for_anew",
+        "core/test_approval.py::test_a_grant_is_for_one_step",
+        "runtime/test_approving.py::test_each_call_is_asked_about_by_itself",
+        "proof/test_simulation.py::test_effects_that_need_an_approval_have_one",
+    ),
+    "S1 only what is stored and pending is decided": (
+        "core/test_approval.py::test_a_thousand_forged_answers_are_refused",
+        "runtime/test_approving.py::test_an_answer_that_names_something_else_counts_for_nothing",
+    ),
+    "S2 the digest of what is done": (
+        "core/test_approval.py::test_the_digest_covers_every_field",
+        "core/test_approval.py::test_no_two_subjects_share_a_digest_by_their_borders",
+        "core/test_approval.py::test_an_absent_argument_is_not_null",
+    ),
+    "S3 single use": (
+        "e2e/test_requirements_people.py::test_a_hundred_people_answer_at_once_and_one_of_them_counts",
+        "runtime/test_approving.py::test_a_list_is_asked_about_once_and_each_call_of_it_is_made_once",
+        "runtime/test_approving.py::test_a_crash_at_any_write_pays_once_or_asks_whether_it_was",
+    ),
     "S32 breaker and retries per tenant and tool": (
         "runtime/test_breakers.py::test_two_tenants_share_neither_breaker_nor_retries",
         "e2e/test_dead_tool.py::test_fifty_processes_find_a_dead_tool_shut_and_one_of_them_probes",

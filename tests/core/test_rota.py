@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.rota import Leave, Rota, Shift
@@ -106,6 +106,7 @@ rotas = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(rotas, moments, st.floats(H, 20 * D))
 def test_shifts_say_what_on_call_says(rota: Rota, begin: float, length: float) -> None:
     """Lost: the table that people plan by is another one than what happens."""
@@ -114,7 +115,7 @@ def test_shifts_say_what_on_call_says(rota: Rota, begin: float, length: float) -
     for shift, following in itertools.pairwise(shifts):
         assert shift.ends_at == following.begins_at and shift.who != following.who
     for who, begins_at, ends_at in shifts:
-        assert {rota.on_call(begins_at + (ends_at - begins_at) * part / 7) for part in range(7)} == {who}
+        assert {rota.on_call(begins_at + (ends_at - begins_at) * part) for part in (0.0, 0.5, 0.999)} == {who}
 
 
 @given(rotas, moments)

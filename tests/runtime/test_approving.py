@@ -214,6 +214,43 @@ def test_a_crash_at_any_write_pays_once_or_asks_whether_it_was(world: Any, numbe
     assert len([asked for asked in world.events(Kind.QUESTION_ASKED) if asked.facts["about"] == "approve"]) == 1
 
 
+def test_three_days_and_a_deploy_later_it_goes_on_once(world: Any) -> None:
+    """Lost: the run, with the process, the code or the week in which it asked."""
+    pay = paying(world, hf.Ask("finance"))
+    begin(world, agent_of(pay))
+    world.clock.by_s += 3 * 86_400
+
+    @hf.agent(name="payer")
+    async def newer(run: hf.Run, given: Any) -> str:
+        return f"newer: {await pay('K-17', 4200)}"
+
+    say(world, "approve")
+    assert world.run(newer) == "newer: paid K-17" and world.run(newer) == "newer: paid K-17"
+    assert len(world.effects) == 1
+
+
+def test_what_may_have_happened_is_not_put_to_anybody_as_if_it_had_not(world: Any) -> None:
+    """Lost: the truth. Begun, killed, and asked about anew, a "no" would be recorded as "was not begun", uncharged."""
+    deaths = [True]
+
+    @hf.tool(effect="idempotent", approve=hf.Ask("finance", valid="10m"))
+    async def pay(what: str, cents: int, *, idempotency_key: str = hf.INJECTED) -> str:
+        world.effects.append((what, cents, idempotency_key))
+        if deaths and deaths.pop():
+            raise world.Crash
+        return f"paid {what}"
+
+    agent = agent_of(pay)
+    begin(world, agent)
+    say(world, "approve")
+    with pytest.raises(world.Crash):
+        world.run(agent)
+    world.clock.by_s += 3_600
+    assert world.run(agent) == ["paid K-17"], "the same intent, with the approval that it had"
+    assert len(world.effects) == 2 and len({key for *_, key in world.effects}) == 1
+    assert len(world.events(Kind.QUESTION_ASKED)) == 1
+
+
 def test_other_terms_than_those_that_were_shown_are_asked_about_anew(world: Any) -> None:
     """Lost: a change of who must agree, that an older answer by somebody else gets around."""
     agent = agent_of(paying(world))

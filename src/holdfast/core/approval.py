@@ -4,7 +4,7 @@ An approval is for one logical attempt of one step, with exactly these arguments
 of that, and is worked out again from what is about to be done, just before it is: whatever differs is asked anew.
 
 1. Two times: until when it can be answered, and how long an "approve" holds from then on. A retry within that time
-   needs no other one; a later one does.
+   needs no other one; a later one does, unless the attempt before may have happened: then it is the same intent.
 2. Nothing but a person's "approve" begins anything. "Declined", "nobody answered", "nobody could be reached" and
    "withdrawn" are four different outcomes, and each is told as what it is.
 3. A grant for a list of calls (`run.approve`) is used once for each of them, and the record says by which step.

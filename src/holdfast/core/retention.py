@@ -12,7 +12,7 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -128,11 +128,11 @@ def choose(retention: Retention, runs: Sequence[Known], now: float) -> Chosen:
     families: dict[str, list[Known]] = {}
     for run in runs:
         families.setdefault(_root(run, by_id), []).append(run)
-    following = {run.previous: run for run in runs if run.previous}
+    is_continued = {run.previous for run in runs if run.previous and not run.head.status.is_end}
     newest = _newest(retention, [by_id[root] for root in families])
     chosen = Chosen([], {})
     for root, family in families.items():
-        why = _why_kept(retention, by_id[root], family, following, now, newest)
+        why = _why_kept(retention, by_id[root], family, is_continued, now, newest)
         gone = [run.head.run_id for run in family if not run.head.is_forgotten]
         if not why:
             chosen.forget.extend(sorted(gone, key=lambda run_id: run_id != root))
@@ -171,15 +171,14 @@ def _why_kept(
     retention: Retention,
     root: Known,
     family: Sequence[Known],
-    following: Mapping[str, Known],
+    is_continued: Set[str],
     now: float,
     newest: set[str],
 ) -> str:
     """Why a run and those that are part of it stay; empty when they may go. The run itself is what is judged."""
     if not all(run.is_over for run in family):
         return "a run that it belongs to is live"
-    after = [following[run.head.run_id] for run in family if run.head.run_id in following]
-    if not all(run.head.status.is_end for run in after):
+    if any(run.head.run_id in is_continued for run in family):
         return "its next chapter is live"
     if root.head.is_forgotten:
         return ""  # it was begun, and cut short

@@ -6,6 +6,7 @@ Invariants
 1. What is approved is what is done: the digest is worked out from the recorded arguments, which the body is called
    with, between the answer and the intent; nothing is waited for between the two.
 2. A step that was asked about needs that answer, also when its tool no longer declares `approve`.
+3. Nothing that may have happened is put to anybody as if it had not: only what certainly did not is asked about anew.
 """
 
 from __future__ import annotations
@@ -68,11 +69,12 @@ class Approving(ABC):
         """An event about this attempt."""
 
     def _must_be_approved(self) -> bool:
-        """Whether anybody has to agree: a cheap look, as it is taken before each attempt."""
-        if self.terms.policy().approve is not None:
-            return True
+        """Whether anybody has to agree: a cheap look, as it is taken before each attempt. What was begun, and may have
+        happened, is begun again as the same intent: with its key, and with the approval that it had."""
         slot = self.driver.state.slots.get(self.address)
-        return slot is not None and slot.approval is not None
+        if slot is not None and slot.is_in_flight:
+            return False
+        return self.terms.policy().approve is not None or (slot is not None and slot.approval is not None)
 
     async def _approved(self) -> bool:
         """Wait until it may begin. False: it may not, and that is its outcome."""
@@ -182,7 +184,8 @@ class Approving(ABC):
             facts: dict[str, Any] = {"cause": [list(self.address)]}
             driver.stop(Status.STOPPED, f"{name} was not approved: {refused.because}", facts)
             await driver.never()
-        text = f"{name} was not begun: {refused.because}"
+        again = " again" if self.driver.state.slots[self.address].attempt else ""
+        text = f"{name} was not begun{again}: {refused.because}"
         failure = Failure(FailureKind.REFUSED, NOT_APPROVED, text, text, because=refused.because, code=refused.outcome)
         by = {"by": refused.by} if refused.by else {}
         await self._conclude(Kind.STEP_FAILED, Attempted(None, NOTHING, failure), failure.facts() | by)

@@ -1,0 +1,92 @@
+"""Whether somebody can be reached, as it is measured. If these fail, a run waits for people whom nothing reaches."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.core.reach import PROVEN_S, Evidence, Reachability, Route, State, Watch, Way, cell_of, judged
+
+NOW = 1_000_000_000.0
+FRESH = Evidence(accepted_at=NOW - 60, taken_at=NOW - 30)
+WATCHED = Watch(NOW - 10, 60.0)
+
+
+def route(*evidence: Evidence, levels: int = 2, **more: object) -> Route:
+    """A chain of ways in different domains."""
+    ways = [Way(n % 2, f"p{n}", f"c{n}", f"d{n}", each) for n, each in enumerate(evidence)]
+    known = {"is_somebody_there": True, "gap_at": None, "watch": WATCHED}
+    return Route("finance", levels, ways, **known | more)  # type: ignore[arg-type]
+
+
+def state(of: Route) -> State:
+    return judged(of, NOW).state
+
+
+def test_all_of_it_holds() -> None:
+    """Lost: the state that lets a step begin."""
+    assert judged(route(FRESH, FRESH), NOW) == Reachability(State.REACHABLE)
+
+
+def test_what_was_only_configured_is_unproven() -> None:
+    """Lost: the difference between a channel that accepts notices and a person who reads them."""
+    assert state(route(Evidence(), Evidence())) is State.UNPROVEN
+    accepted = Evidence(accepted_at=NOW - 1)
+    assert state(route(accepted, accepted)) is State.UNPROVEN
+
+
+@pytest.mark.parametrize(
+    ("changed", "because"),
+    [
+        (route(*[Evidence(taken_at=NOW - PROVEN_S - 1)] * 2), "the last time"),
+        (route(*[Evidence(taken_at=NOW + 100)] * 2), "the last time"),
+        (route(FRESH, FRESH.refused(NOW - 1, "410 gone")), "c1 to p1 failed last: 410 gone"),
+        (route(FRESH, FRESH, levels=1), "one level"),
+        (route(FRESH), "fail together"),
+        (route(FRESH, FRESH, gap_at=NOW + 600), "nobody is there any more in 10 min"),
+        (route(FRESH, FRESH, watch=None), "watches"),
+        (route(FRESH, FRESH, watch=Watch(None, 60.0)), "not told in its period"),
+        (route(FRESH, FRESH, watch=Watch(NOW - 61, 60.0)), "not told in its period"),
+    ],
+)
+def test_one_thing_that_does_not_hold_degrades_it_and_is_named(changed: Route, because: str) -> None:
+    """Lost: the warning while there is time to mend it."""
+    found = judged(changed, NOW)
+    assert found.state is State.DEGRADED and len(found.because) == 1 and because in found.because[0]
+
+
+def test_nobody_there_or_nothing_that_gets_through_is_unreachable() -> None:
+    """Lost: a run that asks into the void, and takes its default hours later, each time."""
+    assert state(route(FRESH, FRESH, is_somebody_there=False)) is State.UNREACHABLE
+    assert state(route()) is State.UNREACHABLE
+    refused = FRESH.refused(NOW - 1, "550 no such user")
+    assert state(route(refused, refused)) is State.UNREACHABLE
+    assert state(route(Evidence().refused(NOW, "x"))) is State.UNREACHABLE, "also when it was never proven"
+
+
+def test_a_way_that_works_again_is_no_longer_refused() -> None:
+    """Lost: a channel that is shunned for ever after one bad minute."""
+    mended = FRESH.refused(NOW - 20, "timeout").accepted(NOW - 1)
+    assert not mended.is_refused and state(route(mended, FRESH)) is State.REACHABLE
+
+
+times = st.none() | st.floats(NOW - 2 * PROVEN_S, NOW)
+evidences = st.builds(Evidence, times, times, st.text(), times)
+
+
+@given(st.lists(evidences, max_size=4), st.booleans(), st.integers(1, 3))
+def test_reachable_is_never_said_of_what_nobody_took(known: list[Evidence], there: bool, levels: int) -> None:
+    """Lost: the word. It must mean that a person took something lately, and that they are there."""
+    found = judged(route(*known, levels=levels, is_somebody_there=there), NOW)
+    if found.state is State.REACHABLE:
+        assert there and any(each.taken_at is not None and each.taken_at >= NOW - PROVEN_S for each in known)
+    assert (found.state is State.REACHABLE) == (not found.because)
+
+
+@given(evidences)
+def test_it_is_kept_in_a_cell(known: Evidence) -> None:
+    """Lost: what was learned, with the process that learned it."""
+    assert Evidence.of(known.text()) == known
+    assert Evidence.of("") == Evidence() and Evidence.of('{"newer": 1}') == Evidence()
+    assert cell_of("mail", "ada") == "reach/mail/ada"
