@@ -3,8 +3,8 @@
     python examples/approval.py K-17 4200     # asks, and waits
     holdfast answer refund-K-17 approve --by ada --store sqlite:///approval.db      # in another terminal, or days later
 
-Kill it while it waits, change the code, start it again: the question is still there, and the answer counts once. What is
-declined, and what nobody answers within two days, is told to the agent, which goes on without it.
+Kill it while it waits, change the code, start it again: the question is still there, and the answer counts once. What
+is declined, and what nobody answers within two days, is told to the agent, which goes on without it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BANK = Path("bank.txt")
 
 
 @hf.tool(effect="once", approve=hf.Ask("finance", within="2d", valid="1h"))
-async def refund(invoice: str, cents: int) -> str:
+def refund(invoice: str, cents: int) -> str:
     """Pay the money back."""
     with BANK.open("a", encoding="utf-8") as bank:
         bank.write(f"{invoice} {cents}\n")
@@ -27,11 +27,11 @@ async def refund(invoice: str, cents: int) -> str:
 
 
 @hf.agent(escalate="finance")
-async def complaint(run: hf.Run, order: tuple[str, int]) -> str:
+def complaint(run: hf.Run, order: tuple[str, int]) -> str:
     """Handles one complaint."""
     invoice, cents = order
     try:
-        return f"Paid back, as {await refund(invoice, cents)}."
+        return f"Paid back, as {refund(invoice, cents)}."
     except hf.NotApproved as told:
         return "Nobody could be asked in time." if told.outcome == "expired" else f"{told.by} said no."
 
