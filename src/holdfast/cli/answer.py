@@ -98,6 +98,8 @@ def how_to_answer(asked: dict[str, Any], run_id: str, now: float) -> list[str]:
     with_result = WITH_RESULT.get(asked["about"])
     ways = [f"{way} --result JSON" if way == with_result else way for way in ways]
     lines = [f"{asked['id']}{to}, asked {ago(now - asked['asked_at'])} ago{ends}: {asked['text']}"]
+    if asked["digest"]:
+        lines.append(f"    holdfast inbox show {asked['id']}    (what would be done: look before you approve)")
     return [safe_text(line) for line in [*lines, *(f"    {command}{way}" for way in ways)]]
 
 
