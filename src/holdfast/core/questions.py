@@ -100,7 +100,7 @@ class Questions:
         for question in self.open:
             slot = self.slots.get(question)
             if slot is not None:
-                slot.doubt = slot.appeal = None
+                slot.doubt = slot.appeal = slot.approval = slot.grant = None
             if slot is not None and slot.step is StepKind.QUESTION:
                 slot.intent = None
         self.open.clear()

@@ -151,7 +151,7 @@ class Approving(ABC):
 
     async def _ask_approval(self, because: str) -> None:
         driver, slot = self.driver, self.driver.state.slots.get(self.address)
-        if driver.is_stopping:
+        if driver.is_stopping or driver.is_closing or driver.state.status.is_end:
             await driver.never()
         ask = self._asking(None if slot is None else slot.approval)
         expires_at = None if ask.within_s is None else driver.record.now() + ask.within_s
