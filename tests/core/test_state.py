@@ -230,6 +230,13 @@ def test_a_new_attempt_forgets_what_verify_said_of_the_one_before() -> None:
     assert state.slots[PAY].verdicts == ()
 
 
+def test_the_end_of_a_run_withdraws_what_it_asked() -> None:
+    """Lost: a resumed run that waits, for ever, for the answer to a question that nobody can answer any more."""
+    question = event(Kind.QUESTION_ASKED, PAY, facts={"id": "q1", "about": "approve", "text": "May it?"})
+    state = fold([started(), question, event(Kind.RUN_ENDED, facts={"outcome": "stopped", "why": "w"})])
+    assert state.questions == {} and state.slots[PAY].approval is None and state.slots[PAY].grant is None
+
+
 def test_an_outcome_says_who_gave_it() -> None:
     """Lost: a person's word is shown as the tool's own result."""
     state = fold([started(), event(Kind.STEP_SUCCEEDED, PAY, facts={"by": "person"})])

@@ -10,7 +10,7 @@ import pytest
 import holdfast as hf
 from holdfast.core.events import Kind
 from holdfast.core.heads import Status
-from holdfast.errors import MessageRefused, PolicyInvalid, RunFailed, RunStopped, RunWaiting, UsageError
+from holdfast.errors import MessageRefused, PolicyInvalid, RunStopped, RunWaiting, UsageError
 from holdfast.views import asking
 
 FINANCE = hf.Ask("finance", within="30m")
@@ -341,28 +341,20 @@ def test_a_cancelled_run_withdraws_what_it_asked(world: Any) -> None:
         world.play(lambda app: app.answer(shown.run, shown.id, "approve", by="ann", digest=shown.digest))
 
 
-def test_a_run_that_ended_while_it_asked_asks_again_when_it_is_resumed(world: Any) -> None:
+def test_a_run_that_was_stopped_while_it_asked_asks_again_when_it_is_resumed(world: Any) -> None:
     """Lost: the run, which would wait for the answer to a question that nobody can answer any more."""
-    pay, fails = paying(world), [True]
-
-    @hf.tool(effect="read", retry=hf.Retry(attempts=1))
-    async def look() -> str:
-        if fails:
-            raise OSError("gone")
-        return "there"
-
-    @hf.agent(name="both")
-    async def both(run: hf.Run, given: Any) -> list[str]:
-        return list(await asyncio.gather(pay("K-17", 4200), look()))
-
-    with pytest.raises(RunFailed, match="gone"):
-        world.run(both)
+    agent = agent_of(paying(world, hf.Ask("finance")))
+    with pytest.raises(RunWaiting):
+        world.run(agent, wait=0, budget=hf.Budget(wall="1h"))
+    first = world.question()
+    world.clock.by_s += 3_601
+    with pytest.raises(RunStopped, match="wall"):
+        world.run(agent)
     assert asking.items(world.store) == []
-    fails.clear()
-    world.resume()
-    begin(world, both)
+    world.resume(budget=hf.Budget(wall="9h"))
+    assert begin(world, agent) != first
     say(world, "approve")
-    assert world.run(both) == ["paid K-17", "there"] and len(world.effects) == 1
+    assert world.run(agent) == ["paid K-17"] and len(world.effects) == 1
 
 
 # --- a list of calls ---------------------------------------------------------------------------------------------
