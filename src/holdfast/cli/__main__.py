@@ -25,6 +25,7 @@ VERBS = {
     "ls": Verb("holdfast.cli.ls:ls", "List runs; those that need you first."),
     "show": Verb("holdfast.cli.show:show", "Where a run is, why, and what it did."),
     "inbox": Verb("holdfast.cli.inbox:inbox", "What people are asked; one question with all that belongs to it."),
+    "serve": Verb("holdfast.cli.serve:serve", "The inbox as a web page, to answer in a browser."),
     "answer": Verb("holdfast.cli.answer:answer", "Answer a question of a run."),
     "signal": Verb("holdfast.cli.signal:signal", "Tell a run something it may be waiting for."),
     "cancel": Verb("holdfast.cli.cancel:cancel", "Cancel a run; an effect in flight finishes first."),

@@ -1,0 +1,63 @@
+"""From what a form has sent to an answer in the mailbox of the run, or the reason why there is none.
+
+The answer names the digest that the page was rendered with, under a token for just that: `post`'s guard then decides
+whether it counts. Nothing else here writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+from holdfast.core.accept import WITH_RESULT
+from holdfast.core.approval import DECLINE
+from holdfast.errors import MessageRefused, UsageError
+from holdfast.protocols import Clock, Journal
+from holdfast.runtime import answering
+from holdfast.views.asking import Item
+from holdfast.views.sheet import Sheet
+from holdfast.web.session import Session, Sessions
+
+
+def about(run: str, question: str, digest: str) -> tuple[str, str, str]:
+    """What the token of a question's form is for."""
+    return run, question, digest
+
+
+def check_token(sessions: Sessions, session: Session, run: str, question: str, sent: Mapping[str, str]) -> None:
+    """Refused unless this session was shown this question with this digest."""
+    what = about(run, question, sent.get("digest", ""))
+    if not sessions.is_token(sent.get("token", ""), session, *what):
+        raise HTTPException(403, "This form belongs to another session or another question. Nothing was answered.")
+
+
+def post(journal: Journal, clock: Clock, item: Item, shown: Sheet, sent: Mapping[str, str], session: Session) -> None:
+    """Leave the answer; an `HTTPException` says why it is none: 422 when it can be mended, 409 when it is too late."""
+    choice = _chosen(item, sent)
+    if not choice.strip():
+        raise HTTPException(422, "Choose an answer first. Nothing was answered.")
+    unread = shown.long_rows - sum(name.startswith("opened-") for name in sent)
+    if unread > 0 and choice != DECLINE:
+        raise HTTPException(
+            422, "Open the long values first, and confirm that you have read them. Nothing was answered."
+        )
+    result = sent.get("result", "").strip() if choice == WITH_RESULT.get(item.about) else ""
+    options: dict[str, Any] = {"result": result or None, "digest": sent.get("digest", "")}
+    try:
+        answer = answering.message(item.id, item.about, choice, by=session.name, via="web", **options)
+        answering.post(journal, item.run, clock.fresh_id(), answer)
+    except MessageRefused as late:
+        raise HTTPException(409, str(late)) from late
+    except UsageError as wrong:
+        raise HTTPException(422, str(wrong)) from wrong
+
+
+def _chosen(item: Item, sent: Mapping[str, str]) -> str:
+    """What was chosen. Of options that an agent words it is the number that comes back: as text they may be drawn as
+    something else than they are."""
+    number = sent.get("option", "")
+    if number.isascii() and number.isdigit() and int(number[:9]) < len(item.options):
+        return item.options[int(number)]
+    return sent.get("choice", "").replace("\r\n", "\n")
