@@ -1,4 +1,4 @@
-"""Every seam of holdfast on one page: what an engine and a clock must offer.
+"""Every seam of holdfast on one page: what an engine, a clock and a way to tell people must offer.
 
 `Journal` is the waist; `Upkeep`, at the end, is for whoever keeps a store. The invariants of the waist are numbered
 here and in `holdfast.testing.conformance`, which checks each.
@@ -263,6 +263,100 @@ class Clock(Protocol):
 
     def fresh_id(self) -> str:
         """A new id that nobody else has."""
+
+
+class Asked(NamedTuple):
+    """A question that a run is asking, for whoever tells people of it. Nothing of it is an agent's own words."""
+
+    run: str
+    key: str
+    agent: str
+    question: str
+    about: str
+    tool: str
+    """What waits for the answer; empty when that is the run itself."""
+    to: str
+    asked_at: float
+    expires_at: float | None
+    default: str
+    """What is taken when nobody answers; empty: nothing is said of that."""
+    is_urgent: bool
+
+
+class Escalation(Protocol):
+    """Tells people of what runs ask; `holdfast.inbox` has one.
+
+    The runtime starts a run of `agent` in the append that asks a question, and tells it, in the append that closes the
+    question, that it is over. Nothing else of it is called while a run is driven.
+    """
+
+    @property
+    def agent(self) -> Any:
+        """The agent whose runs tell people; its name begins with @."""
+
+    def attach(self, journal: Journal) -> None:
+        """Called once, before the first run: the store that questions are looked up in."""
+
+    def opened(self, asked: Asked) -> bytes | None:
+        """The input of the run that is to tell people of it, in the codec's bytes; None when nobody is to be told.
+
+        Pure, and called again for the same question it says the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a person is told of a question. All of it is ours: no arguments, and no word of a model."""
+
+    id: str
+    """The same when it is sent again: whoever gets it twice can tell."""
+    thread: str
+    """The same for all notices of one question."""
+    kind: str
+    """created, reminded, escalated, or probe."""
+    person: str
+    """Whom it is for, by name."""
+    to: str
+    """Where the channel finds them."""
+    title: str
+    lines: tuple[str, ...]
+    link: str
+    """Where it can be answered; empty when there is no page."""
+    is_urgent: bool
+    facts: Mapping[str, Any]
+    """For programs: run, question, agent, tool, about, expires_at."""
+
+
+class Receipt(NamedTuple):
+    """What a channel says of a notice that it took. That somebody has read it, no channel is believed."""
+
+    state: str
+    """queued, accepted or delivered."""
+    reference: str = ""
+    """What the channel calls it."""
+
+
+class Undelivered(Exception):
+    """A channel did not take a notice; it may do better later."""
+
+
+class Undeliverable(Undelivered):
+    """It will not do better: there is no such address, or the receiver wants no more."""
+
+
+class Channel(Protocol):
+    """A way to tell people something."""
+
+    @property
+    def name(self) -> str:
+        """As `holdfast.toml` has it."""
+
+    @property
+    def failure_domain(self) -> str:
+        """What it needs: channels that share it fail together."""
+
+    def send(self, notice: Notice) -> Receipt:
+        """Hand the notice over; called on a thread, and back within 30 s. `Undelivered` when it was not taken, or
+        nobody knows: it is sent again then, under the same id."""
 
 
 class Letter(NamedTuple):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+import threading
+from typing import Any, Self
 
 CHAINS = """
 [people.ada]
@@ -38,3 +40,92 @@ def test_a_mistake_is_named_and_the_code_is_that_of_wrong_use(shell: Any) -> Non
     (shell.home / "holdfast.toml").write_text(CHAINS.replace('by = ["mail"]', 'by = ["mial"]'), "utf-8")
     shown = shell.call("channels", "show")
     assert shown.code == 2 and "[chains.finance] level 1 names 'mial' in by" in shown.err
+
+
+class Taken:
+    """A mail server that takes everything, and what was said to it."""
+
+    def __enter__(self) -> Self:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self.said = ""
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._thread.join(5)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rw", encoding="utf-8", newline="\r\n") as lines:
+                self._talk(lines)
+
+    def _talk(self, lines: Any) -> None:
+        is_mail = False
+
+        def answer(text: str) -> None:
+            lines.write(f"{text}\n")
+            lines.flush()
+
+        answer("220 here")
+        for line in lines:
+            self.said += line
+            said = line.rstrip()
+            if is_mail and said != ".":
+                continue
+            is_mail = said.upper() == "DATA"
+            answer("354 go on" if is_mail else "221 bye" if said.upper() == "QUIT" else "250 fine")
+
+
+HOOK = """
+[people.ada]
+email = "ada@example.com"
+[people.bob]
+email = "bob@example.com"
+[channels.mail]
+kind = "email"
+host = "127.0.0.1"
+port = {port}
+tls = "none"
+from = "holdfast@example.com"
+[chains.finance]
+levels = [{{ to = ["ada"], by = ["mail"], wait = "10m" }}]
+"""
+
+
+def test_test_says_when_nobody_was_told_and_why(shell: Any) -> None:
+    """Lost: a channel that is dead, and a command that says that all is well."""
+    (shell.home / "holdfast.toml").write_text(HOOK.format(port=1), "utf-8")
+    told = shell.call("channels", "test", "mail", "--to", "ada")
+    assert told.code == 1 and "ada was not told by mail: mail: ConnectionRefusedError" in told.err
+    assert shell.call("channels", "test", "mail").code == 2, "of several it must be said who"
+    assert shell.call("channels", "test", "mail", "--to", "eve").code == 2
+    assert shell.call("channels", "test", "pigeon").code == 3
+
+
+def test_test_reaches_one_person(shell: Any) -> None:
+    """Lost: the command says so, and nothing has left."""
+    with Taken() as taken:
+        (shell.home / "holdfast.toml").write_text(HOOK.format(port=taken.port), "utf-8")
+        told = shell.call("channels", "test", "mail", "--to", "bob", "--json")
+    assert told.code == 0 and told.document["state"] == "accepted"
+    assert "rcpt TO:<bob@example.com>" in taken.said
+    assert "Subject: A test: can questions of agents reach you?" in taken.said
+
+
+def test_a_run_in_the_foreground_tells_people_before_it_goes(shell: Any) -> None:
+    """Lost: `holdfast run` asks, ends with code 5, and no process is there to tell anybody."""
+    with Taken() as taken:
+        chain = HOOK.format(port=taken.port).replace("[chains.finance]", "[chains.default]")
+        (shell.home / "holdfast.toml").write_text(chain, "utf-8")
+        done = shell.run("run", "agents.py:asks", "x", "--key", "k")
+    assert done.code == 5, done.err
+    assert "rcpt TO:<ada@example.com>" in taken.said
+    assert "@chain" not in shell.call("ls").out

@@ -131,6 +131,7 @@ class World:
         clock: Any = None,
         on_emit: Any = None,
         policies: Any = None,
+        inbox: Any = None,
         **settings: Any,
     ) -> Any:
         """One process that plays this scenario. Raises `Crash` when it died, and fails when it left a task behind."""
@@ -144,6 +145,7 @@ class World:
             clock=clock or self.clock,
             on_emit=on_emit,
             policies=policies,
+            inbox=inbox,
         )
 
         async def main() -> Any:

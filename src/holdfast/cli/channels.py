@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from holdfast.cli import option
-from holdfast.cli.output import SCHEMA, document, paint, say, text
+from holdfast.cli.exit import Exit
+from holdfast.cli.output import SCHEMA, document, paint, report, say, text
+from holdfast.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from holdfast.inbox.directory import Directory
@@ -40,6 +43,48 @@ def show(config: str | None, is_json: bool) -> int:
         return 0
     paint(*(text(line, "yellow" if line.startswith("warning:") else "") for line in picture(directory, now)))
     return 0
+
+
+@channels.command()
+@click.argument("name")
+@click.option("--to", "person", metavar="PERSON", help="Whom to tell; needed where it can tell several.")
+@config
+@option.json
+def test(name: str, person: str | None, config: str | None, is_json: bool) -> int:
+    """Tell one person by one channel that this is a test. What then arrives, only they can say."""
+    from holdfast.inbox.config import load  # these load the core, smtplib and ssl
+    from holdfast.inbox.load import made
+    from holdfast.inbox.probing import probe
+    from holdfast.protocols import Undelivered
+    from holdfast.runtime.clock import SystemClock
+
+    directory, clock = load(config), SystemClock()
+    if name not in directory.channels:
+        listed = ", ".join(directory.channels) or "none"
+        raise NotFound(f"There is no channel {name!r}. There is: {listed}. Nothing was sent.")
+    whom = _whom(directory, name, person)
+    channel = made(directory.channels[name], os.environ, clock.now)
+    told: dict[str, Any] = {"schema": SCHEMA, "channel": name, "person": whom}
+    try:
+        receipt = channel.send(probe(whom, directory.address(whom, name), clock.fresh_id(), clock.now()))
+    except Undelivered as refused:
+        report([f"{whom} was not told by {name}: {refused}"], type(refused).__name__, Exit.FAILED, is_json=is_json)
+        return Exit.FAILED
+    say(f"{name} took a test for {whom} ({receipt.state}). Whether it has arrived, {whom} can tell.")
+    if is_json:
+        document(told | {"state": receipt.state, "reference": receipt.reference})
+    return Exit.DONE
+
+
+def _whom(directory: Directory, channel: str, person: str | None) -> str:
+    there = [name for name in directory.people if directory.address(name, channel)]
+    if person is None and len(there) == 1:
+        return there[0]
+    if person in there:
+        return str(person)
+    listed = ", ".join(there) or "nobody"
+    asked = f"{channel} cannot tell {person}" if person is not None else f"{channel} can tell several people"
+    raise UsageError(f"{asked}. Write --to with one of: {listed}. Nothing was sent.")
 
 
 def _facts(directory: Directory, now: float) -> dict[str, Any]:

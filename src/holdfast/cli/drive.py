@@ -20,6 +20,7 @@ from holdfast.cli.below import asked_below
 from holdfast.cli.exit import Exit, code_of
 from holdfast.cli.interrupt import Interrupt
 from holdfast.cli.output import SCHEMA, data, document, report, say
+from holdfast.cli.reach import inbox_of, people_told
 from holdfast.core.books import run_key
 from holdfast.core.budget import DEFAULT_LIMITS, Budget
 from holdfast.core.heads import Status, Why
@@ -104,7 +105,8 @@ async def _drive(order: Order, interrupt: Interrupt) -> Driven:
     task = asyncio.current_task()
     assert task is not None
     agents = source.agents_of(order.file, order.agent)
-    app = App(order.store, agents=agents, config=order.config, serves=False, policies=order.policies)
+    told = inbox_of(order.config)
+    app = App(order.store, agents=agents, config=order.config, serves=False, policies=order.policies, inbox=told)
     key = checked_key(order.key)
     with interrupt.listening(task):
         async with app:
@@ -122,6 +124,8 @@ async def _drive(order: Order, interrupt: Interrupt) -> Driven:
                 watcher.cancel()
             interrupt.is_over = True
             [head] = app.journal.heads(key=key, limit=1)  # of its newest chapter
+            if told is not None and head.questions:
+                await people_told(app.journal, head)
             below = asked_below(app.journal, head.run_id) if head.why == Why.CHILD else []
             return Driven(show(head, app.journal.events(head.run_id)), error, app.journal.now(), below)
 

@@ -9,7 +9,6 @@ import click
 from holdfast.cli import option
 from holdfast.cli.output import SCHEMA, document, paint, text
 from holdfast.cli.store import driver_of, opened
-from holdfast.core.desk import DESK
 from holdfast.core.heads import BLOCKED, Status, Why
 
 if TYPE_CHECKING:
@@ -39,11 +38,22 @@ def ls(status: str | None, limit: int, store: str | None, is_json: bool) -> int:
 
 
 def _needing_first(journal: Journal, status: str | None, limit: int) -> list[Head]:
-    newest = [head for head in journal.heads(status=status, limit=limit + 1) if head.agent != DESK][:limit]
+    newest = _newest(journal, status, limit)
     suspended = journal.heads(status=Status.SUSPENDED, limit=_SUSPENDED_MAX) if status is None else newest
     needing = [head for head in suspended if _needs_you(head)]
     first = {head.run_id for head in needing}
     return [*needing, *(head for head in newest if head.run_id not in first)][:limit]
+
+
+def _newest(journal: Journal, status: str | None, limit: int) -> list[Head]:
+    """Without those of holdfast's own: the desk, and the chains that tell people of questions."""
+    asked = limit + 1
+    while True:
+        heads = journal.heads(status=status, limit=asked)
+        newest = [head for head in heads if not head.agent.startswith("@")][:limit]
+        if len(newest) == limit or len(heads) < asked:
+            return newest
+        asked *= 4
 
 
 def _needs_you(head: Head) -> bool:

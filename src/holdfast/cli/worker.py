@@ -36,6 +36,7 @@ def worker(
     given back. The signal once more ends it at once. Any number of workers may share a store.
     """
     from holdfast.cli import source, work  # these load asyncio and the runtime
+    from holdfast.cli.reach import inbox_of
     from holdfast.cli.store import address
     from holdfast.core.policy import seconds
     from holdfast.runtime.app import App
@@ -44,6 +45,6 @@ def worker(
     policies = option.policies_of(policy)
     with redirect_stdout(sys.stderr):
         agents = source.agents_in(files)
-        return work.until_over(
-            App(address(store, config), agents=agents, config=config, policies=policies), agents, stay_s
-        )
+        inbox = inbox_of(config)
+        app = App(address(store, config), agents=agents, config=config, policies=policies, inbox=inbox)
+        return work.until_over(app, agents if inbox is None else [*agents, inbox.agent], stay_s)

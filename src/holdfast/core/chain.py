@@ -20,6 +20,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, assert_never
 
+AGENT: Final = "@chain"
+"""The agent whose runs tell people of questions, each of one."""
+NEWS: Final = "news"
+"""The signal by which they are told anything."""
 PAUSE_MIN_S: Final = 60.0
 """After a round that told nobody; longer when the chain's own waits are."""
 
@@ -137,6 +141,11 @@ class Acknowledged:
 
 
 Happening = Taken | Failed | Acknowledged
+
+
+def key_of(run: str, question: str) -> str:
+    """The key of the run that tells people of this question."""
+    return f"{AGENT}/{run}/{question}"
 
 
 def begin(plan: Plan, now: float) -> Course:

@@ -23,7 +23,7 @@ from holdfast.errors import (
 )
 from holdfast.journal.codec import digest, encode
 from holdfast.journal.open import open_journal
-from holdfast.protocols import Clock, Journal, Post
+from holdfast.protocols import Clock, Escalation, Journal, Post
 from holdfast.runtime import current
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.asking import late
@@ -53,6 +53,7 @@ class App:
     itself, also those that another process left behind; an agent that is passed to `start` or `run` is added.
     config: a `holdfast.toml`; ./holdfast.toml when it exists. on_emit: called with (run id, data) for each `run.emit`.
     policies: what is set of tools' policies, over the file, such as {"find_invoice": {"retry.attempts": 2}}.
+    inbox: who tells people of what runs ask; a `holdfast.inbox.Inbox` belongs to one App.
     Open it with `async with app:`; `run_sync` opens and closes it by itself.
     """
 
@@ -68,6 +69,7 @@ class App:
         serves: bool = True,
         on_emit: OnEmit | None = None,
         policies: Overrides | None = None,
+        inbox: Escalation | None = None,
     ) -> None:
         self._store = store
         self._tenant = tenant
@@ -78,9 +80,12 @@ class App:
         self._on_emit = on_emit
         self._policies = parse_tables(policies or {})
         self._agents: dict[str, Agent[Any, Any]] = {}
+        self._inbox = inbox
         self._services: Services | None = None
         self._worker: Worker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        if inbox is not None:
+            self._agents[inbox.agent.name] = inbox.agent
         for agent in agents:
             self._register(agent)
 
@@ -108,8 +113,11 @@ class App:
             policies=policies,
             stated=config.stated(self._policies),
             agents=self._agents,
+            escalation=self._inbox,
         )
         try:
+            if self._inbox is not None:
+                self._inbox.attach(journal)
             self._services.switches.look(journal)
             self._set_caps(config)
             self._services.caps.look(journal)

@@ -5,7 +5,9 @@ Invariants
 2. Before any other event that may follow from it stands what the agent has had of its open streams.
 3. After a refusal (a lost lease, a store that does not answer) nothing more is written.
 4. What is added while an append is under way is not written with it, and is not lost.
-5. Each append charges to the accounts exactly what its events change in the run's books. What an account has no room
+5. What tells people of a question begins in the append that asks it, and hears in the one that closes it that it is
+   over.
+6. Each append charges to the accounts exactly what its events change in the run's books. What an account has no room
    for was not begun: the record says so before anything else is written, and `unpaid` tells the step.
 """
 
@@ -22,6 +24,7 @@ from holdfast.core.heads import Status
 from holdfast.core.state import State
 from holdfast.errors import BudgetRefused, InternalError, JournalError, MailWaiting
 from holdfast.protocols import BODY_IN_ROW_MAX, AccountCharge, Append, Lease, Post
+from holdfast.runtime import escalating
 from holdfast.runtime.settings import Services
 
 OUTCOMES = frozenset(
@@ -139,12 +142,28 @@ class Record:
 
     def add_heard(self, event: Event) -> None:
         """Take in an event that says by itself after how many calls it was heard."""
+        open_before = tuple(self.state.questions) if event.kind is Kind.RUN_ENDED else ()
         self.state.apply(event)
         if event.kind is Kind.RUN_ENDED:
             self._before_end = len(self._unwritten), len(self._posts)
+        if self.services.escalation is not None and not self.state.agent.startswith("@"):
+            self._escalate(event, open_before)
         if event.body is not None and len(event.body) > BODY_IN_ROW_MAX:
             self.large[len(self._unwritten)] = event.body
         self._unwritten.append(event)
+
+    def _escalate(self, event: Event, ended: tuple[str, ...]) -> None:
+        """Whoever tells people of questions hears of one that is asked, or over, in the same append."""
+        run = self.lease.run_id
+        if event.kind is Kind.QUESTION_ASKED:
+            start = escalating.opened(self.services, run, self.state, event)
+            if start is not None:
+                self.post(start)
+                self.services.follow(start.run_id)
+        elif event.kind is Kind.QUESTION_CLOSED:
+            ended = (event.facts["id"],)
+        for question in ended:
+            self.post(escalating.closed(self.services, run, question))
 
     def _asked_before(self, address: Address | None) -> int:
         """How many calls the agent had made when it got this step's outcome, or the beginning of it."""

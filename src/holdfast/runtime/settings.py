@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.core.budget import Price
 from holdfast.core.events import Address
 from holdfast.errors import PolicyInvalid
-from holdfast.protocols import Clock, Journal, Lease
+from holdfast.protocols import Clock, Escalation, Journal, Lease
 from holdfast.runtime.breakers import Breakers
 from holdfast.runtime.caps import Caps
 from holdfast.runtime.config import Stated
@@ -110,10 +110,14 @@ class Services:
     """Whether somebody else may have this run, as this worker's lease may have run out; nothing begins in it then."""
     agents: Mapping[str, Agent[Any, Any]] = field(default_factory=dict)
     """By name: those whose runs this app can drive."""
+    escalation: Escalation | None = None
+    """Who tells people of what runs ask; None: whoever looks, finds it."""
     on_posted: Callable[[Sequence[str]], None] = field(default=lambda run_ids: None)
     """Told which runs got a message by an append."""
     adopt: Callable[[str], None] = field(default=lambda run_id: None)
     """Drive this run here, if nobody else does, as long as this app is open."""
+    follow: Callable[[str], None] = field(default=lambda run_id: None)
+    """The same of a run that waits for no other one; needs nothing of the store."""
     on_change: Callable[[Driver], None] = field(default=lambda driver: None)
     """Told when a run was suspended, ended or left this process."""
 

@@ -26,6 +26,7 @@ from holdfast.runtime.agent import Agent
 from holdfast.runtime.collector import uncollected
 from holdfast.runtime.driver import Driver
 from holdfast.runtime.entrance import Entrance
+from holdfast.runtime.escalating import chains_of
 from holdfast.runtime.keeper import Keeper, Kept, give_back
 from holdfast.runtime.senders import wake
 from holdfast.runtime.settings import Services
@@ -85,6 +86,7 @@ class Worker:
         services.on_change = self._changed
         services.on_posted = self._posted
         services.adopt = self.adopt
+        services.follow = self.follow
 
     @property
     def id(self) -> str:
@@ -323,6 +325,8 @@ class Worker:
             self._owed.append((claim.lease, wake_at))
             raise
         self.drivers[claim.lease.run_id] = driver
+        for chain in chains_of(self._services, claim.lease.run_id, state):
+            self.follow(chain)
         if driver.agent.is_sync:
             self._threaded[claim.lease.run_id] = driver
         _log.info("%s (%s) %s", claim.lease.run_id, claim.head.key, _begins(claim, state))
@@ -357,6 +361,11 @@ class Worker:
         if head is not None and head.why == Why.CHILD:
             for child in fold(self._services.journal.events(run_id)).open_children:
                 self.adopt(child)
+        self.kick()
+
+    def follow(self, run_id: str) -> None:
+        """Drive this run here, as long as nobody else does."""
+        self._adopted.add(run_id)
         self.kick()
 
     def kick(self) -> None:

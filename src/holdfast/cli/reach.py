@@ -1,0 +1,46 @@
+"""Who tells people of what runs ask, when a command drives runs: as holdfast.toml and the environment say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Final
+
+from holdfast.core.heads import Status
+
+if TYPE_CHECKING:
+    from holdfast.core.heads import Head
+    from holdfast.inbox.inbox import Inbox
+    from holdfast.protocols import Journal
+
+_LOOK_S: Final = 0.05
+_LOOKS_MAX: Final = 1_200
+
+
+def inbox_of(config: str | None) -> Inbox | None:
+    """None when the file names no channels: then nothing of the inbox is loaded."""
+    from holdfast.runtime.config import read
+
+    if "channels" not in read(config)[1]:
+        return None
+    from holdfast.inbox.load import load  # loads smtplib, http.client and ssl
+    from holdfast.runtime.clock import SystemClock
+
+    return load(config, os.environ, SystemClock().now)
+
+
+async def people_told(journal: Journal, head: Head) -> None:
+    """Stay until those who are first told of what this run asks were told, at most a minute: no other process may be
+    there to do it."""
+    from holdfast.runtime.escalating import chain_id
+
+    ids = [chain_id(journal, head.run_id, question.id) for question in head.questions]
+    for _ in range(_LOOKS_MAX):
+        if not any(_is_at_work(journal, each) for each in ids):
+            return
+        await asyncio.sleep(_LOOK_S)
+
+
+def _is_at_work(journal: Journal, run_id: str) -> bool:
+    head = journal.head(run_id)
+    return head is not None and head.status in (Status.READY, Status.RUNNING)

@@ -1,0 +1,156 @@
+"""The agent `@chain`: a run of it tells people of one question, level after level, until that is closed.
+
+It is an agent like any other: what it has sent is in its record, and after a crash it goes on from there.
+
+1. A notice is sent at least once, and again only under the same id: its key is that of the step that sends it.
+2. It ends when the question is closed, by whatever: it looks at the run that asks before each notice, whoever tells it
+   anything. It decides nothing: neither an answer nor a deadline is its.
+3. Whom to tell next is decided by `core.chain`, by a plan that is worked out anew each time from who is on call then.
+4. It asks nobody anything: a channel that fails, or whose answer is unknown, has not taken the notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from holdfast.core import chain as moves
+from holdfast.core.budget import Budget
+from holdfast.core.chain import Acknowledged, Course, Exhausted, Failed, Level, Notify, Plan, Reach, Taken, Wait
+from holdfast.core.policy import Retry
+from holdfast.errors import ToolFailed
+from holdfast.inbox.directory import Directory
+from holdfast.inbox.wording import notice, plain
+from holdfast.protocols import Asked, Channel, Journal, Undeliverable, Undelivered
+from holdfast.runtime.agent import Agent
+from holdfast.runtime.run import Run
+from holdfast.runtime.signature import INJECTED
+from holdfast.runtime.tool import Tool, tool
+
+SEND_S: Final = 45.0
+"""A channel that has not come back by then has not taken the notice."""
+_STEPS_MAX: Final = 100_000
+_FOR_EVER: Final = "3650d"
+
+
+class Telling:
+    """The agent, its steps, and what they need of this process."""
+
+    def __init__(
+        self, directory: Directory, channels: Mapping[str, Channel], link_of: Callable[[str, str], str]
+    ) -> None:
+        self._directory = directory
+        self._channels = channels
+        self._link_of = link_of
+        self.journal: Journal | None = None
+        self.look: Tool[Any, Any] = tool(
+            effect="read", name="look", polls=True, breaker=None, retry=Retry(attempts=10, wait="1s", wait_max="60s")
+        )(self._look)
+        self.deliver: Tool[Any, Any] = tool(
+            effect="idempotent",
+            name="deliver",
+            window=_FOR_EVER,
+            retry=Retry(attempts=3, wait="1s", wait_max="5s"),
+            breaker=None,
+            definite=(Undelivered,),
+            classify={"Undeliverable": "permanent"},
+        )(self._deliver)
+        self.agent: Agent[dict[str, Any], dict[str, Any]] = Agent(
+            self._tell, name=moves.AGENT, budget=Budget(tool_calls=_STEPS_MAX), stuck=None
+        )
+
+    async def _tell(self, run: Run, asked: dict[str, Any]) -> dict[str, Any]:
+        """Tell people until the question is closed."""
+        told: list[str] = []
+        course: Course | None = None
+        while (seen := await self.look(asked["run"], asked["question"], asked["to"]))["is_open"]:
+            plan = _plan(seen, asked)
+            course, move = moves.next_move(plan, course or moves.begin(plan, run.now), run.now)
+            match move:
+                case Notify(round_, level, person, channel):
+                    is_taken = await self._notify(asked, round_, level, person, channel)
+                    happening = (Taken if is_taken else Failed)(person, channel)
+                    course = moves.happened(plan, course, happening, run.now)
+                    told += [f"{person} by {channel}"] if is_taken else []
+                case Wait(until):
+                    course = await self._news(run, plan, course, until - run.now)
+                case Exhausted(is_undelivered):
+                    await run.note("Nobody could be told." if is_undelivered else "Nobody else is told.")
+                    course = await self._news(run, plan, course, None)
+        return {"told": told}
+
+    async def _notify(self, asked: dict[str, Any], round_: int, level: int, person: str, channel: str) -> bool:
+        try:
+            await self.deliver(asked, {"round": round_, "level": level, "person": person, "channel": channel})
+        except ToolFailed:
+            return False
+        return True
+
+    async def _news(self, run: Run, plan: Plan, course: Course, within_s: float | None) -> Course:
+        """Wait for news; what it says that is of use is taken in."""
+        heard = await run.signal(moves.NEWS, within=within_s)
+        news = heard.value if isinstance(heard.value, dict) else {}
+        match news:
+            case {"what": "acknowledged", "by": str(by)}:
+                return moves.happened(plan, course, Acknowledged(plain(by)), run.now)
+            case {"what": "failed", "round": course.round, "level": course.level, "person": str(), "channel": str()}:
+                return moves.happened(plan, course, Failed(news["person"], news["channel"]), run.now)
+            case _:  # that it is over is seen at the next look; of an earlier level nothing follows any more
+                return course
+
+    # --- steps -----------------------------------------------------------------------------------------------
+
+    async def _look(self, run: str, question: str, to: str) -> dict[str, Any]:
+        """Whether the question is open, and whom to tell as of now."""
+        assert self.journal is not None
+        head = self.journal.head(run)
+        found = None if head is None else next((each for each in head.questions if each.id == question), None)
+        if found is None:
+            return {"is_open": False}
+        chain = self._directory.chain_for(to)
+        if chain is None:  # taken out of the file while the question is open
+            return {"is_open": True, "levels": [], "repeat": 0, "ack_s": 60.0, "quiet_until": {}}
+        now = self.journal.now()
+        plan = self._directory.plan(chain, now, deadline=found.expires_at, is_urgent=found.is_urgent)
+        return {
+            "is_open": True,
+            "levels": [[[[who, list(by)] for who, by in people], wait_s] for people, wait_s in plan.levels],
+            "repeat": plan.repeat,
+            "ack_s": plan.ack_s,
+            "quiet_until": dict(plan.quiet_until),
+        }
+
+    async def _deliver(
+        self, asked: dict[str, Any], move: dict[str, Any], *, idempotency_key: str = INJECTED
+    ) -> dict[str, Any]:
+        """Hand one notice to one channel."""
+        what, step = Asked(**asked), Notify(**move)
+        channel = self._channels.get(step.channel)
+        to = self._directory.address(step.person, step.channel) if channel is not None else ""
+        if channel is None or not to:
+            raise Undeliverable(f"{step.person} cannot be told by {step.channel}: the file no longer says how")
+        link = self._link_of(what.run, what.question)
+        message = notice(what, step, key=idempotency_key, link=link, to=to)
+        try:
+            async with asyncio.timeout(SEND_S):
+                receipt = await asyncio.to_thread(channel.send, message)
+        except Undelivered:
+            raise
+        except TimeoutError:
+            raise Undelivered(f"{step.channel} did not come back within {SEND_S:g} s") from None
+        except Exception as broken:  # a channel may be anybody's code: whatever it raises, another one is tried
+            raise Undelivered(f"{step.channel} failed: {type(broken).__name__}") from broken
+        return {"state": receipt.state, "reference": plain(receipt.reference)}
+
+
+def _plan(seen: dict[str, Any], asked: dict[str, Any]) -> Plan:
+    """The plan that `look` has recorded."""
+    return Plan(
+        tuple(Level(tuple(Reach(who, tuple(by)) for who, by in people), wait_s) for people, wait_s in seen["levels"]),
+        seen["repeat"],
+        seen["ack_s"],
+        seen["quiet_until"],
+        asked["expires_at"],
+        asked["is_urgent"],
+    )

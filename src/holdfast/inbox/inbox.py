@@ -1,0 +1,49 @@
+"""`Inbox`: tells people of what runs ask. Given to an App, it starts a chain with each question and ends it with that.
+
+It holds no state of its own: what was sent and heard is in the records of the chains' runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from holdfast.errors import UsageError
+from holdfast.inbox.chain import Telling
+from holdfast.inbox.directory import Directory
+from holdfast.journal.codec import encode
+from holdfast.protocols import Asked, Channel, Journal
+from holdfast.runtime.agent import Agent
+
+
+class Inbox:
+    """Whom questions reach, and by what.
+
+    directory: who is asked, as `holdfast.toml` says (`holdfast.inbox.config.load`). channels: by the names that the
+    directory has for them. base_url: where the pages are that questions are answered on; empty: there are none.
+    """
+
+    def __init__(self, directory: Directory, channels: Mapping[str, Channel], *, base_url: str = "") -> None:
+        missing = sorted(directory.channels.keys() - channels.keys())
+        if missing:
+            raise UsageError(f"There is no channel {missing[0]!r}, which chains name. Nothing was started.")
+        self._directory = directory
+        self._base_url = base_url.rstrip("/")
+        self._telling = Telling(directory, channels, self._link)
+
+    @property
+    def agent(self) -> Agent[Any, Any]:
+        """See `Escalation`."""
+        return self._telling.agent
+
+    def attach(self, journal: Journal) -> None:
+        """See `Escalation`."""
+        self._telling.journal = journal
+
+    def opened(self, asked: Asked) -> bytes | None:
+        """See `Escalation`."""
+        return None if self._directory.chain_for(asked.to) is None else encode(asked._asdict())
+
+    def _link(self, run: str, question: str) -> str:
+        return f"{self._base_url}/q/{quote(run, safe='')}/{quote(question, safe='')}" if self._base_url else ""

@@ -1,0 +1,77 @@
+"""What people are told of a question: in our words, and by names that operators and developers have given.
+
+Neither arguments nor a model's words are in it: they are shown where they can be shown as what they are. Names are
+made harmless: on one line, and without characters that change how the rest is read.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from holdfast.core.chain import Notify
+from holdfast.core.drawn import safe_text
+from holdfast.protocols import Asked, Notice
+
+NAME_MAX: Final = 120
+_ABOUT: Final = {
+    "approve": "Approval wanted",
+    "ask": "A question",
+    "in_doubt": "Did it happen?",
+    "failed": "It has failed for good",
+    "stuck": "It goes round in circles",
+    "crash_loop": "It kills its processes",
+    "budget": "More budget is wanted",
+    "mismatch": "Its code no longer fits its record",
+    "probe": "Please confirm that this reaches you",
+}
+
+
+def notice(asked: Asked, move: Notify, *, key: str, link: str, to: str) -> Notice:
+    """What this person is told; key: the same each time it is sent."""
+    return Notice(
+        id=key,
+        thread=f"{asked.run}/{asked.question}",
+        kind="reminded" if move.round else "escalated" if move.level else "created",
+        person=move.person,
+        to=to,
+        title=title(asked),
+        lines=tuple(_lines(asked, link)),
+        link=link,
+        is_urgent=asked.is_urgent,
+        facts={
+            "run": asked.run,
+            "question": asked.question,
+            "agent": plain(asked.agent),
+            "tool": plain(asked.tool),
+            "about": plain(asked.about),
+            "expires_at": asked.expires_at,
+        },
+    )
+
+
+def title(asked: Asked) -> str:
+    """One line: what is wanted, for which tool, agent and run."""
+    what = _ABOUT.get(asked.about, "A question")
+    names = (asked.tool, asked.agent, asked.key)
+    return f"{what}: {' · '.join(plain(name) for name in names if name)}"
+
+
+def _lines(asked: Asked, link: str) -> list[str]:
+    asked_at = f"Asked at {_moment(asked.asked_at)}."
+    if asked.expires_at is None:
+        until = "It waits until somebody answers."
+    else:
+        default = f"then: {plain(asked.default)}" if asked.default else "then it goes on without an answer"
+        until = f"It can be answered until {_moment(asked.expires_at)}; {default}."
+    where = "Look at it, and answer, there:" if link else f"Answer it with: holdfast answer {asked.run}"
+    return [asked_at, until, where, *([link] if link else [])]
+
+
+def _moment(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC).isoformat(' ', 'minutes')[:16]} UTC"
+
+
+def plain(text: str) -> str:
+    """On one line, short, and harmless."""
+    return safe_text(text, NAME_MAX)

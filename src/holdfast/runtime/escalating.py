@@ -1,0 +1,80 @@
+"""A question is not asked without the run that tells people of it, nor closed without that run being told.
+
+Both go with the append that asks or closes: after a crash there is either the question and its chain, or neither.
+
+1. What a run of holdfast's own asks starts no chain: nobody is asked whether somebody was told.
+2. What is told to a chain decides nothing: it looks at the question before it ends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.core import accept, chain
+from holdfast.core.address import run_id
+from holdfast.core.events import Event
+from holdfast.core.state import State
+from holdfast.journal.codec import digest, encode
+from holdfast.protocols import Asked, Journal, Post
+
+if TYPE_CHECKING:
+    from holdfast.runtime.settings import Services
+
+
+def opened(services: Services, run: str, state: State, event: Event) -> Post | None:
+    """What starts the chain of the question that this event asks."""
+    escalation = services.escalation
+    if escalation is None:
+        return None
+    asked = _asked(run, state, event)
+    body = escalation.opened(asked)
+    if body is None:
+        return None
+    agent, key = escalation.agent, chain.key_of(run, asked.question)
+    limits = None if agent.limits is None else list(agent.limits)
+    start = accept.start(agent=agent.name, key=key, input_digest=digest(body), limits=limits, body=body)
+    return Post(chain_id(services.journal, run, asked.question, services.tenant), f"start {asked.question}", start)
+
+
+def closed(services: Services, run: str, question: str) -> Post:
+    """What tells the chain of this question that it is over; refused by the store when there is no such chain."""
+    told = accept.signal(chain.NEWS, by=f"run {run}", body=encode({"what": "closed"}))
+    return Post(chain_id(services.journal, run, question, services.tenant), f"closed {question}", told)
+
+
+def acknowledged(journal: Journal, run: str, question: str, by: str, tenant: str = "default") -> Post:
+    """For whoever shows a question: this person takes care of it, and is not called again for a while. Refused by the
+    store when no chain tells people of it."""
+    told = accept.signal(chain.NEWS, by=by, body=encode({"what": "acknowledged", "by": by}))
+    return Post(chain_id(journal, run, question, tenant), f"acknowledged {by}", told)
+
+
+def chains_of(services: Services, run: str, state: State) -> list[str]:
+    """The ids of the runs that tell people of what this one asks; where nobody is told there is no such run."""
+    if services.escalation is None:
+        return []
+    return [chain_id(services.journal, run, question, services.tenant) for question in state.questions]
+
+
+def chain_id(journal: Journal, run: str, question: str, tenant: str = "default") -> str:
+    """The id of the run that tells people of this question."""
+    return run_id(journal.hash_key, tenant, chain.key_of(run, question))
+
+
+def _asked(run: str, state: State, event: Event) -> Asked:
+    facts = event.facts
+    about = facts["about"]
+    is_of_tool = event.address is not None and about != "ask"
+    return Asked(
+        run=run,
+        key=state.key,
+        agent=state.agent,
+        question=facts["id"],
+        about=about,
+        tool=event.address.name if event.address is not None and is_of_tool else "",
+        to=facts.get("to") or "",
+        asked_at=event.at,
+        expires_at=facts.get("expires_at"),
+        default=facts.get("default") or "" if is_of_tool else "",
+        is_urgent=bool(facts.get("urgent")),
+    )
