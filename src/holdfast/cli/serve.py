@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -117,6 +116,8 @@ def _tell(name: str, code: str) -> None:
 
 
 def _until_signal(server: Server, listening: socket.socket) -> int:
+    import asyncio  # heavy, as all that serves
+
     heard: list[int] = []
 
     def arrived(number: int, frame: FrameType | None) -> None:
