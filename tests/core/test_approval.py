@@ -21,6 +21,7 @@ from holdfast.core.approval import (
     Refused,
     Subject,
     Waiting,
+    ahead,
     checked,
     digest,
     digest_of_calls,
@@ -155,6 +156,14 @@ def test_only_an_answered_approve_ever_grants(outcome: str, about: str, choice: 
     """Lost: fail closed: an unknown word that begins an effect."""
     ruling = ruled(asked(), closed(choice, outcome), digest(SUBJECT), 50.0)
     assert isinstance(ruling, Granted) == ((outcome, choice) == ("answered", APPROVE))
+
+
+def test_only_a_moment_is_waited_for() -> None:
+    """Lost: a run that waits an hour for a clock that was set back, instead of asking again."""
+    assert ahead(closed(answered_at=50.0), [], 49.9) == 50.0 and ahead(closed(answered_at=50.0), [], 49.0) == 50.0
+    assert ahead(closed(answered_at=50.0), [], 48.9) is None and ahead(closed(answered_at=50.0), [], 50.0) is None
+    assert ahead(None, [Grant("q1", "pay", "v", "d1", "ann", 50.0, 70.0)], 49.5) == 50.0
+    assert ahead(None, [], 50.0) is None
 
 
 # --- at the door -------------------------------------------------------------------------------------------------

@@ -171,6 +171,19 @@ def test_an_approval_does_not_hold_for_ever(world: Any) -> None:
     assert world.run(agent) == ["paid K-17"]
 
 
+def test_an_answer_by_a_clock_that_is_a_moment_ahead_is_not_asked_for_twice(world: Any) -> None:
+    """Lost: the first "approve", where several machines share a store, whose clocks are never quite equal."""
+    agent = agent_of(paying(world))
+    begin(world, agent)
+    world.clock.by_s += 0.3
+    say(world, "approve")
+    world.clock.by_s -= 0.3
+    assert world.run(agent) == ["paid K-17"] and len(world.events(Kind.QUESTION_ASKED)) == 1
+    (intent,) = world.events(Kind.STEP_INTENDED)
+    (closed,) = world.events(Kind.QUESTION_CLOSED)
+    assert intent.at >= closed.facts["answered_at"], "and it is not begun before it was approved"
+
+
 def test_a_retry_needs_no_second_approval_while_the_first_holds(world: Any) -> None:
     """Lost: a person who is asked again for each hiccup of the network, and learns to say yes."""
     failures = [ConnectionError("reset"), None]

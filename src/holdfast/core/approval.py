@@ -29,6 +29,8 @@ APPROVE, DECLINE, STOP = "approve", "decline", "stop"
 OPTIONS: Final = (APPROVE, DECLINE)
 DEFAULTS: Final = (DECLINE, STOP)
 """What may be taken when nobody answers: nothing is ever done because nobody said no."""
+SKEW_S: Final = 1.0
+"""How far ahead of us the clock of the process that took an answer may be."""
 VALID: Final = "1h"
 """How long an "approve" holds, where nothing else is declared."""
 
@@ -149,6 +151,16 @@ def ruled(asked: Event | None, closed: Event | None, wanted: str, now: float) ->
         default = "the run is stopped" if stops else "declined"
         return Refused("expired", "", f"nobody answered in time; by default: {default}", stops)
     return Refused(str(outcome), said.get("by") or "", f"it was {outcome}")
+
+
+def ahead(closed: Event | None, grants: Iterable[Grant], now: float) -> float | None:
+    """Until when to wait before it is looked at, since an answer was given a moment ahead of us by the clock of another
+    process; None when there is no such answer."""
+    given = [each.given_at for each in grants]
+    if closed is not None:
+        given.append(_times({}, closed)[0])
+    latest = max(given, default=now)
+    return latest if now < latest <= now + SKEW_S else None
 
 
 def _times(asked: dict[str, Any], closed: Event) -> tuple[float, float]:

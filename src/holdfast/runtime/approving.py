@@ -37,8 +37,11 @@ def version_of(spec: Spec | None, effect: Effect) -> str:
     """What a call of this tool is: its effect and its parameters. Their defaults may look different in each process."""
     if spec is None:
         return str(effect)
-    names = [f"{name}:{parameter.kind.name}" for name, parameter in inspect.signature(spec.fn).parameters.items()]
-    return " ".join([str(effect), *names])
+    try:
+        parameters = inspect.signature(spec.fn).parameters
+    except ValueError:  # a function written in C that does not say what it takes
+        return str(effect)
+    return " ".join([str(effect), *(f"{name}:{parameter.kind.name}" for name, parameter in parameters.items())])
 
 
 class Approving(ABC):
@@ -68,6 +71,10 @@ class Approving(ABC):
     def _event(self, kind: Kind, **more: Any) -> Event:
         """An event about this attempt."""
 
+    @abstractmethod
+    async def _wait(self, why: Why, until: float) -> None:
+        """Wait for a time."""
+
     def _must_be_approved(self) -> bool:
         """Whether anybody has to agree: a cheap look, as it is taken before each attempt. What was begun, and may have
         happened, is begun again as the same intent: with its key, and with the approval that it had."""
@@ -81,6 +88,10 @@ class Approving(ABC):
         driver = self.driver
         while True:
             now, slot = driver.record.now(), driver.state.slots.get(self.address)
+            soon = approval.ahead(slot.grant if slot is not None else None, driver.state.grants, now)
+            if soon is not None:
+                await self._wait(Why.QUESTION, soon)
+                continue
             grant = self._granted(now) if driver.state.grants else None
             if grant is not None:
                 self._use(grant)
