@@ -129,3 +129,32 @@ def test_a_run_in_the_foreground_tells_people_before_it_goes(shell: Any) -> None
     assert done.code == 5, done.err
     assert "rcpt TO:<ada@example.com>" in taken.said
     assert "@chain" not in shell.call("ls").out
+
+
+def test_status_of_what_was_only_configured_is_unproven(shell: Any) -> None:
+    """Lost: a green light over addresses that nobody has ever tried."""
+    (shell.home / "holdfast.toml").write_text(CHAINS, "utf-8")
+    told = shell.call("channels", "status")
+    assert told.code == 0 and "chain finance: UNPROVEN" in told.out and "nobody has ever taken" in told.out
+    [chain] = shell.call("channels", "status", "--json").document["chains"]
+    assert chain["state"] == "unproven" and chain["ways"][0]["accepted_at"] is None
+
+
+def test_status_says_when_nobody_can_be_reached(shell: Any) -> None:
+    """Lost: a script that watches over the ways to people, and an operator who is told why."""
+    chain = HOOK.format(port=1).replace("[chains.finance]", "[chains.default]")
+    (shell.home / "holdfast.toml").write_text(chain, "utf-8")
+    assert shell.run("run", "agents.py:asks", "x", "--key", "k").code == 5
+    told = shell.call("channels", "status")
+    assert told.code == 1 and "chain default: UNREACHABLE" in told.out
+    assert "mail to ada failed last: mail: ConnectionRefusedError" in told.out
+    unwell = shell.call("doctor")
+    assert unwell.code == 0 and "default is unreachable: mail to ada failed last" in unwell.out
+    assert shell.call("doctor", "--json").document["chains"][0]["state"] == "unreachable"
+
+
+def test_status_without_a_chain_says_so(shell: Any) -> None:
+    """Lost: nothing printed, taken for nothing wrong."""
+    told = shell.call("channels", "status")
+    assert told.code == 0 and "There is no chain" in told.err
+    assert shell.call("channels", "status", "--json").document["chains"] == []

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.reach import PROVEN_S, Evidence, Reachability, Route, State, Watch, Way, cell_of, judged
+from holdfast.core.reach import (
+    PROVEN_S,
+    Evidence,
+    Fact,
+    Reachability,
+    Route,
+    State,
+    Watch,
+    Way,
+    cell_of,
+    judged,
+    text_of,
+)
 
 NOW = 1_000_000_000.0
 FRESH = Evidence(accepted_at=NOW - 60, taken_at=NOW - 30)
@@ -72,7 +86,7 @@ def test_a_way_that_works_again_is_no_longer_refused() -> None:
 
 
 times = st.none() | st.floats(NOW - 2 * PROVEN_S, NOW)
-evidences = st.builds(Evidence, times, times, st.text(), times)
+evidences = st.builds(Evidence, times, times, st.text(), st.booleans(), times, times)
 
 
 @given(st.lists(evidences, max_size=4), st.booleans(), st.integers(1, 3))
@@ -85,8 +99,29 @@ def test_reachable_is_never_said_of_what_nobody_took(known: list[Evidence], ther
 
 
 @given(evidences)
-def test_it_is_kept_in_a_cell(known: Evidence) -> None:
+def test_it_is_kept_in_cells(known: Evidence) -> None:
     """Lost: what was learned, with the process that learned it."""
-    assert Evidence.of(known.text()) == known
-    assert Evidence.of("") == Evidence() and Evidence.of('{"newer": 1}') == Evidence()
-    assert cell_of("mail", "ada") == "reach/mail/ada"
+    times = {
+        Fact.ACCEPTED: known.accepted_at,
+        Fact.REFUSED: known.refused_at,
+        Fact.TAKEN: known.taken_at,
+        Fact.PROBED: known.probed_at,
+    }
+    kept = {fact: text_of(at) for fact, at in times.items() if at is not None}
+    if known.refused_at is not None:
+        kept[Fact.REFUSED] = text_of(known.refused_at, known.refusal, is_final=known.is_final)
+    found = Evidence.of(kept)
+    said = known.refused_at is not None and bool(known.refusal)
+    assert found == replace(known, refusal=known.refusal if said else "", is_final=known.is_final and said)
+
+
+@pytest.mark.parametrize("text", ["", "{", "7", "[]", '{"newer": 1}', '{"at": "x"}', '{"at": true}'])
+def test_a_cell_that_says_nothing_holds_nothing(text: str) -> None:
+    """Lost: a damaged cell that stops every question, or proves that somebody was there."""
+    assert Evidence.of(dict.fromkeys(Fact, text)) == Evidence()
+
+
+def test_each_fact_has_a_cell_of_its_own() -> None:
+    """Lost: that somebody took a question, since another chain wrote at that moment that a mail was accepted."""
+    assert cell_of("mail", "ada", Fact.TAKEN) == "reach/mail/ada/taken"
+    assert len({cell_of("mail", "ada", fact) for fact in Fact}) == len(Fact)

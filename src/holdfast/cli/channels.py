@@ -15,6 +15,8 @@ from holdfast.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from holdfast.inbox.directory import Directory
 
+COLOURS = {"reachable": "", "degraded": "yellow", "unreachable": "red", "unproven": "red"}
+"""What nobody has proven is shown as what does not work."""
 config = click.option("--config", metavar="FILE", help="holdfast.toml to use; the one in this directory when left out.")
 
 
@@ -74,6 +76,26 @@ def test(name: str, person: str | None, config: str | None, is_json: bool) -> in
     if is_json:
         document(told | {"state": receipt.state, "reference": receipt.reference})
     return Exit.DONE
+
+
+@channels.command()
+@config
+@option.store
+@option.json
+def status(config: str | None, store: str | None, is_json: bool) -> int:
+    """Whether somebody can be reached by each chain, as it was measured; exit code 1 when by one nobody can."""
+    from holdfast.cli.reach import judged
+    from holdfast.core.reach import State
+    from holdfast.inbox.report import facts, lines  # these load the core
+
+    chains, now = judged(config, store)
+    if is_json:
+        document({"schema": SCHEMA, "at": now, "chains": facts(chains)})
+    elif not chains:
+        say("There is no chain: holdfast.toml names no [chains], and nobody is told of questions by one.")
+    else:
+        paint(*(text(line, COLOURS[state]) for line, state in lines(chains, now)))
+    return Exit.FAILED if any(found.state is State.UNREACHABLE for _, found in chains) else Exit.DONE
 
 
 def _whom(directory: Directory, channel: str, person: str | None) -> str:

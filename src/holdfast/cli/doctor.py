@@ -13,6 +13,7 @@ import click
 from holdfast import __version__
 from holdfast.cli import option
 from holdfast.cli.budget import accounts, line
+from holdfast.cli.channels import COLOURS
 from holdfast.cli.exit import Exit
 from holdfast.cli.output import SCHEMA, document, paint, text
 from holdfast.cli.store import address, each_tenant, opened
@@ -41,6 +42,7 @@ def doctor(is_rebuild: bool, is_trial: bool, store: str | None, is_json: bool) -
         "url": shown(address(store)),
         "store": facts,
         **shared,
+        "chains": [] if facts is None else _chains(store),
         "problems": problems,
     }
     if rebuilt is not None:
@@ -75,6 +77,18 @@ def _versions(engine: str) -> dict[str, str]:
         "apsw": version("apsw"),
         "platform": platform.platform(),
     }
+
+
+def _chains(given: str | None) -> list[dict[str, Any]]:
+    """Whether questions reach anybody; nothing of the inbox is loaded where the file names no chain."""
+    from holdfast.runtime.config import read
+
+    if "chains" not in read(None)[1]:
+        return []
+    from holdfast.cli.reach import judged  # loads the inbox
+    from holdfast.inbox.report import facts
+
+    return facts(judged(None, given)[0])
 
 
 _NOTHING: dict[str, list[Any]] = {"accounts": [], "breakers": []}
@@ -135,6 +149,9 @@ def _print(found: dict[str, Any]) -> None:
     for shut in found["breakers"]:
         until = datetime.fromtimestamp(shut["until"], UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         lines.append(text(f"breaker    {shut['tool']} is not called until {until}: {shut['because']}", "yellow"))
+    for chain in found["chains"]:
+        because = f": {'; '.join(chain['because'])}" if chain["because"] else ""
+        lines.append(text(f"chain      {chain['chain']} is {chain['state']}{because}", COLOURS[chain["state"]]))
     lines += _told(found["rebuilt"]) if "rebuilt" in found else []
     lines += [text(f"problem    {problem}", "red") for problem in found["problems"]]
     paint(*lines, text("Unwell: see above." if found["problems"] else "All is well.", "bold"))

@@ -1,4 +1,7 @@
-"""Who tells people of what runs ask, when a command drives runs: as holdfast.toml and the environment say."""
+"""Who tells people of what runs ask, when a command drives runs: as holdfast.toml and the environment say.
+
+And whether that reaches anybody, as the store knows it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from holdfast.core.heads import Status
+from holdfast.errors import NotFound
 
 if TYPE_CHECKING:
     from holdfast.core.heads import Head
     from holdfast.inbox.inbox import Inbox
+    from holdfast.inbox.routes import Judged
     from holdfast.protocols import Journal
 
 _LOOK_S: Final = 0.05
@@ -27,6 +32,22 @@ def inbox_of(config: str | None) -> Inbox | None:
     from holdfast.runtime.clock import SystemClock
 
     return load(config, os.environ, SystemClock().now)
+
+
+def judged(config: str | None, store: str | None) -> tuple[list[Judged], float]:
+    """What is known of each chain, and when; where there is no store yet, nothing was ever sent."""
+    from holdfast.cli.store import address, opened_at
+    from holdfast.inbox.config import load  # these load the core
+    from holdfast.inbox.routes import all_judged
+    from holdfast.runtime.clock import SystemClock
+
+    directory = load(config)
+    try:
+        with opened_at(address(store, config)) as journal:
+            return all_judged(directory, journal, journal.now()), journal.now()
+    except NotFound:
+        now = SystemClock().now()
+        return all_judged(directory, None, now), now
 
 
 async def people_told(journal: Journal, head: Head) -> None:

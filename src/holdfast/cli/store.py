@@ -52,10 +52,17 @@ def _table(file: Path, *path: str) -> dict[str, Any]:
 @contextmanager
 def opened(given: str | None) -> Iterator[Journal]:
     """The journal, which must exist, for as long as the block lasts."""
+    with opened_at(address(given)) as journal:
+        yield journal
+
+
+@contextmanager
+def opened_at(url: str) -> Iterator[Journal]:
+    """The same of a store whose URL is known."""
     from holdfast.journal.open import open_journal  # loads the engine
     from holdfast.runtime.clock import SystemClock  # loads asyncio
 
-    journal = open_journal(address(given), clock=SystemClock().now, must_exist=True)
+    journal = open_journal(url, clock=SystemClock().now, must_exist=True)
     try:
         yield journal
     finally:

@@ -14,10 +14,10 @@ UNREACHABLE. Nobody has ever taken anything: UNPROVEN, as everything is that was
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from holdfast.core.duration import span
 
@@ -34,27 +34,45 @@ class State(StrEnum):
     UNPROVEN = "unproven"
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What has become of notices to one person by one channel: the latest time of each."""
+class Fact(StrEnum):
+    """What can become of notices to one person by one channel."""
 
-    accepted_at: float | None = None
+    PROBED = "probed"
+    """It was decided to ask them whether this way reaches them."""
+    ACCEPTED = "accepted"
     """The channel took a notice. That is not that it was read."""
-    refused_at: float | None = None
+    REFUSED = "refused"
     """It did not, or said later that it could not deliver."""
-    refusal: str = ""
-    taken_at: float | None = None
+    TAKEN = "taken"
     """The person took a question, or confirmed a probe, that came this way."""
 
-    def text(self) -> str:
-        """For a cell of the store."""
-        return json.dumps(asdict(self), sort_keys=True)
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What has become of notices to one person by one channel: the latest time of each fact."""
+
+    accepted_at: float | None = None
+    refused_at: float | None = None
+    refusal: str = ""
+    is_final: bool = False
+    """The refusal was one that time does not change."""
+    taken_at: float | None = None
+    probed_at: float | None = None
 
     @staticmethod
-    def of(text: str) -> Evidence:
-        """What a cell holds; names it does not know are ignored."""
-        facts = json.loads(text) if text else {}
-        return Evidence(**{name: facts[name] for name in Evidence.__dataclass_fields__ if name in facts})
+    def of(cells: Mapping[Fact, str]) -> Evidence:
+        """What the cells hold; one that says nothing that is understood holds nothing."""
+        told = {fact: _told(text) for fact, text in cells.items()}
+        refused = told.get(Fact.REFUSED, {})
+        at = {fact: told.get(fact, {}).get("at") for fact in Fact}
+        return Evidence(
+            at[Fact.ACCEPTED],
+            at[Fact.REFUSED],
+            str(refused.get("why", "")),
+            refused.get("is_final") is True,
+            at[Fact.TAKEN],
+            at[Fact.PROBED],
+        )
 
     @property
     def is_refused(self) -> bool:
@@ -75,9 +93,26 @@ class Evidence:
         return replace(self, taken_at=at)
 
 
-def cell_of(channel: str, person: str) -> str:
-    """Name of the cell that holds the evidence about this way. Neither name has a slash."""
-    return f"reach/{channel}/{person}"
+def text_of(at: float, why: str = "", *, is_final: bool = False) -> str:
+    """A fact, for its cell."""
+    return json.dumps({"at": at} | ({"why": why, "is_final": is_final} if why else {}), sort_keys=True)
+
+
+def _told(text: str) -> dict[str, Any]:
+    try:
+        told = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    is_told = isinstance(told, dict) and type(told.get("at")) in (int, float)
+    return told if is_told else {}
+
+
+def cell_of(channel: str, person: str, fact: Fact) -> str:
+    """Name of the cell that holds when this last happened; neither name has a slash.
+
+    Each fact has its own: runs that learn of different ones at once do not write over each other's.
+    """
+    return f"reach/{channel}/{person}/{fact}"
 
 
 class Way(NamedTuple):
@@ -123,8 +158,10 @@ def judged(route: Route, now: float) -> Reachability:
     """What is known about a chain."""
     ways = route.ways
     taken = [way.evidence.taken_at for way in ways if way.evidence.taken_at is not None]
-    if not route.is_somebody_there or not ways:
+    if not route.is_somebody_there:
         return Reachability(State.UNREACHABLE, ("nobody is there now",))
+    if not ways:
+        return Reachability(State.UNREACHABLE, ("there is no way to tell anybody",))
     if all(way.evidence.is_refused for way in ways):
         return Reachability(State.UNREACHABLE, tuple(_refused(ways)))
     if not taken:

@@ -7,6 +7,7 @@ It is an agent like any other: what it has sent is in its record, and after a cr
    anything. It decides nothing: neither an answer nor a deadline is its.
 3. Whom to tell next is decided by `core.chain`, by a plan that is worked out anew each time from who is on call then.
 4. It asks nobody anything: a channel that fails, or whose answer is unknown, has not taken the notice.
+5. What each channel did, and who took the question, is learned in the append of the step that found it out.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from typing import Any, Final
 from holdfast.core import chain as moves
 from holdfast.core.budget import Budget
 from holdfast.core.chain import Acknowledged, Course, Exhausted, Failed, Level, Notify, Plan, Reach, Taken, Wait
+from holdfast.core.events import Kind
 from holdfast.core.policy import Retry
+from holdfast.core.reach import Fact
 from holdfast.errors import ToolFailed
+from holdfast.inbox import evidence
 from holdfast.inbox.directory import Directory
+from holdfast.inbox.evidence import Learned, credited
 from holdfast.inbox.wording import notice, plain
-from holdfast.protocols import Asked, Channel, Journal, Undeliverable, Undelivered
+from holdfast.protocols import Asked, Channel, Journal, Notice, Receipt, Undeliverable, Undelivered
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.run import Run
 from holdfast.runtime.signature import INJECTED
@@ -47,6 +52,8 @@ class Telling:
         self.look: Tool[Any, Any] = tool(
             effect="read", name="look", polls=True, breaker=None, retry=Retry(attempts=10, wait="1s", wait_max="60s")
         )(self._look)
+        self.learn: Tool[Any, Any] = tool(effect="read", name="learn", polls=True, breaker=None)(self._learn)
+        self.became: Tool[Any, Any] = tool(effect="read", name="became", breaker=None)(self._became)
         self.deliver: Tool[Any, Any] = tool(
             effect="idempotent",
             name="deliver",
@@ -62,7 +69,7 @@ class Telling:
 
     async def _tell(self, run: Run, asked: dict[str, Any]) -> dict[str, Any]:
         """Tell people until the question is closed."""
-        told: list[str] = []
+        told: list[list[str]] = []
         course: Course | None = None
         while (seen := await self.look(asked["run"], asked["question"], asked["to"]))["is_open"]:
             plan = _plan(seen, asked)
@@ -72,13 +79,14 @@ class Telling:
                     is_taken = await self._notify(asked, round_, level, person, channel)
                     happening = (Taken if is_taken else Failed)(person, channel)
                     course = moves.happened(plan, course, happening, run.now)
-                    told += [f"{person} by {channel}"] if is_taken else []
+                    told += [[person, channel]] if is_taken else []
                 case Wait(until):
-                    course = await self._news(run, plan, course, until - run.now)
+                    course = await self._news(run, plan, course, until - run.now, told)
                 case Exhausted(is_undelivered):
                     await run.note("Nobody could be told." if is_undelivered else "Nobody else is told.")
-                    course = await self._news(run, plan, course, None)
-        return {"told": told}
+                    course = await self._news(run, plan, course, None, told)
+        became: dict[str, Any] = await self.became(asked["run"], asked["question"], told)
+        return {"told": told} | became
 
     async def _notify(self, asked: dict[str, Any], round_: int, level: int, person: str, channel: str) -> bool:
         try:
@@ -87,14 +95,18 @@ class Telling:
             return False
         return True
 
-    async def _news(self, run: Run, plan: Plan, course: Course, within_s: float | None) -> Course:
+    async def _news(
+        self, run: Run, plan: Plan, course: Course, within_s: float | None, told: list[list[str]]
+    ) -> Course:
         """Wait for news; what it says that is of use is taken in."""
         heard = await run.signal(moves.NEWS, within=within_s)
         news = heard.value if isinstance(heard.value, dict) else {}
         match news:
             case {"what": "acknowledged", "by": str(by)}:
+                await self.learn(Fact.TAKEN, plain(by), credited(told, plain(by)), run.now)
                 return moves.happened(plan, course, Acknowledged(plain(by)), run.now)
             case {"what": "failed", "round": course.round, "level": course.level, "person": str(), "channel": str()}:
+                await self.learn(Fact.REFUSED, news["person"], news["channel"], run.now)
                 return moves.happened(plan, course, Failed(news["person"], news["channel"]), run.now)
             case _:  # that it is over is seen at the next look; of an earlier level nothing follows any more
                 return course
@@ -133,15 +145,49 @@ class Telling:
         link = self._link_of(what.run, what.question)
         message = notice(what, step, key=idempotency_key, link=link, to=to)
         try:
-            async with asyncio.timeout(SEND_S):
-                receipt = await asyncio.to_thread(channel.send, message)
-        except Undelivered:
+            receipt = await handed_over(channel, message)
+        except Undelivered as refused:
+            self._found(Fact.REFUSED, step.person, step.channel, str(refused), isinstance(refused, Undeliverable))
             raise
-        except TimeoutError:
-            raise Undelivered(f"{step.channel} did not come back within {SEND_S:g} s") from None
-        except Exception as broken:  # a channel may be anybody's code: whatever it raises, another one is tried
-            raise Undelivered(f"{step.channel} failed: {type(broken).__name__}") from broken
+        self._found(Fact.ACCEPTED, step.person, step.channel)
         return {"state": receipt.state, "reference": plain(receipt.reference)}
+
+    def _found(self, fact: Fact, person: str, channel: str, why: str = "", is_final: bool = False) -> None:
+        assert self.journal is not None
+        evidence.write(Learned(fact, person, channel, self.journal.now(), plain(why), is_final))
+
+    async def _learn(self, fact: str, person: str, channel: str, at: float) -> None:
+        """Keep what was heard about a way."""
+        if channel in self._channels:
+            why = "it came back" if fact == Fact.REFUSED else ""
+            evidence.write(Learned(Fact(fact), person, channel, at, why))
+
+    async def _became(self, run: str, question: str, told: list[list[str]]) -> dict[str, Any]:
+        """What became of the question; if whom it was told answered it, that way reaches them."""
+        assert self.journal is not None
+        closed = [event for event in self.journal.events(run) if event.kind is Kind.QUESTION_CLOSED]
+        found = next((event for event in closed if event.facts["id"] == question), None)
+        if found is None:  # the run has ended, and its questions with it
+            return {"outcome": "withdrawn", "by": "", "at": self.journal.now()}
+        outcome, by = found.facts["outcome"], found.facts.get("by") or ""
+        at = found.facts.get("answered_at", found.at)
+        channel = credited(told, by)
+        if outcome == "answered" and channel:
+            evidence.write(Learned(Fact.TAKEN, by, channel, at))
+        return {"outcome": outcome, "by": plain(by), "at": at}
+
+
+async def handed_over(channel: Channel, message: Notice) -> Receipt:
+    """What the channel says of it; whatever else comes of it is `Undelivered`."""
+    try:
+        async with asyncio.timeout(SEND_S):
+            return await asyncio.to_thread(channel.send, message)
+    except Undelivered:
+        raise
+    except TimeoutError:
+        raise Undelivered(f"{channel.name} did not come back within {SEND_S:g} s") from None
+    except Exception as broken:  # a channel may be anybody's code: whatever it raises, another one is tried
+        raise Undelivered(f"{channel.name} failed: {type(broken).__name__}") from broken
 
 
 def _plan(seen: dict[str, Any], asked: dict[str, Any]) -> Plan:

@@ -156,11 +156,11 @@ class Directory:
         for chain in self.chains.values():
             for number, step in enumerate(chain.levels):
                 if all(name in self.rotas for name in step.to):
-                    found += [Gap(chain.name, number, gap) for gap in self._open(step, begins_at, ends_at)]
+                    found += [Gap(chain.name, number, gap) for gap in self.gaps_of(step, begins_at, ends_at)]
         return found
 
-    def _open(self, step: Step, begins_at: float, ends_at: float) -> list[Shift]:
-        """The times in which each rota of this level has a gap."""
+    def gaps_of(self, step: Step, begins_at: float, ends_at: float) -> list[Shift]:
+        """When nobody is on call at a level that names rotas alone."""
         [open_now, *others] = [self.rotas[name].gaps(begins_at, ends_at) for name in dict.fromkeys(step.to)]
         for gaps in others:
             both = [(max(a.begins_at, b.begins_at), min(a.ends_at, b.ends_at)) for a in open_now for b in gaps]
