@@ -45,7 +45,8 @@ bench: $(READY) ## the benchmarks (PEERS=1: beside other libraries)
 	@$(BIN)/python -m bench $(if $(PEERS),--peers)
 
 lock: .venv-lock ## resolve requirements/dev.lock anew
-	@$(COMPILE) --extra anthropic --extra openai --extra postgres --extra prices --extra test --extra web --group dev \
+	@$(COMPILE) --extra anthropic --extra apprise --extra openai --extra postgres --extra prices --extra slack --extra test \
+		--extra web --group dev \
 		--custom-compile-command 'make lock' --output-file requirements/dev.lock
 
 lock-frameworks: .venv-lock ## resolve requirements/frameworks.lock anew

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import email
 import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from email.header import decode_header, make_header
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.inbox.servers.mail_server import PEM, MailServer, trusting
 
-aiosmtpd = pytest.importorskip("aiosmtpd.smtp", reason="needs aiosmtpd, a real SMTP server")
+from holdfast.inbox.directory import Email, FromEnvironment
+from holdfast.inbox.email import EmailChannel, message
+from holdfast.protocols import Notice, Undeliverable, Undelivered
 
-from holdfast.inbox.directory import Email, FromEnvironment  # noqa: E402 - after the skip
-from holdfast.inbox.email import EmailChannel, message  # noqa: E402
-from holdfast.protocols import Notice, Undeliverable, Undelivered  # noqa: E402
-
-PEM = Path(__file__).parent / "localhost.pem"
 NOW = 1_800_000_000.0
 NOTICE = Notice(
     id="k1",
@@ -38,76 +30,6 @@ NOTICE = Notice(
 )
 
 
-class Box:
-    """What the server took, and what it says instead."""
-
-    def __init__(self) -> None:
-        self.mails: list[email.message.Message] = []
-        self.recipients: list[list[str]] = []
-        self.says: dict[str, str] = {}
-        self.logins: list[tuple[bytes, bytes]] = []
-        self.was_tls: list[bool] = []
-
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
-        """A recipient."""
-        if said := self.says.get("RCPT"):
-            return said
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        """A mail."""
-        if said := self.says.get("DATA"):
-            return said
-        self.mails.append(email.message_from_bytes(envelope.content))
-        self.recipients.append(envelope.rcpt_tos)
-        self.was_tls.append(session.ssl is not None)
-        return "250 taken"
-
-    def check(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> Any:
-        """A login."""
-        self.logins.append((data.login, data.password))
-        return aiosmtpd.AuthResult(success=data.password == b"right")
-
-
-@contextmanager
-def server(box: Box, *, is_tls: bool = False, **how: Any) -> Iterator[int]:
-    """A server on a port of its own, on a loop and a thread of its own."""
-    loop = asyncio.new_event_loop()
-    context = None
-    if is_tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(PEM)
-
-    def made() -> Any:
-        return aiosmtpd.SMTP(box, hostname="localhost", loop=loop, **how)
-
-    listening = loop.run_until_complete(loop.create_server(made, "127.0.0.1", 0, ssl=context))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield listening.sockets[0].getsockname()[1]
-    finally:
-        loop.call_soon_threadsafe(listening.close)
-        asyncio.run_coroutine_threadsafe(_settled(), loop).result(5)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
-        loop.close()
-
-
-async def _settled() -> None:
-    """All of the server's own tasks are over."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-
-
-def trusting() -> ssl.SSLContext:
-    """A client that trusts the server of the tests, and nobody else."""
-    return ssl.create_default_context(cafile=str(PEM))
-
-
 def channel(port: int, context: ssl.SSLContext | None = None, **how: Any) -> EmailChannel:
     """One to this server."""
     given: dict[str, Any] = {"tls": "none", "host": "localhost", "sender": "holdfast@example.com", **how}
@@ -117,8 +39,8 @@ def channel(port: int, context: ssl.SSLContext | None = None, **how: Any) -> Ema
 
 def test_a_notice_arrives_as_it_was_meant() -> None:
     """Lost: a mail that nobody can read, answer to the right thing, or find again in its thread."""
-    box = Box()
-    with server(box) as port:
+    box = MailServer()
+    with box.listening() as port:
         receipt = channel(port).send(NOTICE)
         channel(port).send(replace(NOTICE, id="k2", is_urgent=True))
     assert (receipt.state, receipt.reference) == ("accepted", "<k1@example.com>")
@@ -163,9 +85,9 @@ def test_a_title_with_line_ends_cannot_be_a_header() -> None:
 )
 def test_what_the_server_refuses_is_told_as_what_it_is(where: str, said: str, is_final: bool) -> None:
     """Lost: a mailbox that is not there is tried again and again; or one that is full is given up."""
-    box = Box()
+    box = MailServer()
     box.says[where] = said
-    with server(box) as port, pytest.raises(Undelivered) as refused:
+    with box.listening() as port, pytest.raises(Undelivered) as refused:
         channel(port).send(NOTICE)
     assert isinstance(refused.value, Undeliverable) is is_final and box.mails == []
     assert "ada@example.com" not in str(refused.value)
@@ -174,10 +96,10 @@ def test_what_the_server_refuses_is_told_as_what_it_is(where: str, said: str, is
 def test_starttls_and_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lost: a password and mails in the clear."""
     monkeypatch.setattr("holdfast.inbox.email.TIMEOUT_S", 1.0)  # the server says nothing after a login that failed
-    box, tls = Box(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    box, tls = MailServer(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(PEM)
     how = {"tls": "starttls", "user": "holdfast", "password": FromEnvironment("PASSWORD")}
-    with server(box, tls_context=tls, require_starttls=True, authenticator=box.check, auth_required=True) as port:
+    with box.listening(tls_context=tls, require_starttls=True, authenticator=box.check, auth_required=True) as port:
         channel(port, trusting(), **how).send(NOTICE)
         assert box.was_tls == [True] and box.logins == [(b"holdfast", b"right")]
         with pytest.raises(Undelivered) as refused:
@@ -191,24 +113,24 @@ def test_starttls_and_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tls_from_the_first_byte() -> None:
     """Lost: servers on port 465."""
-    box = Box()
-    with server(box, is_tls=True) as port:
+    box = MailServer()
+    with box.listening(is_tls=True) as port:
         channel(port, trusting(), tls="tls").send(NOTICE)
     assert len(box.mails) == 1
 
 
 def test_where_tls_is_wanted_and_not_there_nothing_is_sent() -> None:
     """Lost: who takes the word STARTTLS out of the server's answer gets the password."""
-    box = Box()
+    box = MailServer()
     how = {"tls": "starttls", "user": "holdfast", "password": FromEnvironment("PASSWORD")}
-    with server(box) as port, pytest.raises(Undeliverable, match="TLS"):
+    with box.listening() as port, pytest.raises(Undeliverable, match="TLS"):
         channel(port, trusting(), **how).send(NOTICE)
     assert box.mails == [] and box.logins == []
 
 
 def test_nobody_listens() -> None:
     """Lost: a dead server that ends the chain."""
-    with server(Box()) as port:
+    with MailServer().listening() as port:
         pass
     with pytest.raises(Undelivered, match="mail: ConnectionRefusedError"):
         channel(port).send(NOTICE)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from holdfast.errors import PolicyInvalid
 from holdfast.inbox.directory import FromEnvironment, Webhook
-from holdfast.inbox.guard import Target
+from holdfast.inbox.guard import Reply, Target
 from holdfast.inbox.webhook import NotSigned, WebhookChannel, key_of, payload, signed, verify
 from holdfast.protocols import Notice, Receipt, Undeliverable, Undelivered
 
@@ -105,9 +105,9 @@ class Receiver:
         self.statuses = list(statuses)
         self.got: list[tuple[dict[str, str], bytes]] = []
 
-    def __call__(self, where: Target, headers: dict[str, str], body: bytes) -> int:
+    def __call__(self, where: Target, headers: dict[str, str], body: bytes) -> Reply:
         self.got.append((headers, body))
-        return self.statuses.pop(0)
+        return Reply(self.statuses.pop(0))
 
 
 def channel(

@@ -3,7 +3,8 @@
 1. https on port 443 only, but for a HOST:PORT that the file allows by name: that may be private, and without TLS.
 2. Every address that the name has is looked at; one that is not public refuses them all. The connection is made to the
    address that was looked at: a name that means another one a moment later changes nothing.
-3. No redirect is followed, no body is read, and all of it is over within `LIMIT_S`, however slowly it is sent.
+3. No redirect is followed, no body is read beyond `READ_MAX`, and all of it is over within `LIMIT_S`, however slowly it
+   is sent.
 
 Not public: private, shared (100.64/10), loopback, link-local (where clouds keep credentials), multicast, reserved, and
 what carries another address in it (IPv4-mapped, NAT64, 6to4, Teredo).
@@ -14,7 +15,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final, NamedTuple
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 from holdfast.protocols import Undeliverable, Undelivered
 
 LIMIT_S: Final = 5.0
+READ_MAX: Final = 64 * 1024
 Resolve = Callable[[str, int], Sequence[str]]
 _PUBLIC_V6: Final = ip_network("2000::/3")
 _NOT_PUBLIC: Final = tuple(
@@ -138,15 +140,36 @@ class _Pinned(HTTPConnection):
                 pass  # it is over already
 
 
+class Reply(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str] = {}
+    """Names in lower case."""
+    body: bytes = b""
+    """Its beginning, as far as it was wanted."""
+
+
 def post(where: Target, headers: dict[str, str], body: bytes, context: ssl.SSLContext | None = None) -> int:
     """Send it; the status of the answer, whose body nobody reads. `Undelivered` when there is none in time."""
+    return exchange(where, headers, body, context, read_max=0).status
+
+
+def exchange(
+    where: Target, headers: dict[str, str], body: bytes, context: ssl.SSLContext | None = None, *, read_max: int = 0
+) -> Reply:
+    """Send it, and read so much of what comes back. `Undelivered` when nothing comes in time."""
     connection = _Pinned(where, context)
     timer = threading.Timer(LIMIT_S, connection.cut)
     timer.daemon = True
     timer.start()
     try:
         connection.request("POST", where.path, body, {"Host": where.netloc, **headers})
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        text = answer.read(min(read_max, READ_MAX)) if read_max else b""
+        if connection.is_late:  # what was cut off reads like an end
+            raise TimeoutError
+        return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, text)
     except ssl.SSLError as error:
         raise Undelivered(f"{where.host} has no certificate that counts: {error.reason or 'TLS failed'}") from None
     except (OSError, HTTPException, ValueError) as error:

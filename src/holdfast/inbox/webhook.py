@@ -28,7 +28,7 @@ TOLERANCE_S: Final = 300.0
 _PREFIX: Final = "whsec_"
 _GONE: Final = 410
 _LATER: Final = frozenset({408, 425, 429})
-Send = Callable[[guard.Target, dict[str, str], bytes], int]
+Send = Callable[[guard.Target, dict[str, str], bytes], guard.Reply]
 
 
 class NotSigned(UsageError):
@@ -92,7 +92,7 @@ class WebhookChannel:
         environ: Mapping[str, str],
         now: Callable[[], float],
         *,
-        send: Send = guard.post,
+        send: Send = guard.exchange,
         resolve: guard.Resolve = guard.resolved,
     ) -> None:
         url = settings.url
@@ -117,7 +117,7 @@ class WebhookChannel:
         body = payload(notice, now)
         headers = signed(self._keys, message_id, now, body)
         headers |= {"Content-Type": "application/json", "User-Agent": f"holdfast/{__version__}"}
-        self._judge(self._send(self._target(self._url), headers, body))
+        self._judge(self._send(self._target(self._url), headers, body).status)
         return Receipt("accepted", message_id)
 
     def _judge(self, status: int) -> None:
