@@ -8,11 +8,18 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 import holdfast as hf
+from holdfast.core import accept
+from holdfast.core.chain import AGENT, key_of
+from holdfast.journal.sqlite import SqliteJournal
+from holdfast.runtime.escalating import chain_id
+from holdfast.views.asking import items
 
 HOSTILE = {
     "erases its line": "rm x\r\x1b[2Kls",
@@ -60,6 +67,23 @@ def answer(shell: Any, key: str, value: str) -> None:
 def open_ids(shell: Any) -> list[str]:
     """Ids as the list has them."""
     return [one["id"] for one in shell.call("inbox", "--json").document["questions"]]
+
+
+def test_who_takes_care_of_it_is_listed(shell: Any) -> None:
+    """Lost: two people at two terminals look into the same thing."""
+    begin(asks, {"words": ["now?"]})
+    [question] = open_ids(shell)
+    refused = shell.call("inbox", "take", question, "--by", "ada")
+    assert refused.code != 0 and "No chain tells people" in refused.err
+    with closing(SqliteJournal(shell.home / "holdfast.db", clock=time.time)) as journal:
+        [item] = items(journal)
+        begins = accept.start(agent=AGENT, key=key_of(item.run, item.id), input_digest="d", limits=None, body=b"{}")
+        journal.post(chain_id(journal, item.run, item.id), "start", begins)
+    assert shell.call("inbox", "take", question[:6], "--by", "ada\x1b[2K").code == 0
+    assert "taken" in shell.call("inbox").out
+    shown = shell.call("inbox", "show", question)
+    assert "took it" in shown.out and "\x1b[2K" not in shown.out
+    assert open_ids(shell) == [question]
 
 
 def test_nobody_is_asked_anything(shell: Any) -> None:

@@ -120,7 +120,20 @@ CASES = [
         60.0,
         Refused("expired", "", "nobody answered in time; by default: the run is stopped", stops=True),
     ),
-    Case(asked(), closed(None, "undeliverable", None), 60.0, Refused("undeliverable", "", "it was undeliverable")),
+    Case(
+        asked(),
+        closed("decline", "undeliverable", None),
+        60.0,
+        Refused("undeliverable", "", "no channel could tell anybody of it in time; by default: declined"),
+    ),
+    Case(
+        asked(),
+        closed("stop", "undeliverable", None),
+        60.0,
+        Refused(
+            "undeliverable", "", "no channel could tell anybody of it in time; by default: the run is stopped", True
+        ),
+    ),
     Case(asked(), closed(None, "withdrawn", "bob"), 60.0, Refused("withdrawn", "bob", "it was withdrawn")),
 ]
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.chain import (
+    AGAIN_S,
     PAUSE_MIN_S,
     Acknowledged,
     Course,
@@ -81,11 +82,13 @@ class World:
             pass
         return move
 
-    def through(self, moves_max: int = 10_000) -> Exhausted:
-        """To the end, with nobody answering."""
+    def through(self, moves_max: int = 10_000) -> Exhausted | Wait:
+        """Until it has told all it tells on this day, or could tell nobody five times, with nobody answering."""
         for _ in range(moves_max):
             move = self.move()
-            if isinstance(move, Exhausted):
+            if isinstance(move, Exhausted) or self.course.failing >= 5:
+                return move
+            if isinstance(move, Wait) and move.until == self.now + AGAIN_S:
                 return move
             if isinstance(move, Wait):
                 assert move.until > self.now, "it waits for what is past"
@@ -100,8 +103,8 @@ class World:
 
 def test_levels_repeat_and_the_end() -> None:
     """Lost: the backup is never called, or the first is called once and then forgotten."""
-    world = World(TWO)
-    assert world.through() == Exhausted(is_undelivered=False)
+    world = World(replace(TWO, deadline=START + 24 * H))
+    assert world.through() == Exhausted()
     assert [(told.at - START, told.move.round, told.move.person) for told in world.told] == [
         (0, 0, "ada"),
         (10 * MIN, 0, "bob"),
@@ -149,14 +152,35 @@ def test_everybody_of_a_level_is_told() -> None:
     assert world.people == ["ada", "bob", "eve"]
 
 
-def test_when_nobody_at_all_can_be_told_it_tries_again_after_a_pause_and_then_says_so() -> None:
-    """Lost: all rounds are used up within a second of an outage; or it ends as if somebody had been told."""
-    world = World(TWO, {(who, by) for who in ("ada", "bob") for by in ("slack", "mail")})
-    assert world.until_wait() == Wait(START + 10 * MIN)
+def test_while_nobody_can_be_told_it_is_tried_again_at_ever_longer_pauses() -> None:
+    """Lost: all rounds are used up within a minute of an outage; or an outage of hours ends the chain for good."""
+    everybody = {(who, by) for who in ("ada", "bob") for by in ("slack", "mail")}
+    world = World(replace(TWO, deadline=START + 24 * H), everybody)
+    pauses = []
+    while world.now < START + 6 * H:
+        move = world.until_wait()
+        assert isinstance(move, Wait), "it gives up"
+        pauses.append(move.until - world.now)
+        world.now = move.until
+    assert pauses[:4] == [10 * MIN, 20 * MIN, 40 * MIN, H] and set(pauses[4:]) == {H}
+    world.broken.clear()
+    assert world.until_wait() == Wait(world.now + 10 * MIN) and world.people == ["ada"]
     world.now += 10 * MIN
-    assert world.until_wait() == Exhausted(is_undelivered=True)
+    assert world.through() == Exhausted()
+    assert world.people == ["ada", "bob", "ada", "bob"], "its repeats are all there"
     short = World(Plan((), repeat=1))
     assert short.until_wait() == Wait(START + PAUSE_MIN_S)
+
+
+@pytest.mark.parametrize("deadline", [None, START + 72 * H])
+def test_what_nobody_answers_is_brought_up_again_each_day(deadline: float | None) -> None:
+    """Lost: a question without a deadline is told of for an hour, and then never again."""
+    world = World(replace(TWO, deadline=deadline))
+    ended = world.through()
+    assert ended == Wait(START + 40 * MIN + AGAIN_S) and len(world.people) == 4
+    world.now += AGAIN_S
+    world.through()
+    assert world.people == ["ada", "bob"] * 4
 
 
 def test_whoever_acknowledges_stops_it_for_a_time_of_its_own() -> None:
@@ -170,7 +194,7 @@ def test_whoever_acknowledges_stops_it_for_a_time_of_its_own() -> None:
     world.now += 30 * MIN
     world.until_wait()
     assert world.people == ["ada", "ada"] and world.course.acknowledged_by == ""
-    assert world.through() == Exhausted(is_undelivered=False)
+    world.through()
     assert world.people[2:] == ["bob", "ada", "bob"]  # the repeats are all there again
 
 
@@ -252,8 +276,7 @@ def _by_level(told: list[Told]) -> Iterator[list[Told]]:
 def test_laws_of_a_chain_that_nobody_answers(plan: Plan, broken: set[tuple[str, str]]) -> None:
     """Lost: any of the laws, in a world that nobody thought of."""
     world = World(plan, broken)
-    end = world.through()
-    assert end.is_undelivered == (not world.people)
+    world.through()
     places = [(told.move.round, told.move.level) for told in world.told]
     assert places == sorted(places), "levels in order"
     notices = Counter((*places[number], told.move.person, told.move.channel) for number, told in enumerate(world.told))

@@ -10,6 +10,7 @@ import pytest
 from tests.runtime.conftest import World
 
 from holdfast.core.heads import Head
+from holdfast.core.quiet import Quiet
 from holdfast.inbox.directory import Chain, Directory, Email, Person, Step
 from holdfast.inbox.inbox import Inbox
 from holdfast.protocols import Notice, Receipt
@@ -39,6 +40,7 @@ class Office:
         self.chains: dict[str, Chain] = {}
         self.chain("finance", ("ada", "mail page"), ("bob", "mail page"))
         self.base_url = ""
+        self.quiet: Quiet | None = None
 
     def chain(self, name: str, *levels: tuple[str, str], wait_s: float = 60.0, **more: Any) -> None:
         """Declare one: people and channels of each level."""
@@ -48,7 +50,7 @@ class Office:
     @property
     def directory(self) -> Directory:
         """As declared."""
-        people = {name: Person(name, f"{name}@example.com") for name in ("ada", "bob", "eve")}
+        people = {name: Person(name, f"{name}@example.com", quiet=self.quiet) for name in ("ada", "bob", "eve")}
         channels = {
             name: Email(name=name, host="h", port=25, sender="a@example.com", tls="none") for name in ("mail", "page")
         }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from tests.inbox.conftest import Office, chains
@@ -14,10 +16,14 @@ from tests.runtime.conftest import Crash, Mortal, World
 import holdfast as hf
 from holdfast.core.events import Kind
 from holdfast.core.heads import Status
-from holdfast.errors import MessageRefused, RunCancelled, RunWaiting, UsageError
+from holdfast.core.quiet import Quiet
+from holdfast.errors import MessageRefused, RunCancelled, RunStopped, RunWaiting, UsageError
 from holdfast.inbox.directory import Directory
 from holdfast.inbox.inbox import Inbox
 from holdfast.protocols import Notice, Undeliverable, Undelivered
+from holdfast.runtime.escalating import take
+from holdfast.views.asking import items
+from holdfast.views.taking import taken
 
 SECRET = "4711-canary"
 
@@ -200,15 +206,32 @@ def test_whoever_acknowledges_is_left_in_peace(quick: World, office: Office) -> 
             await app.run(asker, "finance", key="k", wait=0.1)
         await until(lambda: office.told)
         [chain] = chains(quick)
-        await app.signal(chain.run_id, "news", {"what": "acknowledged", "by": "ada"}, by="ada")
+        [question] = quick.store.head(quick.id()).questions  # type: ignore[union-attr]
+        take(quick.store, quick.id(), question.id, "ada", "m-1")
+        take(quick.store, quick.id(), question.id, "ada", "m-1")  # it was sent twice
+        [item] = items(quick.store)
+        assert (taken(quick.store, item).taken_by, item.state) == ("ada", "open")
         await until(lambda: (quick.store.head(chain.run_id).wake_at or 0) > quick.clock.now() + 30)  # type: ignore[union-attr]
+        assert taken(quick.store, items(quick.store)[0]).taken_by == "ada"
         await answered(app, quick, office)
         result = await app.run(asker, "finance", key="k", wait=None)
+        with pytest.raises(MessageRefused, match="answered already by ada"):
+            take(quick.store, quick.id(), question.id, "bob", "m-2")
         await until(lambda: all_over(quick))
         return result
 
     assert quick.play(scenario, agents=[asker], serves=True, inbox=office.inbox) == "answered yes"
     assert office.told == [("ada", "mail")]
+
+
+def test_what_no_chain_tells_of_cannot_be_taken(world: World, office: Office) -> None:
+    """Lost: somebody believes that they hold others back, and nobody was called in the first place."""
+    with pytest.raises(RunWaiting):
+        world.run(asker, "finance", wait=0.1)
+    with pytest.raises(MessageRefused, match="No chain tells people"):
+        take(world.store, world.id(), world.question(), "ada", "m-1")
+    with pytest.raises(MessageRefused, match="no question q_none"):
+        take(world.store, world.id(), "q_none", "ada", "m-1")
 
 
 def test_a_bounce_that_comes_later_goes_on_at_once(quick: World, office: Office) -> None:
@@ -296,25 +319,74 @@ def test_without_an_inbox_nothing_is_different(world: World) -> None:
     assert chains(world) == []
 
 
-def test_when_nobody_can_be_told_it_says_so_and_goes_on_when_there_is_news(quick: World, office: Office) -> None:
-    """Lost: a chain that ends unheard looks like one that was heard."""
-    office.chains["finance"] = office.chains["finance"].__class__("finance", (), repeat=0)
+def test_that_nobody_could_be_told_is_another_outcome_than_that_nobody_answered(quick: World, office: Office) -> None:
+    """Lost: the agent takes an outage of all channels for people who do not care."""
+    office.mail.before = office.page.before = _gone
+    assert play(quick, office, hasty, told=99) == "undeliverable no"
+    [closed] = [event for event in quick.store.events(quick.id()) if event.kind is Kind.QUESTION_CLOSED]
+    assert closed.facts["outcome"] == "undeliverable"
+    office.mail.before = lambda notice: None
+    assert quick.play(lambda app: app.run(hasty, "finance", key="k", wait=None), agents=[hasty]) == "undeliverable no"
+
+
+def _gone(notice: Notice) -> None:
+    raise Undeliverable("no such mailbox")
+
+
+@pytest.mark.parametrize(("default", "ends"), [("decline", "not begun: undeliverable"), ("stop", "stopped")])
+def test_an_approval_that_nobody_could_be_told_of_takes_its_default(
+    quick: World, office: Office, default: str, ends: str
+) -> None:
+    """Lost: what was to be approved is done, or waits for ever, when no channel works."""
+    begun: list[str] = []
+
+    @hf.tool(effect="once", name=f"pays_{default}", approve=hf.Ask("finance", within=0.3, default=default))
+    async def pays(invoice: str) -> str:
+        begun.append(invoice)
+        return "paid"
+
+    @hf.agent(name=f"payer_{default}", budget=hf.Budget(tool_calls=5))
+    async def payer(run: hf.Run, invoice: str) -> str:
+        try:
+            return await pays(invoice)
+        except hf.NotApproved as no:
+            return f"not begun: {no.outcome}"
+
+    office.mail.before = office.page.before = _gone
+    try:
+        ended = play(quick, office, payer, "r-1", told=99)
+    except RunStopped as stopped:
+        ended = "stopped"
+        assert "no channel could tell anybody" in str(stopped)
+    assert (ended, begun) == (ends, [])
+
+
+def test_a_question_that_nobody_could_be_told_of_can_be_answered_all_the_same(quick: World, office: Office) -> None:
+    """Lost: whoever finds it without being told may not decide."""
+    office.mail.before = office.page.before = _gone
 
     async def scenario(app: hf.App) -> Any:
         with pytest.raises(RunWaiting):
             await app.run(asker, "finance", key="k", wait=0.1)
-        await until(lambda: [event for event in events() if event.kind is Kind.NOTE_WRITTEN])
-        await answered(app, quick, office, told=0)  # somebody found it without being told
+        await answered(app, quick, office, told=0)
         result = await app.run(asker, "finance", key="k", wait=None)
         await until(lambda: all_over(quick))
         return result
 
-    def events() -> list[Any]:
-        return [event for head in chains(quick) for event in quick.store.events(head.run_id)]
-
     assert quick.play(scenario, agents=[asker], serves=True, inbox=office.inbox) == "answered yes"
-    [note] = [event for event in events() if event.kind is Kind.NOTE_WRITTEN]
-    assert note.facts["text"] == "Nobody could be told."
+
+
+def test_what_is_urgent_says_so_and_waits_for_no_morning(quick: World, office: Office) -> None:
+    """Lost: the agent has no way to say that something cannot wait, or it is told of at breakfast."""
+    office.quiet = Quiet(time(0, 0), time(23, 59, 59), ZoneInfo("UTC"))
+
+    @hf.agent(name="alarm", budget=hf.Budget(tool_calls=5))
+    async def alarm(run: hf.Run, is_urgent: bool) -> str:
+        return (await run.ask("now?", to="finance", within=0.3, default="no", urgent=is_urgent)).outcome
+
+    assert play(quick, office, alarm, True, told=99) == "expired"
+    [notice] = office.mail.taken
+    assert notice.is_urgent
 
 
 def test_channels_that_chains_name_must_be_there(office: Office) -> None:

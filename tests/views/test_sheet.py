@@ -123,7 +123,7 @@ def test_long_values_are_marked_and_not_cut() -> None:
         ({"state": "posted", "choice": ""}, "Answered by ada at 1970-01-01 00:00:09Z (web). Its run has yet to take"),
         ({"state": "expired", "choice": "decline"}, "Nobody answered in time; it ended at 1970-01-01 00:00:09Z. By d"),
         ({"state": "withdrawn"}, "Withdrawn at 1970-01-01 00:00:09Z: its run has ended."),
-        ({"state": "undeliverable"}, "It is undeliverable at"),
+        ({"state": "undeliverable"}, "No channel could tell anybody of it; it ended at"),
     ],
 )
 def test_what_became_of_it(facts: dict[str, Any], said: str) -> None:

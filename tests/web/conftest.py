@@ -14,10 +14,13 @@ import httpx
 import pytest
 
 import holdfast as hf
+from holdfast.core import accept
+from holdfast.core.chain import AGENT, key_of
 from holdfast.errors import RunWaiting
 from holdfast.journal.open import upkeep_of
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.runtime.clock import SystemClock
+from holdfast.runtime.escalating import chain_id
 from holdfast.views import asking
 from holdfast.views.asking import Item
 from holdfast.web.app import Inbox
@@ -125,6 +128,11 @@ class Site:
         with pytest.raises(RunWaiting):
             self.run(agent, given, key)
         return next(one for one in asking.items(self.journal) if one.key == key and one.state == "open")
+
+    def tells(self, asked: Item) -> None:
+        """A chain tells people of this question; nothing of it is sent here."""
+        begins = accept.start(agent=AGENT, key=key_of(asked.run, asked.id), input_digest="d", limits=None, body=b"{}")
+        assert self.journal.post(chain_id(self.journal, asked.run, asked.id), "start", begins).is_stored
 
     def run(self, agent: str, given: Any, key: str = "k") -> Any:
         """One process drives the run."""

@@ -33,7 +33,7 @@ def test_a_new_question_and_an_answered_one_are_told(site: Any) -> None:
         assert state["open"] == 1
         assert site.answer(ada, asked, site.form(ada, asked), choice="decline").status_code == 303
         (row,) = next(told)["rows"]
-        assert (row["is_posted"], row["by"]) == (True, "ada")
+        assert (row["is_posted"], row["state"]) == (True, "answered by ada")
         site.run("pays", ["K-17", 4200])
         assert next(told)["rows"] == []
 

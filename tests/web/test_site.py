@@ -249,6 +249,27 @@ def test_the_first_answer_counts_and_the_second_person_is_told_who_was_first(sit
     assert again.status_code == 409 and "was answered already by bob at" in again.text and site.effects == []
 
 
+def test_who_takes_care_of_it_is_seen_by_all_and_nothing_is_decided(site: Any) -> None:
+    """Lost: two people look into the same thing, neither knows of the other; or "I look into it" counts as yes."""
+    asked, ada, bob = site.begin("pays", ["K-17", 4200]), site.person(), site.person("bob")
+    form = site.form(ada, asked)
+    unheard = ada.post(f"{path_of(asked)}/take", data=form)
+    assert unheard.status_code == 409 and "No chain tells people of question" in unheard.text
+    site.tells(asked)
+    before = site.snapshot()
+    assert ada.get(f"{path_of(asked)}/take").status_code == 405
+    assert site.visitor().post(f"{path_of(asked)}/take", data=form).status_code == 401
+    assert bob.post(f"{path_of(asked)}/take", data=form).status_code == 403
+    assert site.snapshot() == before
+    assert ada.post(f"{path_of(asked)}/take", data=form).status_code == 303
+    assert "ada took it" in bob.get(path_of(asked)).text and "ada took it" in bob.get("/inbox").text
+    assert site.item(asked).state == "open" and site.effects == []
+    assert site.answer(bob, asked, site.form(bob, asked), choice="decline").status_code == 303
+    assert ada.post(f"{path_of(asked)}/take", data=form).status_code == 303  # its run has yet to read the answer
+    assert site.run("pays", ["K-17", 4200]) == "declined by bob"
+    assert ada.post(f"{path_of(asked)}/take", data=form).status_code == 409
+
+
 def test_of_many_clicks_one_counts(site: Any) -> None:
     """Lost: single use, when the button is pressed in twenty tabs at once (S3)."""
     asked, ada = site.begin("pays", ["K-17", 4200]), site.person()

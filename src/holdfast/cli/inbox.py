@@ -37,9 +37,10 @@ def inbox(context: click.Context, store: str | None, is_json: bool) -> int:
         context.obj = (store, is_json)
         return 0
     from holdfast.views.asking import items  # loads the codec
+    from holdfast.views.taking import taken
 
     with opened(store) as journal:
-        found, now = items(journal), journal.now()
+        found, now = [taken(journal, one) for one in items(journal)], journal.now()
     if is_json:
         document({"schema": SCHEMA, "questions": [one.facts() for one in found]})
     elif not found:
@@ -60,13 +61,14 @@ def show(context: click.Context, question: str, store: str | None, is_json: bool
     Also one that is closed, of the newest runs: who answered it, and when.
     """
     from holdfast.views import asking, sheet  # loads the codec
+    from holdfast.views.taking import taken
 
     outer_store, outer_json = context.obj or (None, False)
     store, is_json = store or outer_store, is_json or outer_json
     with opened(store) as journal:
         found = _find(journal, question)
         items, now = asking.history(journal, found.run), journal.now()
-    item = next(one for one in items if one.id == found.id)
+        item = taken(journal, next(one for one in items if one.id == found.id))
     earlier = sheet.earlier(items, item)
     if is_json:
         before = [{"asked_at": at, "what": what, "became": became} for at, what, became in earlier]
@@ -75,6 +77,24 @@ def show(context: click.Context, question: str, store: str | None, is_json: bool
     paint(*_shown(item, sheet.sheet(item, now), earlier, now))
     if item.state == "open":  # not wrapped to the terminal's width: a command is copied whole
         data("\n".join(["", "Answer", *(f"  {way}" for way in _ways(item, store))]))
+    return 0
+
+
+@inbox.command()
+@click.argument("question", metavar="Q")
+@option.by
+@option.store
+@click.pass_context
+def take(context: click.Context, question: str, by: str | None, store: str | None) -> int:
+    """Say that you take care of a question: nobody else is called for a while. It decides nothing."""
+    from holdfast.runtime import escalating  # loads the codec
+    from holdfast.runtime.clock import SystemClock
+
+    name = option.name_of(by)
+    with opened(store or (context.obj or (None, False))[0]) as journal:
+        found = _find(journal, question)
+        escalating.take(journal, found.run, found.id, name, SystemClock().fresh_id())
+    say(f"{found.id}: {name} takes care of it. It is still open.")
     return 0
 
 
@@ -92,7 +112,7 @@ def _table(found: Sequence[Item], now: float) -> None:
         table.add_column(name, no_wrap=name in ("id", "", "ends", "age"), overflow="fold")
     length = _unique([one.id for one in found])
     for one in found:
-        mark = "answered" if one.state == "posted" else "urgent" if one.is_urgent else ""
+        mark = "answered" if one.state == "posted" else "urgent" if one.is_urgent else "taken" if one.taken_by else ""
         table.add_row(
             text(one.id[:length]),
             text(mark, "bold red" if mark == "urgent" else "dim"),
@@ -146,6 +166,8 @@ def _shown(item: Item, shown: Sheet, earlier: list[tuple[float, str, str]], now:
         text(shown.title, "bold"),
         text(f"{item.id}  {urgent}{whom}  asked {ago(now - item.asked_at)} ago  of run {item.run} ({item.key})"),
     ]
+    if item.taken_at is not None:
+        lines.append(text(f"{item.taken_by} took it {ago(now - item.taken_at)} ago", "bold"))
     for call in shown.calls:
         lines += [text(""), text(f"What would be done: {call.tool}", "bold"), *_rows(call.rows)]
     lines += [text(""), text("Why it is asked: " + shown.why)]

@@ -124,6 +124,10 @@ class AskAnew:
 
 
 Ruling = Granted | Refused | Waiting | AskAnew
+_SILENCE: Final = {
+    "expired": "nobody answered in time",
+    "undeliverable": "no channel could tell anybody of it in time",
+}
 
 
 def ruled(asked: Event | None, closed: Event | None, wanted: str, now: float) -> Ruling:
@@ -146,10 +150,10 @@ def ruled(asked: Event | None, closed: Event | None, wanted: str, now: float) ->
         return AskAnew(f"{by} approved it at {_shown(given_at)}, which held for {span(until - given_at)}")
     if outcome == "answered":
         return Refused("declined", by, f"{by} declined it")
-    if outcome == "expired":
+    if outcome in _SILENCE:
         stops = choice == STOP
         default = "the run is stopped" if stops else "declined"
-        return Refused("expired", "", f"nobody answered in time; by default: {default}", stops)
+        return Refused(outcome, "", f"{_SILENCE[outcome]}; by default: {default}", stops)
     return Refused(str(outcome), said.get("by") or "", f"it was {outcome}")
 
 

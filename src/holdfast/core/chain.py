@@ -4,8 +4,10 @@
    not take goes to the next at once.
 2. Somebody of a level was told: the next level's turn comes when its `wait_s` is over. Nobody could be told, or nobody
    is there to be: it comes at once.
-3. After the last level it begins from the top, `repeat` times; whoever is on call then is told. After a round in which
-   nobody could be told, there is a pause first. Then the chain is exhausted: it tells nobody else, and says so.
+3. After the last level it begins from the top, `repeat` times; whoever is on call then is told. After that it rests for
+   a day, and begins anew; when the question can be answered for less than that, it is exhausted: it tells nobody else.
+   A round in which nobody could be told is none of these: after a pause, each longer than the one before, it is tried
+   again for as long as the question is open.
 4. Whoever acknowledges stops it for `ack_s`. If the question is open then, it begins from the top as if nothing was.
 5. What is not urgent is held for a person in quiet hours until they are over. If nobody else of the level was told, the
    level waits for that; but never for longer than the question can be answered: then the next level's turn comes.
@@ -22,10 +24,17 @@ from typing import Final, NamedTuple, assert_never
 
 AGENT: Final = "@chain"
 """The agent whose runs tell people of questions, each of one."""
+DELIVER: Final = "deliver"
+"""Its step that hands a notice to a channel; it succeeds when the channel took it."""
 NEWS: Final = "news"
 """The signal by which they are told anything."""
+ACKNOWLEDGED: Final = "acknowledged"
+"""What it says when a person takes care of the question."""
 PAUSE_MIN_S: Final = 60.0
-"""After a round that told nobody; longer when the chain's own waits are."""
+"""After a round that told nobody; longer when the chain's own waits are, and twice as long after each further one."""
+PAUSE_MAX_S: Final = 3600.0
+AGAIN_S: Final = 86_400.0
+"""What nobody answers is brought up again after that, while it can be answered."""
 
 
 class Reach(NamedTuple):
@@ -78,7 +87,8 @@ class Course:
     tried: tuple[Tried, ...] = ()
     has_told: bool = False
     """Somebody, in this round."""
-    has_ever_told: bool = False
+    failing: int = 0
+    """So many rounds on end have told nobody."""
     rest_until: float | None = None
     """Nothing is sent before: somebody has acknowledged, or nobody could be told in a whole round."""
     acknowledged_by: str = ""
@@ -106,9 +116,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """Nobody else is told. is_undelivered: nobody ever was."""
-
-    is_undelivered: bool
+    """Nobody else is told before the question is over."""
 
 
 Move = Notify | Wait | Exhausted
@@ -158,13 +166,12 @@ def happened(plan: Plan, course: Course, what: Happening, now: float) -> Course:
     match what:
         case Taken(person, channel):
             tried = _tried(course, Tried(person, channel, True))
-            return replace(course, tried=tried, since=now, has_told=True, has_ever_told=True)
+            return replace(course, tried=tried, since=now, has_told=True, failing=0)
         case Failed(person, channel):
             return replace(course, tried=_tried(course, Tried(person, channel, False)))
         case Acknowledged(by):
-            return replace(
-                _from_top(course, plan.repeat, now), rest_until=now + plan.ack_s, acknowledged_by=by, has_ever_told=True
-            )
+            again = _from_top(course, plan.repeat, now)
+            return replace(again, rest_until=now + plan.ack_s, acknowledged_by=by, failing=0)
     assert_never(what)
 
 
@@ -208,18 +215,23 @@ def _held(plan: Plan, until: float) -> float | None:
 
 
 def _after_last(plan: Plan, course: Course, now: float) -> tuple[Course, Move]:
-    if course.left <= 0:
-        return course, Exhausted(not course.has_ever_told)
-    again = _from_top(course, course.left - 1, now)
-    if course.has_told:
-        return next_move(plan, again, now)
-    pause_s = max([PAUSE_MIN_S, *(level.wait_s for level in plan.levels)])
-    again = replace(again, rest_until=now + pause_s)
-    return again, Wait(now + pause_s)
+    if not course.has_told:
+        pause_s = max([PAUSE_MIN_S, *(level.wait_s for level in plan.levels)])
+        pause_s = max(pause_s, min(pause_s * 2 ** min(course.failing, 10), PAUSE_MAX_S))
+        return _rest(replace(_from_top(course, course.left, now), failing=course.failing + 1), now + pause_s)
+    if course.left > 0:
+        return next_move(plan, _from_top(course, course.left - 1, now), now)
+    if plan.deadline is None or plan.deadline > now + AGAIN_S:
+        return _rest(_from_top(course, plan.repeat, now), now + AGAIN_S)
+    return course, Exhausted()
+
+
+def _rest(course: Course, until: float) -> tuple[Course, Move]:
+    return replace(course, rest_until=until), Wait(until)
 
 
 def _from_top(course: Course, left: int, now: float) -> Course:
-    return Course(now, left, course.round + 1, has_ever_told=course.has_ever_told)
+    return Course(now, left, course.round + 1, failing=course.failing)
 
 
 def _tried(course: Course, latest: Tried) -> tuple[Tried, ...]:

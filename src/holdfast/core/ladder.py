@@ -160,7 +160,7 @@ Ruling = TryAgain | Take | Tell | Abort | Nobody
 def ruled(closed: Event) -> Ruling:
     """What the closing of a question about a failed step means."""
     facts = closed.facts
-    by = facts.get("by") or ("its default" if facts.get("outcome") == "expired" else "person")
+    by = facts.get("by") or ("person" if facts.get("outcome") == "answered" else "its default")
     match facts.get("choice"):
         case "try_again":
             return TryAgain(by)

@@ -58,6 +58,8 @@ class Ask:
     default: str | None = None
     valid: Duration | None = None
     """Of `approve=`: how long an "approve" holds from when it was given; an hour when absent."""
+    urgent: bool = False
+    """People are told of it in their quiet hours too, and before what is not."""
 
     def __post_init__(self) -> None:
         who: Any = self.who

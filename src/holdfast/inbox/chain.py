@@ -56,7 +56,7 @@ class Telling:
         self.became: Tool[Any, Any] = tool(effect="read", name="became", breaker=None)(self._became)
         self.deliver: Tool[Any, Any] = tool(
             effect="idempotent",
-            name="deliver",
+            name=moves.DELIVER,
             window=_FOR_EVER,
             retry=Retry(attempts=3, wait="1s", wait_max="5s"),
             breaker=None,
@@ -82,8 +82,8 @@ class Telling:
                     told += [[person, channel]] if is_taken else []
                 case Wait(until):
                     course = await self._news(run, plan, course, until - run.now, told)
-                case Exhausted(is_undelivered):
-                    await run.note("Nobody could be told." if is_undelivered else "Nobody else is told.")
+                case Exhausted():
+                    await run.note("Nobody else is told.")
                     course = await self._news(run, plan, course, None, told)
         became: dict[str, Any] = await self.became(asked["run"], asked["question"], told)
         return {"told": told} | became
@@ -102,7 +102,7 @@ class Telling:
         heard = await run.signal(moves.NEWS, within=within_s)
         news = heard.value if isinstance(heard.value, dict) else {}
         match news:
-            case {"what": "acknowledged", "by": str(by)}:
+            case {"what": moves.ACKNOWLEDGED, "by": str(by)}:
                 await self.learn(Fact.TAKEN, plain(by), credited(told, plain(by)), run.now)
                 return moves.happened(plan, course, Acknowledged(plain(by)), run.now)
             case {"what": "failed", "round": course.round, "level": course.level, "person": str(), "channel": str()}:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from holdfast.core.notice import told
 from holdfast.errors import (
@@ -97,7 +97,14 @@ def _answer(answer: Answer) -> str:
     if answer.outcome == "answered":
         return f"Answered{f' by {answer.by}' if answer.by else ''}: {_whole(_result(answer.value))}"
     kept = "" if answer.value is None else f" Taken instead: {_whole(_result(answer.value))}"
-    return f"Nobody answered in time.{kept}" if answer.outcome == "expired" else f"The question was withdrawn.{kept}"
+    return f"{_UNANSWERED[answer.outcome]}{kept}"
+
+
+_UNANSWERED: Final = {
+    "expired": "Nobody answered in time.",
+    "undeliverable": "Nobody could be told of the question in time.",
+    "withdrawn": "The question was withdrawn.",
+}
 
 
 def _result(value: Any) -> str:

@@ -127,7 +127,8 @@ class Approving(ABC):
             assert declared is not None
             return declared
         facts = asked.facts
-        return Ask(facts["to"], valid=facts["valid_s"], default=facts.get("default"), within=facts.get("within_s"))
+        default, within, urgent = facts.get("default"), facts.get("within_s"), facts.get("urgent", False)
+        return Ask(facts["to"], valid=facts["valid_s"], default=default, within=within, urgent=urgent)
 
     def _digest(self, ask: Ask, expires_at: float | None) -> str:
         driver = self.driver
@@ -178,6 +179,7 @@ class Approving(ABC):
             default=None if ask.within_s is None else ask.default or approval.DECLINE,
             valid_s=approval.valid_s(ask),
             digest=self._digest(ask, expires_at),
+            urgent=ask.urgent or None,
         )
         driver.record.add(self._event(Kind.QUESTION_ASKED, meta=facts, body=self.plan.args))
         await driver.write()

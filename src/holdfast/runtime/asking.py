@@ -32,11 +32,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a question: three different outcomes, and the value only where there is one."""
+    """What became of a question: four different outcomes, and the value only where there is one."""
 
-    outcome: Literal["answered", "expired", "withdrawn"]
+    outcome: Literal["answered", "expired", "undeliverable", "withdrawn"]
+    """expired: people were told, as far as that is known, and nobody answered in time. undeliverable: no channel could
+    tell anybody."""
     value: Any = None
-    """The option taken or the text given; the default when it expired."""
+    """The option taken or the text given; the default when nobody answered in time."""
     by: str = ""
     """Who answered; empty when nobody did."""
 
@@ -45,7 +47,7 @@ class Answer:
 class Approval:
     """What became of a list of calls that a person was asked about. True when they may be made."""
 
-    outcome: Literal["approved", "declined", "expired", "withdrawn"]
+    outcome: Literal["approved", "declined", "expired", "undeliverable", "withdrawn"]
     by: str = ""
     """Who said so; empty when nobody did."""
 
@@ -75,6 +77,7 @@ async def ask(
     within: Duration | None,
     default: Any,
     show: Any,
+    urgent: bool,
 ) -> Answer:
     """A person is asked, for days if need be; see `Run.ask`."""
     question = Question(
@@ -85,31 +88,30 @@ async def ask(
         within_s=None if within is None else seconds(within, "within"),
         default=encode(default),
         shows=encode(show),
+        more={"urgent": True} if urgent else {},
     )
     return _answer(await driver.step(question))
 
 
-async def approve(
-    driver: Driver, scope: str, who: str, calls: Sequence[Planned[Any]], name: str, within: Duration | None, valid: Any
-) -> Approval:
+async def approve(driver: Driver, scope: str, calls: Sequence[Planned[Any]], name: str, asked: Ask) -> Approval:
     """A person is asked about a list of calls; see `Run.approve`."""
-    asked = approval.checked("run.approve", Ask(who, within=within, valid=valid))
+    asked = approval.checked("run.approve", asked)
     if not calls or not all(isinstance(call, Planned) for call in calls):
         raise UsageError("run.approve takes calls that are not made yet, such as [refund.bind('K-17', 4200)].")
     listed = [[call.spec.name, version_of(call.spec, call.spec.effect), digest(call.args)] for call in calls]
     shown = encode([{"tool": call.spec.name, "arguments": decode(call.args)} for call in calls])
     services, valid_s = driver.services, approval.valid_s(asked)
-    of_calls = approval.digest_of_calls(services.tenant, driver.lease.run_id, listed, who, valid_s)
+    of_calls = approval.digest_of_calls(services.tenant, driver.lease.run_id, listed, asked.who, valid_s)
     question = Question(
         call=Call(scope, name, digest(shown), StepKind.QUESTION, Effect.READ, shown),
         text=f"May these {len(calls)} calls be made?" if len(calls) > 1 else f"May {calls[0].spec.name} be called?",
         options=approval.OPTIONS,
-        to=who,
+        to=asked.who,
         within_s=asked.within_s,
         default=None,
         shows=shown,
         about=approval.ABOUT,
-        more={"digest": of_calls, "valid_s": valid_s, "calls": listed},
+        more={"digest": of_calls, "valid_s": valid_s, "calls": listed} | ({"urgent": True} if asked.urgent else {}),
     )
     answered = _answer(await driver.step(question))
     said = answered.outcome if answered.outcome != "answered" else _SAID[answered.value]

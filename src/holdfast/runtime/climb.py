@@ -206,6 +206,7 @@ class Climbing(ABC):
             to=rung.who,
             expires_at=expires_at,
             default=rung.default,
+            urgent=(isinstance(rung, Ask) and rung.urgent) or None,
             way=[self.place, self.base],
             next=rung.name,  # by which it is found again when other code declares other rungs
         )

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.core import accept, chain
+from holdfast.core import accept, chain, questions
 from holdfast.core.address import run_id
-from holdfast.core.events import Event
+from holdfast.core.events import Event, Kind
 from holdfast.core.state import State
+from holdfast.errors import MessageRefused
 from holdfast.journal.codec import digest, encode
 from holdfast.protocols import Asked, Journal, Post
 
@@ -42,11 +43,36 @@ def closed(services: Services, run: str, question: str) -> Post:
     return Post(chain_id(services.journal, run, question, services.tenant), f"closed {question}", told)
 
 
-def acknowledged(journal: Journal, run: str, question: str, by: str, tenant: str = "default") -> Post:
-    """For whoever shows a question: this person takes care of it, and is not called again for a while. Refused by the
-    store when no chain tells people of it."""
-    told = accept.signal(chain.NEWS, by=by, body=encode({"what": "acknowledged", "by": by}))
-    return Post(chain_id(journal, run, question, tenant), f"acknowledged {by}", told)
+def take(journal: Journal, run: str, question: str, by: str, message_id: str, tenant: str = "default") -> None:
+    """This person takes care of the question: nobody is called for a while. It decides nothing, and whoever else
+    answers is not kept from it. `MessageRefused` when it is not open, or nobody is told of it by a chain."""
+    head = journal.head(run)
+    if head is None or question not in {each.id for each in head.questions}:
+        became = "" if head is None else questions.became(journal.events(run), question)
+        raise MessageRefused(became or f"There is no question {question} in run {run}. Look with `holdfast inbox`.")
+    teller = chain_id(journal, run, question, tenant)
+    if journal.head(teller) is None:
+        raise MessageRefused(
+            f"No chain tells people of question {question}, so there is nobody to hold back. Nothing was changed. "
+            f"Answer it: `holdfast answer {run}`."
+        )
+    told = accept.signal(chain.NEWS, by=by, body=encode({"what": chain.ACKNOWLEDGED, "by": by}))
+    posted = journal.post(teller, message_id, told)
+    if posted.refused:
+        raise MessageRefused(posted.refused)
+
+
+def reached_nobody(services: Services, run: str, question: str) -> bool:
+    """Whether a chain was there to tell people of this question, and no channel has ever taken a notice of it."""
+    if services.escalation is None:
+        return False
+    teller = chain_id(services.journal, run, question, services.tenant)
+    if services.journal.head(teller) is None:
+        return False
+    return not any(
+        event.kind is Kind.STEP_SUCCEEDED and event.address is not None and event.address.name == chain.DELIVER
+        for event in services.journal.events(teller)
+    )
 
 
 def chains_of(services: Services, run: str, state: State) -> list[str]:

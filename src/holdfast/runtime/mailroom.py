@@ -19,7 +19,7 @@ from holdfast.core.slot import Slot
 from holdfast.core.state import CONFIG, PAUSE, UNWIND
 from holdfast.core.undo import to_reopen
 from holdfast.protocols import Mail
-from holdfast.runtime import child, crashloop
+from holdfast.runtime import child, crashloop, escalating
 from holdfast.runtime.pauses import about_signal
 
 if TYPE_CHECKING:
@@ -59,14 +59,17 @@ async def open_mail(driver: Driver, brought: Sequence[Mail] | None = None) -> No
 
 
 async def expire(driver: Driver, question: str) -> None:
-    """Its time has come: an answer that arrived before counts, otherwise the default is taken."""
+    """Its time has come: an answer that arrived before counts, otherwise the default is taken. That nobody could be
+    told of it is another outcome than that nobody answered."""
     await open_mail(driver)
     if question in driver.state.questions:
         slot = driver.state.question_slots[question]
         asked = _asked(slot, driver.state.questions[question].about)
         default = asked.facts.get("default") if asked is not None else None
         is_choice = asked is not None and asked is not slot.intent
-        facts = meta(id=question, outcome="expired", choice=default if is_choice else None)
+        is_unheard = escalating.reached_nobody(driver.services, driver.lease.run_id, question)
+        outcome = "undeliverable" if is_unheard else "expired"
+        facts = meta(id=question, outcome=outcome, choice=default if is_choice else None)
         _close_question(driver, question, facts, None if default is None or is_choice else default.encode())
         await driver.write()
 

@@ -184,17 +184,18 @@ class Run:
         within: Duration | None = None,
         default: Any = None,
         show: Any = None,
+        urgent: bool = False,
         name: str = "ask",
     ) -> Answer:
         """Ask a person and wait, for days if need be. Answered with `holdfast answer`.
 
         options: the answers that count; any text when empty. within: after so long the question closes as
-        `expired` with `default`. show: facts that are recorded and shown beside the text.
+        `expired` with `default`, or as `undeliverable` when no channel could tell anybody. show: facts that are
+        recorded and shown beside the text. urgent: people are told in their quiet hours too.
         """
         scope = self._where("ask", name).scope
-        return await asking.ask(
-            self._driver, scope, text, name, options=options, to=to, within=within, default=default, show=show
-        )
+        declared: dict[str, Any] = {"options": options, "to": to, "within": within, "default": default}
+        return await asking.ask(self._driver, scope, text, name, show=show, urgent=urgent, **declared)
 
     async def approve(
         self,
@@ -203,6 +204,7 @@ class Run:
         *,
         within: Duration | None = None,
         valid: Duration | None = None,
+        urgent: bool = False,
         name: str = "approve",
     ) -> Approval:
         """Ask a person once about a list of exact calls, such as `[refund.bind("K-17", 4200)]`, before any is made.
@@ -211,7 +213,8 @@ class Run:
         asks nobody. within: after so long nobody has answered, which is no approval. The result is true when approved.
         """
         scope = self._where("approve", name).scope
-        return await asking.approve(self._driver, scope, who, calls, name, within, valid)
+        asked = Ask(who, within=within, valid=valid, urgent=urgent)
+        return await asking.approve(self._driver, scope, calls, name, asked)
 
     async def signal(self, name: str, *, within: Duration | None = None, default: Any = None) -> Signal:
         """Wait for a signal with this name: `app.signal`, or `holdfast signal`. One that came before is kept.

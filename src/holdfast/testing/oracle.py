@@ -168,7 +168,7 @@ class Oracle:
     def _judge_answer(self, run_id: str, state: State, event: Event) -> None:
         facts = event.facts
         question = state.questions.get(facts["id"])
-        if facts["outcome"] == "expired":
+        if facts["outcome"] in ("expired", "undeliverable"):
             if question is not None and question.expires_at is not None and self.latest() < question.expires_at:
                 self._early(run_id, event, question.expires_at)
             self.seen["questions_expired"] += 1

@@ -52,6 +52,9 @@ class Item:
     by: str = ""
     via: str = ""
     closed_at: float | None = None
+    taken_by: str = ""
+    """Who said last that they take care of it (`views.taking`)."""
+    taken_at: float | None = None
 
     def facts(self) -> dict[str, Any]:
         """As plain data."""

@@ -129,9 +129,9 @@ def became(item: Item) -> str:
             return f"Answered by {by}{at}{via}" + (f": {chosen}." if chosen else ".")
         case "posted":
             return f"Answered by {by}{at}{via}" + (f": {chosen}" if chosen else "") + ". Its run has yet to take it up."
-        case "expired":
-            default = f" By default: {chosen}." if chosen else ""
-            return f"Nobody answered in time; it ended{at}.{default}"
+        case "expired" | "undeliverable" as outcome:
+            silence = "Nobody answered in time" if outcome == "expired" else "No channel could tell anybody of it"
+            return f"{silence}; it ended{at}." + (f" By default: {chosen}." if chosen else "")
         case "withdrawn":
             return f"Withdrawn{at}: its run has ended."
         case other:

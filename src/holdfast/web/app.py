@@ -4,7 +4,7 @@
 /login         a one-time code; POST signs in
 /logout        POST signs out
 /inbox         what is open
-/q/RUN/Q       one question; POST to …/answer answers it
+/q/RUN/Q       one question; POST to …/answer answers it, to …/take says who takes care of it
 /events        news of the inbox (server-sent events)
 /static/NAME   our own styles and script
 """
@@ -26,11 +26,13 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from holdfast.errors import JournalError
+from holdfast.errors import JournalError, MessageRefused
 from holdfast.protocols import Clock, Journal
+from holdfast.runtime.escalating import take
 from holdfast.views import asking
 from holdfast.views.asking import Item
 from holdfast.views.sheet import earlier, sheet
+from holdfast.views.taking import taken
 from holdfast.views.text import ago
 from holdfast.web import answer
 from holdfast.web.feed import LISTENERS_MAX, Feed
@@ -65,6 +67,7 @@ class Inbox:
             Route("/inbox", self.inbox),
             Route("/q/{run}/{question}", self.question),
             Route("/q/{run}/{question}/answer", self.answer, methods=["POST"]),
+            Route("/q/{run}/{question}/take", self.take, methods=["POST"]),
             Route("/events", self.events),
             Route("/static/{name}", self.static),
         ]
@@ -133,10 +136,7 @@ class Inbox:
 
     async def answer(self, request: Request) -> Response:
         """Answers it, when the form is of this session and of what the session was shown."""
-        session, sent = self._signed_in(request), await fields(request)
-        answer.check_token(
-            self.who.sessions, session, request.path_params["run"], request.path_params["question"], sent
-        )
+        session, sent = await self._checked(request)
         items, item = await self._found(request)
         shown = sheet(item, self.journal.now())
         try:
@@ -146,12 +146,29 @@ class Inbox:
             return self._question_page(session, items, item, refused.detail, refused.status_code)
         return RedirectResponse(f"/q/{item.run}/{item.id}", 303)
 
+    async def take(self, request: Request) -> Response:
+        """Says that whoever is signed in takes care of it."""
+        session, _ = await self._checked(request)
+        items, item = await self._found(request)
+        try:
+            await run_in_threadpool(take, self.journal, item.run, item.id, session.name, self.clock.fresh_id())
+        except MessageRefused as refused:
+            return self._question_page(session, items, item, str(refused), 409)
+        return RedirectResponse(f"/q/{item.run}/{item.id}", 303)
+
+    async def _checked(self, request: Request) -> tuple[Session, dict[str, str]]:
+        """Who has sent the form of this question, and what."""
+        session, sent, of = self._signed_in(request), await fields(request), request.path_params
+        answer.check_token(self.who.sessions, session, of["run"], of["question"], sent)
+        return session, sent
+
     async def _found(self, request: Request) -> tuple[list[Item], Item]:
         run, question = request.path_params["run"], request.path_params["question"]
         if _INSIDE.fullmatch(f"/q/{run}/{question}") is None:
             raise HTTPException(404, "There is no such question.")
         items = await run_in_threadpool(asking.history, self.journal, run)
-        item = next((one for one in items if one.id == question), None)
+        found = next((one for one in items if one.id == question), None)
+        item = None if found is None else await run_in_threadpool(taken, self.journal, found)
         if item is None:
             raise HTTPException(404, "There is no such question in this store.")
         return items, item

@@ -8,6 +8,7 @@ from typing import Any, Final
 from holdfast.protocols import Journal
 from holdfast.views.asking import Item, items
 from holdfast.views.sheet import title
+from holdfast.views.taking import taken
 from holdfast.views.text import ago, safe_text
 from holdfast.views.verdict import moment
 
@@ -20,7 +21,7 @@ def read(journal: Journal) -> dict[str, Any]:
     found, now = items(journal), journal.now()
     waiting = [one for one in found if one.state == "open"]
     return {
-        "rows": [row(one, now) for one in found[:ROWS_MAX]],
+        "rows": [row(taken(journal, one), now) for one in found[:ROWS_MAX]],
         "open": len(waiting),
         "urgent": sum(one.is_urgent for one in waiting),
         "more": max(0, len(found) - ROWS_MAX),
@@ -43,8 +44,17 @@ def row(item: Item, now: float) -> dict[str, Any]:
         "is_soon": left is not None and left < _SOON_S,
         "is_urgent": item.is_urgent,
         "is_posted": item.state == "posted",
-        "by": safe_text(item.by, 60),
+        "state": state(item, now),
     }
+
+
+def state(item: Item, now: float) -> str:
+    """Who has answered it, or takes care of it; empty: nobody is known to."""
+    if item.state == "posted":
+        return f"answered by {safe_text(item.by, 60)}"
+    if item.taken_at is None:
+        return ""
+    return f"{safe_text(item.taken_by, 60)} took it {ago(now - item.taken_at)} ago"
 
 
 _SOON_S: Final = 600.0

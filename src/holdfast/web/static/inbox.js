@@ -21,7 +21,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "j") move(1);
   else if (event.key === "k") move(-1);
   else if (event.key === "i") location.assign("/inbox");
-  else if (event.key === "a" || event.key === "d") {
+  else if (event.key === "a" || event.key === "d" || event.key === "t") {
     const button = document.querySelector(`button[data-key="${event.key}"]`);
     const unread = document.querySelector(".long:not([open]) summary");
     (button?.disabled ? unread : button)?.focus();
@@ -64,8 +64,7 @@ function put(element, row) {
   element.classList.toggle("posted", row.is_posted);
   element.querySelector("a").setAttribute("href", row.href);
   all('[data-is="urgent"]', element).forEach((each) => (each.hidden = !row.is_urgent));
-  for (const name of ["title", "run", "to", "age"]) set(name, row[name]);
-  set("ends", row.is_posted ? `answered by ${row.by}` : row.ends);
+  for (const name of ["title", "run", "to", "age", "ends", "state"]) set(name, row[name]);
 }
 
 function take(state) {
