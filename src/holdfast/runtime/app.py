@@ -31,6 +31,7 @@ from holdfast.runtime.chapter import newest
 from holdfast.runtime.clock import StoreTime, SystemClock
 from holdfast.runtime.config import Config, load
 from holdfast.runtime.desk import carry_out, check_operator, order
+from holdfast.runtime.escalating import catch_up
 from holdfast.runtime.gate import Gate
 from holdfast.runtime.outcome import checked_key, result_of, until_over
 from holdfast.runtime.policies import Policies
@@ -121,6 +122,8 @@ class App:
             self._services.switches.look(journal)
             self._set_caps(config)
             self._services.caps.look(journal)
+            if self._serves and self._inbox is not None:
+                catch_up(self._services)
             self._worker = Worker(self._services, self._agents, serves=self._serves)
             self._worker.start()
         except BaseException:  # such as a store whose runs go on in another one: nobody leaves what was not entered

@@ -8,11 +8,12 @@ Both go with the append that asks or closes: after a crash there is either the q
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from holdfast.core import accept, chain, questions
 from holdfast.core.address import run_id
 from holdfast.core.events import Event, Kind
+from holdfast.core.heads import Head, Status
 from holdfast.core.state import State
 from holdfast.errors import MessageRefused
 from holdfast.journal.codec import digest, encode
@@ -21,19 +22,22 @@ from holdfast.protocols import Asked, Journal, Post
 if TYPE_CHECKING:
     from holdfast.runtime.settings import Services
 
+HEADS_MAX: Final = 10_000
+"""Of the runs of each status so many are looked at for questions that nobody was told of: the newest."""
 
-def opened(services: Services, run: str, state: State, event: Event) -> Post | None:
+
+def opened(services: Services, run: str, key: str, asker: str, event: Event) -> Post | None:
     """What starts the chain of the question that this event asks."""
     escalation = services.escalation
     if escalation is None:
         return None
-    asked = _asked(run, state, event)
+    asked = _asked(run, key, asker, event)
     body = escalation.opened(asked)
     if body is None:
         return None
-    agent, key = escalation.agent, chain.key_of(run, asked.question)
+    agent, name = escalation.agent, chain.key_of(run, asked.question)
     limits = None if agent.limits is None else list(agent.limits)
-    start = accept.start(agent=agent.name, key=key, input_digest=digest(body), limits=limits, body=body)
+    start = accept.start(agent=agent.name, key=name, input_digest=digest(body), limits=limits, body=body)
     return Post(chain_id(services.journal, run, asked.question, services.tenant), f"start {asked.question}", start)
 
 
@@ -87,14 +91,34 @@ def chain_id(journal: Journal, run: str, question: str, tenant: str = "default")
     return run_id(journal.hash_key, tenant, chain.key_of(run, question))
 
 
-def _asked(run: str, state: State, event: Event) -> Asked:
+def catch_up(services: Services) -> int:
+    """Begin the chains of questions that were asked while nobody was to be told of them: before there was an inbox, or
+    by a process without one. How many."""
+    began = 0
+    for status in (Status.SUSPENDED, Status.READY, Status.RUNNING):
+        for head in services.journal.heads(status=status, limit=HEADS_MAX):
+            if head.questions and not head.agent.startswith("@"):
+                began += sum(_begin(services, head, each.id) for each in head.questions)
+    return began
+
+
+def _begin(services: Services, head: Head, question: str) -> bool:
+    journal, run = services.journal, head.run_id
+    if journal.head(chain_id(journal, run, question, services.tenant)) is not None:
+        return False
+    asked = [each for each in journal.events(run) if each.kind is Kind.QUESTION_ASKED and each.facts["id"] == question]
+    post = opened(services, run, head.key, head.agent, asked[-1]) if asked else None
+    return post is not None and journal.post(post.run_id, post.message_id, post.message).is_stored
+
+
+def _asked(run: str, key: str, agent: str, event: Event) -> Asked:
     facts = event.facts
     about = facts["about"]
     is_of_tool = event.address is not None and about != "ask"
     return Asked(
         run=run,
-        key=state.key,
-        agent=state.agent,
+        key=key,
+        agent=agent,
         question=facts["id"],
         about=about,
         tool=event.address.name if event.address is not None and is_of_tool else "",

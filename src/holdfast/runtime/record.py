@@ -156,7 +156,7 @@ class Record:
         """Whoever tells people of questions hears of one that is asked, or over, in the same append."""
         run = self.lease.run_id
         if event.kind is Kind.QUESTION_ASKED:
-            start = escalating.opened(self.services, run, self.state, event)
+            start = escalating.opened(self.services, run, self.state.key, self.state.agent, event)
             if start is not None:
                 self.post(start)
                 self.services.follow(start.run_id)
