@@ -287,7 +287,7 @@ class Escalation(Protocol):
     """Tells people of what runs ask; `holdfast.inbox` has one.
 
     The runtime starts a run of `agent` in the append that asks a question, and tells it, in the append that closes the
-    question, that it is over. Nothing else of it is called while a run is driven.
+    question, that it is over. Before an approval is asked for, it is asked whether anybody can be reached.
     """
 
     @property
@@ -301,6 +301,11 @@ class Escalation(Protocol):
         """The input of the run that is to tell people of it, in the codec's bytes; None when nobody is to be told.
 
         Pure, and called again for the same question it says the same."""
+
+    def unreachable(self, to: str, within_s: float | None) -> str:
+        """Why a question to `to` that is asked now, and can be answered for so long, would reach nobody; empty when it
+        would, as far as is known. It only reads; asked once before an approval is asked for, and what it says is
+        recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,3 +158,31 @@ def test_status_without_a_chain_says_so(shell: Any) -> None:
     told = shell.call("channels", "status")
     assert told.code == 0 and "There is no chain" in told.err
     assert shell.call("channels", "status", "--json").document["chains"] == []
+
+
+NEEDS = """
+import holdfast as hf
+
+@hf.tool(effect="once", approve=hf.Ask("finance", within="30m"))
+async def pay(what: str) -> str:
+    return "paid " + what
+
+@hf.agent
+async def payer(run: hf.Run, what: str) -> str:
+    return await pay(what)
+"""
+
+
+def test_the_reason_stands_where_people_look(shell: Any) -> None:
+    """Lost: a run that waits, and nobody can find out for what."""
+    (shell.home / "needs.py").write_text(NEEDS, "utf-8")
+    (shell.home / "holdfast.toml").write_text(HOOK.format(port=1), "utf-8")
+    asked = shell.run("run", "needs.py:payer", "x", "--key", "asked", "--wait", "0s")
+    assert asked.code == 5, asked.err  # nothing was known yet, and from now on it is
+    held = shell.run("run", "needs.py:payer", "x", "--key", "held", "--wait", "0s")
+    because = "mail to ada failed last: mail: ConnectionRefusedError"
+    assert held.code == 75 and because in held.err
+    assert "unreachable" in shell.call("ls").out
+    assert because in shell.call("show", "held").out and because in shell.call("inbox").err
+    [unasked] = shell.call("inbox", "--json").document["unasked"]
+    assert unasked["key"] == "held" and unasked["tool"] == "pay"

@@ -97,7 +97,7 @@ def test_nobody_is_asked_anything(shell: Any) -> None:
     asyncio.run(_run(rests))
     said = shell.call("inbox")
     assert (said.code, said.out) == (0, "") and "Nobody is asked anything." in said.err
-    assert shell.call("inbox", "--json").document == {"schema": 1, "questions": []}
+    assert shell.call("inbox", "--json").document == {"schema": 1, "questions": [], "unasked": []}
 
 
 async def _run(agent: Any) -> None:

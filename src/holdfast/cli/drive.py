@@ -43,7 +43,7 @@ from holdfast.runtime.app import App
 from holdfast.runtime.outcome import checked_key
 from holdfast.views.show import plain, question, show
 from holdfast.views.text import counted, safe_json
-from holdfast.views.verdict import moment, steps_of, what_failed
+from holdfast.views.verdict import moment, steps_of, what_failed, withheld
 
 _TELL_AFTER_S = 2.0
 """A question is told when the run stays parked with it; sooner, the command's end tells it."""
@@ -213,7 +213,7 @@ def _ended(order: Order, driven: Driven, error: RunError) -> int:
     lines += (picture["run"]["handover"] or "").splitlines()[1:]
     for asked in picture["questions"]:
         lines += how_to_answer(asked, picture["run"]["id"], driven.now)
-    lines += driven.below
+    lines += [line for line in (withheld(picture),) if line] + driven.below
     until = (picture["suspended"] or {}).get("until")
     if until is not None:
         lines.append(f"It is due at {moment(until)}.")

@@ -36,13 +36,23 @@ def inbox(context: click.Context, store: str | None, is_json: bool) -> int:
     if context.invoked_subcommand is not None:
         context.obj = (store, is_json)
         return 0
-    from holdfast.views.asking import items  # loads the codec
+    from holdfast.views.asking import items  # these load the codec
     from holdfast.views.taking import taken
+    from holdfast.views.unasked import unasked
 
     with opened(store) as journal:
-        found, now = [taken(journal, one) for one in items(journal)], journal.now()
+        found, held, now = [taken(journal, one) for one in items(journal)], unasked(journal), journal.now()
+    for one in held:
+        what = f"{one.tool} of {one.agent}/{one.key} needs an approval by {one.to}"
+        say(f"{what}, and nobody is asked, since nobody can be reached: {one.because}.")
     if is_json:
-        document({"schema": SCHEMA, "questions": [one.facts() for one in found]})
+        document(
+            {
+                "schema": SCHEMA,
+                "questions": [one.facts() for one in found],
+                "unasked": [one.facts() for one in held],
+            }
+        )
     elif not found:
         say("Nobody is asked anything.")
     else:

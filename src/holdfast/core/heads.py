@@ -45,6 +45,8 @@ class Why(StrEnum):
     """What a suspended run waits for."""
 
     QUESTION = "question"
+    UNREACHABLE = "unreachable"
+    """An approval is not asked for, since nobody can be reached; it is looked again in a while."""
     SLEEP = "sleep"
     IN_DOUBT = "in_doubt"
     DRIFT = "drift"

@@ -60,6 +60,8 @@ class Ask:
     """Of `approve=`: how long an "approve" holds from when it was given; an hour when absent."""
     urgent: bool = False
     """People are told of it in their quiet hours too, and before what is not."""
+    require_reachable: bool | None = None
+    """Of `approve=`: whether it is asked only while somebody can be reached. None: where an inbox is configured."""
 
     def __post_init__(self) -> None:
         who: Any = self.who
@@ -69,6 +71,8 @@ class Ask:
             raise PolicyInvalid('Ask(within=0) leaves nobody time to answer. Give a time such as "30m", or none.')
         if self.valid is not None and seconds(self.valid, "Ask(valid=…)") == 0:
             raise PolicyInvalid('Ask(valid=0) would never let anything begin. Give a time such as "1h".')
+        if self.require_reachable not in (True, False, None):
+            raise PolicyInvalid(f"Ask(require_reachable={self.require_reachable!r}) is neither true nor false.")
         if self.default is not None and self.within is None:
             raise PolicyInvalid("Ask(default=…) without within= would never be taken. Say how long to wait.")
 

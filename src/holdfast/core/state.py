@@ -70,6 +70,8 @@ class State:
         self.drifts: list[Event] = []
         self.decisions: list[Event] = []
         """What was decided and why, in order."""
+        self.withheld: dict[Address, Event] = {}
+        """Steps that nobody is asked about yet, since nobody can be reached, and what was decided last about that."""
         self.conduct = Conduct()
         self._signals = Signals()
         self.signals = self._signals.come
@@ -236,6 +238,8 @@ class State:
         self._settle(slot, event.charge)
         if slot.outcome is not None:
             return
+        if self.withheld:
+            self.withheld.pop(slot.address, None)
         if event.step is StepKind.CHILD:
             self.open_children.discard(slot.child)
         slot.logical, slot.attempt = event.logical, event.attempt
@@ -284,6 +288,8 @@ class State:
 
     def _asked(self, event: Event) -> None:
         question = self._questions.asked(event)
+        if event.address is not None and self.withheld:
+            self.withheld.pop(event.address, None)
         if event.address is not None:  # or it is about the whole run
             self._questions.put_to(question, self._slots.of(event, self.count), event)
 
@@ -320,6 +326,8 @@ class State:
             self.slots[event.address].sender = event
         if event.address is not None and '"what":"approval"' in event.meta:
             self._approved(event.address, event.facts)
+        if event.address is not None and '"what":"reach"' in event.meta:
+            self.withheld[event.address] = event
         if event.step is StepKind.DECISION:
             self._slots.conclude(self._slots.of(event, self.count), event, self.count)
         else:
@@ -383,6 +391,7 @@ class State:
         facts = event.facts
         self.status, self.why, self.wake_at = Status(facts["outcome"]), facts.get("why", ""), None
         self._questions.end()
+        self.withheld.clear()
         self.paused = self.unwinding = None
         self.end = event
         if "forgotten" in facts:

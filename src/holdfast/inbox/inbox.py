@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from holdfast.errors import UsageError
+from holdfast.inbox import routes
 from holdfast.inbox.chain import Telling
 from holdfast.inbox.directory import Directory
 from holdfast.journal.codec import encode
@@ -44,6 +45,12 @@ class Inbox:
     def opened(self, asked: Asked) -> bytes | None:
         """See `Escalation`."""
         return None if self._directory.chain_for(asked.to) is None else encode(asked._asdict())
+
+    def unreachable(self, to: str, within_s: float | None) -> str:
+        """See `Escalation`."""
+        journal = self._telling.journal
+        assert journal is not None, "attached when the App was opened"
+        return routes.unreachable(self._directory, journal, to, within_s, journal.now())
 
     def _link(self, run: str, question: str) -> str:
         return f"{self._base_url}/q/{quote(run, safe='')}/{quote(question, safe='')}" if self._base_url else ""

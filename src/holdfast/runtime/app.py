@@ -24,7 +24,7 @@ from holdfast.errors import (
 from holdfast.journal.codec import digest, encode
 from holdfast.journal.open import open_journal
 from holdfast.protocols import Clock, Escalation, Journal, Post
-from holdfast.runtime import current
+from holdfast.runtime import current, preflight
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.asking import late
 from holdfast.runtime.chapter import newest
@@ -190,6 +190,8 @@ class App:
             raise UsageError(f"{agent!r} is no agent. Decorate the function with @holdfast.agent.")
         if agent.name.startswith("@"):
             raise UsageError(f"No agent is called {agent.name!r}: names that begin with @ are holdfast's own.")
+        if agent.name not in self._agents:
+            preflight.check(agent, self._inbox)
         known = self._agents.setdefault(agent.name, agent)
         if known is not agent:
             raise UsageError(f"Two agents are called {agent.name!r}. Give one another name: @agent(name=…).")

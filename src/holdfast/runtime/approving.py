@@ -22,6 +22,7 @@ from holdfast.core.heads import Status, Why
 from holdfast.core.rung import Ask
 from holdfast.core.slot import Slot
 from holdfast.runtime.pauses import fresh_question_id
+from holdfast.runtime.reaching import reached
 from holdfast.runtime.spec import Spec
 from holdfast.runtime.way import Attempted, Terms, Way
 
@@ -105,6 +106,10 @@ class Approving(ABC):
                     assert slot is not None
                     await self._until_answered(slot)
                 case approval.AskAnew(because):
+                    nobody = await reached(driver, self.address, self._asking(asked), self._wait)
+                    if nobody is not None:
+                        await self._not_approved(nobody)
+                        return False
                     await self._ask_approval(because)
                 case approval.Refused() as refused:
                     await self._not_approved(refused)
@@ -192,12 +197,12 @@ class Approving(ABC):
 
     async def _not_approved(self, refused: approval.Refused) -> None:
         """The agent is told; or the run is stopped, where that is the declared default."""
-        driver, name = self.driver, self.way.name
+        driver, name, slot = self.driver, self.way.name, self.driver.state.slots.get(self.address)
         if refused.stops:
-            facts: dict[str, Any] = {"cause": [list(self.address)]}
+            facts: dict[str, Any] = {} if slot is None else {"cause": [list(self.address)]}  # None: nobody was asked
             driver.stop(Status.STOPPED, f"{name} was not approved: {refused.because}", facts)
             await driver.never()
-        again = " again" if self.driver.state.slots[self.address].attempt else ""
+        again = " again" if slot is not None and slot.attempt else ""
         text = f"{name} was not begun{again}: {refused.because}"
         failure = Failure(FailureKind.REFUSED, NOT_APPROVED, text, text, because=refused.because, code=refused.outcome)
         by = {"by": refused.by} if refused.by else {}

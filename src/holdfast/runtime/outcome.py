@@ -129,6 +129,8 @@ def waiting(head: Head) -> RunWaiting:
         "drift": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
         "hold": "A model call's prompt is not the recorded one, and which recorded call it is cannot be told for "
         "certain. Run the old code and `holdfast resume`; `holdfast show` has both sides, and the other ways out.",
+        "unreachable": "An approval is needed, and nobody can be reached who could give it; `holdfast show` tells why. "
+        "It is looked again in a while, if a worker runs.",
         "child": "It waits for a run that it started; `holdfast show` tells which.",
         "signal": f"It goes on with `holdfast signal {head.run_id} NAME`, or when its time is over.",
     }.get(head.why, "It goes on by itself when its time has come and a worker runs.")

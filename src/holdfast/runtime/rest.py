@@ -96,7 +96,7 @@ class Silence:
         if not whys:
             return None
         times = [until for _, until in self.waiting_for.values() if until is not None]
-        order = (Why.IN_DOUBT, Why.QUESTION, Why.SIGNAL, Why.CHILD, Why.SLEEP, Why.RETRY)
+        order = (Why.IN_DOUBT, Why.QUESTION, Why.UNREACHABLE, Why.SIGNAL, Why.CHILD, Why.SLEEP, Why.RETRY)
         return next(why for why in order if why in whys), min(times, default=None)
 
     async def until(self, is_so: Callable[[], bool]) -> None:

@@ -17,6 +17,7 @@ from holdfast.views.text import ago
 
 _REASONS = {
     "question": "a person is asked",
+    "unreachable": "nobody can be reached who could approve it",
     "sleep": "the agent sleeps",
     "in_doubt": "an effect was begun, and nobody knows yet whether it happened",
     "drift": "the code asks for what is not recorded",

@@ -11,6 +11,7 @@ from typing import Any
 from holdfast.core.duration import span
 from holdfast.core.heads import BLOCKED, PAUSING, Status, Why, said
 from holdfast.core.state import PAUSE
+from holdfast.core.withheld import WHAT as WITHHELD
 from holdfast.errors import HistoryGrew
 from holdfast.views.text import ago, counted
 
@@ -133,6 +134,8 @@ def _suspended(picture: dict[str, Any], now: float) -> str:
             return f"Blocked {since} at {asked}: its history grew. {HistoryGrew.advice}"
         case Why.CRASH_LOOP:
             return f"Set aside {since}: {asked}"
+        case Why.UNREACHABLE:
+            return f"{withheld(picture)} It is looked again{due.replace('until', 'at')}."
         case Why.SLEEP:
             return f"Sleeping{due}."
         case Why.SIGNAL:
@@ -153,6 +156,14 @@ def _suspended(picture: dict[str, Any], now: float) -> str:
             return f"Interrupted by a shutdown {since}; goes on with the next worker or `holdfast run`."
         case other:
             return f"Suspended {since}: {other}."
+
+
+def withheld(picture: dict[str, Any]) -> str:
+    """Why nobody is asked for an approval that is needed; empty when the run waits for something else."""
+    if picture["run"]["why"] != Why.UNREACHABLE:
+        return ""
+    whys = [line["because"] for line in picture["decisions"] if line["what"] == WITHHELD]
+    return f"Nobody is asked for the approval that it needs, since nobody can be reached: {'; '.join(whys[-1:])}."
 
 
 def _who_paused(picture: dict[str, Any]) -> tuple[str, str]:
