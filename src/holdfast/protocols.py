@@ -283,7 +283,14 @@ class Asked(NamedTuple):
     is_urgent: bool
 
 
-class Escalation(Protocol):
+class Roll(Protocol):
+    """Whom names stand for."""
+
+    def members(self, names: Sequence[str]) -> Sequence[str]:
+        """All people that these names of people, rotas and chains stand for now, also those who are not on call."""
+
+
+class Escalation(Roll, Protocol):
     """Tells people of what runs ask; `holdfast.inbox` has one.
 
     The runtime starts a run of `agent` in the append that asks a question, and tells it, in the append that closes the

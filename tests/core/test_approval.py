@@ -28,6 +28,7 @@ from holdfast.core.approval import (
     ruled,
     usable,
 )
+from holdfast.core.approvers import Agreed, Approvers
 from holdfast.core.events import Address, Event, Kind, meta
 from holdfast.core.heads import Head, OpenQuestion, Status
 from holdfast.core.rung import Ask
@@ -49,6 +50,7 @@ OTHERS: dict[str, Any] = {
     "valid_s": 3601.0,
     "default": STOP,
     "expires_at": None,
+    "approvers": Approvers(("finance",), ("ann",)),
 }
 QUESTION = OpenQuestion("q1", "approve", "May it?", (APPROVE, DECLINE), "finance", 1.0, 100.0, digest(SUBJECT))
 

@@ -17,6 +17,7 @@ import holdfast as hf
 from holdfast.core import accept
 from holdfast.core.chain import AGENT, key_of
 from holdfast.errors import RunWaiting
+from holdfast.inbox.roll import FileRoll
 from holdfast.journal.open import upkeep_of
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.runtime.clock import SystemClock
@@ -102,8 +103,10 @@ class Site:
         self.url = f"http://127.0.0.1:{self.port}"
         login = Login(["ada", "bob"], self.clock, self.codes.__setitem__)
         who = Who(self.sessions, "holdfast", header=header)
+        self.config = home / "holdfast.toml"
+        self.roll = FileRoll(self.config)
         self.feed = Feed(self.journal, self.clock, self.sessions, every_s=0.02)
-        app = Inbox(self.journal, self.clock, who, login, self.feed).app([self.url, *origins])
+        app = Inbox(self.journal, self.clock, who, login, self.feed, self.roll).app([self.url, *origins])
         self.server = Server(app, self.feed)
         self.thread = threading.Thread(target=self._serve, name="page")
         self.thread.start()

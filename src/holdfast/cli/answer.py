@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--question", metavar="Q", help="Its id, or the beginning of it, when several are open.")
 @click.option("--result", metavar="JSON", help="With it_happened: what the step gave.")
 @option.by
+@option.config
 @option.store
 @option.json
 def answer(
@@ -35,6 +36,7 @@ def answer(
     question: str | None,
     result: str | None,
     by: str | None,
+    config: str | None,
     store: str | None,
     is_json: bool,
 ) -> int:
@@ -50,20 +52,23 @@ def answer(
         if value is None:
             return _list(head, journal.now(), is_json=is_json)
         asked = _asked(head, question)
-        _post(journal, head.run_id, asked, value, result, option.name_of(by))
+        _post(journal, head.run_id, asked, value, result, option.name_of(by), config)
         _answered(journal, head, asked, value, is_json=is_json)
     return 0
 
 
-def _post(journal: Journal, run_id: str, asked: OpenQuestion, value: str, result: str | None, by: str) -> None:
+def _post(
+    journal: Journal, run_id: str, asked: OpenQuestion, value: str, result: str | None, by: str, config: str | None
+) -> None:
     from holdfast.core.accept import WITH_RESULT
+    from holdfast.inbox.roll import FileRoll
     from holdfast.runtime import answering  # loads asyncio
     from holdfast.runtime.clock import SystemClock
 
     answer = answering.message(asked.id, asked.about, value, result=result, digest=asked.digest, by=by, via="cli")
     if value == WITH_RESULT.get(asked.about) and result is None:
         say("No --result: the agent gets None as what the step gave.")
-    answering.post(journal, run_id, SystemClock().fresh_id(), answer)
+    answering.post(journal, run_id, SystemClock().fresh_id(), answer, FileRoll(config))
 
 
 def _answered(journal: Journal, head: Head, asked: OpenQuestion, value: str, *, is_json: bool) -> None:

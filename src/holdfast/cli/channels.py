@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 COLOURS = {"reachable": "", "degraded": "yellow", "unreachable": "red", "unproven": "red"}
 """What nobody has proven is shown as what does not work."""
-config = click.option("--config", metavar="FILE", help="holdfast.toml to use; the one in this directory when left out.")
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,7 +27,7 @@ def channels(context: click.Context) -> int:
 
 
 @channels.command()
-@config
+@option.config
 @option.json
 def show(config: str | None, is_json: bool) -> int:
     """The chains as a picture, who is on call now, and when nobody will be."""
@@ -50,7 +49,7 @@ def show(config: str | None, is_json: bool) -> int:
 @channels.command()
 @click.argument("name")
 @click.option("--to", "person", metavar="PERSON", help="Whom to tell; needed where it can tell several.")
-@config
+@option.config
 @option.json
 def test(name: str, person: str | None, config: str | None, is_json: bool) -> int:
     """Tell one person by one channel that this is a test. What then arrives, only they can say."""
@@ -79,7 +78,7 @@ def test(name: str, person: str | None, config: str | None, is_json: bool) -> in
 
 
 @channels.command()
-@config
+@option.config
 @option.store
 @option.json
 def status(config: str | None, store: str | None, is_json: bool) -> int:

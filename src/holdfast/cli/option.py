@@ -12,6 +12,7 @@ run = click.argument("run", metavar="KEY|RUN")
 store = click.option("--store", metavar="URL", help="Such as sqlite:///holdfast.db; see HOLDFAST_STORE.")
 json = click.option("--json", "is_json", is_flag=True, help="One JSON document on stdout.")
 by = click.option("--by", metavar="NAME", help="Who does this; your user name when left out.")
+config = click.option("--config", metavar="FILE", help="holdfast.toml to use; the one in this directory when left out.")
 why = click.option("--why", default="", metavar="TEXT", help="Kept in the record.")
 policy = click.option(
     "--policy", multiple=True, metavar="TOOL.SETTING=VALUE", help="Such as look.retry.attempts=2; over holdfast.toml."

@@ -32,6 +32,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.option("--by", "names", multiple=True, metavar="NAME", help="Who may sign in; you when left out. Repeatable.")
 @click.option("--trust-header", metavar="NAME", help="In which a proxy states who has signed in there; no codes then.")
 @click.option("--trust-from", "proxies", multiple=True, metavar="ADDRESS", help="The proxy's; loopback when left out.")
+@option.config
 @option.store
 def serve(
     host: str,
@@ -40,6 +41,7 @@ def serve(
     names: tuple[str, ...],
     trust_header: str | None,
     proxies: tuple[str, ...],
+    config: str | None,
     store: str | None,
 ) -> int:
     """The inbox as a web page. Whoever can read what this prints can sign in and answer."""
@@ -56,9 +58,8 @@ def serve(
         except OSError as error:
             raise UsageError(f"{host}:{port} cannot be had: {error.strerror}. Nothing was started.") from error
         with listening:
-            return _serve(
-                journal, listening, origins, [option.name_of(None)] if not names else [*names], trust_header, proxies
-            )
+            people = [option.name_of(None)] if not names else [*names]
+            return _serve(journal, listening, origins, people, trust_header, proxies, config)
 
 
 def _check(host: str, origins: tuple[str, ...], trust_header: str | None) -> None:
@@ -89,7 +90,9 @@ def _serve(
     names: list[str],
     trust_header: str | None,
     proxies: tuple[str, ...],
+    config: str | None,
 ) -> int:
+    from holdfast.inbox.roll import FileRoll
     from holdfast.runtime.clock import SystemClock
     from holdfast.web.app import Inbox
     from holdfast.web.feed import Feed
@@ -108,7 +111,8 @@ def _serve(
     say("Approvals are advisory where an agent can write the store itself: it could write an answer, too.")
     login = Login([] if trust_header else names, clock, _tell)
     feed = Feed(journal, clock, sessions)
-    return _until_signal(Server(Inbox(journal, clock, who, login, feed).app(reached), feed), listening)
+    inbox = Inbox(journal, clock, who, login, feed, FileRoll(config))
+    return _until_signal(Server(inbox.app(reached), feed), listening)
 
 
 def _tell(name: str, code: str) -> None:

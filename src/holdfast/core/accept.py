@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from holdfast.core.approvers import refusal as refusal_of
 from holdfast.core.budget import Limits
 from holdfast.core.desk import DESK, refusal
 from holdfast.core.events import Charge, meta
@@ -233,7 +234,7 @@ def _accept_answer(head: Head, facts: dict[str, Any], now: float) -> Posted:
             f"Question {wanted} is about something else than what this answer names (by its digest). Nothing was "
             f"answered. Look at it anew, `holdfast inbox show {wanted}`, and answer what it shows.",
         )
-    refused = _unfit_choice(found, facts.get("choice"))
+    refused = refusal_of(found, facts.get("by") or "") or _unfit_choice(found, facts.get("choice"))
     return Posted(not refused, refused, subject=f"answer:{wanted}")
 
 

@@ -96,6 +96,12 @@ class OpenQuestion:
     digest: str = ""
     """Of what is to be approved; an answer must name the same (`core.approval`). Empty: nothing is."""
     is_urgent: bool = False
+    approvers: tuple[str, ...] = ()
+    """Who may answer, as it is declared (`core.approvers`); empty: anybody."""
+    people: tuple[str, ...] = ()
+    """Who they were when it was asked."""
+    barred: tuple[str, ...] = ()
+    """Who may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,4 +147,7 @@ class Head:
 
 def _question_from_facts(facts: dict[str, Any]) -> OpenQuestion:
     known = {name: facts[name] for name in OpenQuestion.__dataclass_fields__ if name in facts}
-    return OpenQuestion(**known | {"options": tuple(known.get("options", ()))})
+    return OpenQuestion(**known | {name: tuple(known.get(name, ())) for name in _LISTS})
+
+
+_LISTS = ("options", "approvers", "people", "barred")

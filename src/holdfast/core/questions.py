@@ -60,6 +60,9 @@ class Questions:
             expires_at=facts.get("expires_at"),
             digest=facts.get("digest", ""),
             is_urgent=facts.get("urgent", False),
+            approvers=tuple(facts.get("approvers", ())),
+            people=tuple(facts.get("people", ())),
+            barred=tuple(facts.get("barred", ())),
         )
         return question
 

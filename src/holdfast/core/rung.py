@@ -7,6 +7,7 @@ A ladder is climbed in its order, once; `core.ladder` says when, and which rungs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,6 +63,10 @@ class Ask:
     """People are told of it in their quiet hours too, and before what is not."""
     require_reachable: bool | None = None
     """Of `approve=`: whether it is asked only while somebody can be reached. None: where an inbox is configured."""
+    approvers: Sequence[str] = ()
+    """Of `approve=`: who may answer, people, rotas or chains; anybody when empty. Never who asked for the run."""
+    quorum: int = 1
+    """Of `approve=`: how many different people must agree; they are asked one after the other."""
 
     def __post_init__(self) -> None:
         who: Any = self.who
@@ -75,6 +80,9 @@ class Ask:
             raise PolicyInvalid(f"Ask(require_reachable={self.require_reachable!r}) is neither true nor false.")
         if self.default is not None and self.within is None:
             raise PolicyInvalid("Ask(default=…) without within= would never be taken. Say how long to wait.")
+        object.__setattr__(self, "approvers", _names(self.approvers))
+        if type(self.quorum) is not int or not 1 <= self.quorum <= QUORUM_MAX:
+            raise PolicyInvalid(f"Ask(quorum={self.quorum!r}) is no number of people. Give 1 to {QUORUM_MAX}.")
 
     @property
     def within_s(self) -> float | None:
@@ -85,6 +93,13 @@ class Ask:
     def name(self) -> str:
         """How the record calls it."""
         return f"ask {self.who}"
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    names = tuple(given) if isinstance(given, list | tuple) else ()
+    if (given and not names) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise PolicyInvalid(f"Ask(approvers={given!r}) is no list of names. Write approvers=['ada', 'oncall'].")
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +144,4 @@ Rung = Other | Cached | Ask | Stop
 """What can be declared."""
 AnyRung = Rung | Model | Escalation
 STOP: Final = "stop"
+QUORUM_MAX: Final = 10

@@ -78,6 +78,8 @@ class State:
         """Signals that have come, in order."""
         self.unheard = self._signals.unheard
         """Those that no step has taken."""
+        self.requester = ""
+        """Who asked for the run, where that was said: they may not approve what it does."""
         self.parent = ""
         """The run that started this one."""
         self.is_detached = False
@@ -313,6 +315,7 @@ class State:
         self.input_digest, self.input = facts["input_digest"], event.body
         self.created_at = facts.get("created_at", event.at)
         self.parent, self.depth = facts.get("parent", ""), facts.get("depth", 0)
+        self.requester = facts.get("by", "")
         self.is_detached = facts.get("detached", False)
         self.chapter, self.stated = facts.get("chapter", 1), facts.get("limits")
         if facts.get("limits") is not None:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
@@ -149,6 +149,21 @@ class Directory:
         """Everybody who may be told at this level, at some time."""
         people = (self.rotas[name].people if name in self.rotas else (name,) for name in step.to)
         return list(dict.fromkeys(person for group in people for person in group))
+
+    def everybody(self, names: Sequence[str]) -> tuple[str, ...]:
+        """All that these names stand for, on call or not. A name that stands for nobody here is nobody's; only where
+        no people are declared at all, names are people."""
+        if not self.people:
+            return tuple(names)
+        found = [person for name in names for person in self._all_of(name)]
+        return tuple(dict.fromkeys(found))
+
+    def _all_of(self, name: str) -> Sequence[str]:
+        if name in self.chains:
+            return [person for step in self.chains[name].levels for person in self.members(step)]
+        if name in self.rotas:
+            return self.rotas[name].people
+        return (name,) if name in self.people else ()
 
     def gaps(self, begins_at: float, ends_at: float) -> list[Gap]:
         """When a level of a chain has nobody: all it names are rotas, and none of them has somebody on call."""

@@ -5,7 +5,7 @@ It holds no state of its own: what was sent and heard is in the records of the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -41,6 +41,10 @@ class Inbox:
     def attach(self, journal: Journal) -> None:
         """See `Escalation`."""
         self._telling.journal = journal
+
+    def members(self, names: Sequence[str]) -> Sequence[str]:
+        """See `Roll`."""
+        return self._directory.everybody(names)
 
     def opened(self, asked: Asked) -> bytes | None:
         """See `Escalation`."""

@@ -1,15 +1,19 @@
-"""A person's answer as a message: the option or text they gave, and the result where the answer carries one."""
+"""A person's answer as a message: the option or text they gave, and the result where the answer carries one.
+
+Whichever way it comes, it goes through `post`, or through `check` and the guard that `post` asks: so who may answer is
+one rule for all ways. It is told by the question itself, and by whom its names stand for now (`Roll`).
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from holdfast.core import accept
+from holdfast.core import accept, approvers
 from holdfast.core.accept import Message
 from holdfast.errors import MessageRefused, UsageError
 from holdfast.journal.codec import encode
-from holdfast.protocols import Journal
+from holdfast.protocols import Journal, Roll
 from holdfast.runtime.asking import late
 
 
@@ -28,8 +32,23 @@ def message(
     return accept.answer(question, choice=value, by=by, body=body, digest=digest, via=via)
 
 
-def post(journal: Journal, run_id: str, message_id: str, answer: Message) -> None:
-    """Leave the answer for the run; `MessageRefused` says why it cannot count, and who was first."""
+def check(journal: Journal, run_id: str, answer: Message, roll: Roll | None) -> None:
+    """`MessageRefused` when whoever answers is none of those any more who may. That they ever were, the guard of the
+    store looks at. roll: whom names stand for now; None: for themselves."""
+    facts, head = answer.facts, journal.head(run_id)
+    asked = next((each for each in head.questions if each.id == facts["question"]), None) if head is not None else None
+    if asked is None or not asked.approvers:
+        return
+    by = facts.get("by") or ""
+    members = asked.approvers if roll is None else roll.members(asked.approvers)
+    refused = approvers.refusal(asked, by) or approvers.has_left(asked, by, members)
+    if refused:
+        raise MessageRefused(refused)
+
+
+def post(journal: Journal, run_id: str, message_id: str, answer: Message, roll: Roll | None) -> None:
+    """Leave the answer for the run; `MessageRefused` says why it cannot count, or who was first. roll: see `check`."""
+    check(journal, run_id, answer, roll)
     posted = journal.post(run_id, message_id, answer)
     if posted.refused:
         raise MessageRefused(late(journal, run_id, answer) or posted.refused)

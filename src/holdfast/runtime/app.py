@@ -26,6 +26,7 @@ from holdfast.journal.open import open_journal
 from holdfast.protocols import Clock, Escalation, Journal, Post
 from holdfast.runtime import current, preflight
 from holdfast.runtime.agent import Agent
+from holdfast.runtime.answering import check as check_answer
 from holdfast.runtime.asking import late
 from holdfast.runtime.chapter import newest
 from holdfast.runtime.clock import StoreTime, SystemClock
@@ -198,8 +199,13 @@ class App:
 
     # --- runs ------------------------------------------------------------------------------------------------
 
-    async def start(self, agent: Agent[I, O], input: I, *, key: str | None = None, budget: Budget | None = None) -> str:
-        """Start a run, or find the one that this key names; its id. Its record is safe when this returns."""
+    async def start(
+        self, agent: Agent[I, O], input: I, *, key: str | None = None, budget: Budget | None = None, by: str = ""
+    ) -> str:
+        """Start a run, or find the one that this key names; its id. Its record is safe when this returns.
+
+        by: who asks for it, for the record; they may not approve what it does.
+        """
         services = self._open()
         self._register(agent)
         name = services.clock.fresh_id() if key is None else checked_key(key)
@@ -212,6 +218,7 @@ class App:
             input_digest=digest(body),
             limits=None if limits is None else list(limits),
             body=body,
+            by=by or None,
         )
         run = id_of(services.journal.hash_key, self._tenant, name)
         posted = await services.scribe.post(Post(run, f"start {agent.name} {digest(body)}", message))
@@ -230,14 +237,16 @@ class App:
         *,
         key: str | None = None,
         budget: Budget | None = None,
+        by: str = "",
         wait: Duration | None = None,
     ) -> O:
         """Start or go on, and give the agent's result.
 
-        wait: how long to stay for a run that is suspended until a time, or that another process drives; then, and
-        at once when only a person can help, `RunWaiting` is raised and the run stays resumable. None: stay.
+        by: as in `start`. wait: how long to stay for a run that is suspended until a time, or that another process
+        drives; then, and at once when only a person can help, `RunWaiting` is raised and the run stays resumable. None:
+        stay.
         """
-        run = await self.start(agent, input, key=key, budget=budget)
+        run = await self.start(agent, input, key=key, budget=budget, by=by)
         services, worker = self._open(), self._worker
         assert worker is not None
         clock = services.clock
@@ -256,10 +265,11 @@ class App:
         *,
         key: str | None = None,
         budget: Budget | None = None,
+        by: str = "",
         wait: Duration | None = None,
     ) -> O:
         """`run` for code without an event loop, and inside a running one (notebooks)."""
-        return self._blocking(self.run(agent, input, key=key, budget=budget, wait=wait))  # type: ignore[no-any-return]
+        return self._blocking(self.run(agent, input, key=key, budget=budget, by=by, wait=wait))  # type: ignore[no-any-return]
 
     def _blocking(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if self._loop is not None and is_running_here(self._loop):
@@ -321,6 +331,7 @@ class App:
         is_about_step = choice in (*accept.DOUBT_OPTIONS, *accept.FAILED_OPTIONS)
         body = encode(value) if not is_about_step else None if result is None else encode(result)
         message = accept.answer(question, choice=choice, by=by, body=body, digest=digest, via=via)
+        check_answer(self._open().journal, run, message, self._inbox)
         await self._post(run, message)
         await self._deliver(run)
 

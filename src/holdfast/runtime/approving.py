@@ -6,6 +6,7 @@ Invariants
 1. What is approved is what is done: the digest is worked out from the recorded arguments, which the body is called
    with, between the answer and the intent; nothing is waited for between the two.
 2. A step that was asked about needs that answer, also when its tool no longer declares `approve`.
+   It counts only from somebody who may give it as of then, by whom the tool names now: whichever way it came.
 3. Nothing that may have happened is put to anybody as if it had not: only what certainly did not is asked about anew.
 """
 
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from holdfast.core import approval
+from holdfast.core import approval, approvers
+from holdfast.core.approvers import Approvers
 from holdfast.core.events import NOTHING, Address, Effect, Event, Kind, meta
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.heads import Status, Why
@@ -98,27 +101,46 @@ class Approving(ABC):
                 self._use(grant)
                 return True
             asked = slot.approval if slot is not None else None
-            wanted = "" if asked is None else self._digest(self._asking(asked), asked.facts.get("expires_at"))
-            match approval.ruled(asked, slot.grant if slot is not None else None, wanted, now):
+            wanted = "" if asked is None else self._wanted(asked)
+            members = None if asked is None else self._members(tuple(asked.facts.get("approvers", ())))
+            match approval.ruled(asked, slot.grant if slot is not None else None, wanted, now, members):
                 case approval.Granted():
                     return True
                 case approval.Waiting():
                     assert slot is not None
                     await self._until_answered(slot)
-                case approval.AskAnew(because):
+                case approval.AskAnew() as anew:
                     nobody = await reached(driver, self.address, self._asking(asked), self._wait)
+                    nobody = nobody or await self._ask_approval(anew)
                     if nobody is not None:
                         await self._not_approved(nobody)
                         return False
-                    await self._ask_approval(because)
                 case approval.Refused() as refused:
                     await self._not_approved(refused)
                     return False
 
+    def _wanted(self, asked: Event) -> str:
+        """The digest that the question would have to name."""
+        ask = self._asking(asked)
+        return self._digest(ask, asked.facts.get("expires_at"), self._whose(ask, asked.facts))
+
     def _granted(self, now: float) -> approval.Grant | None:
         """What a person has approved in a list, and this call may use."""
         grants, name = self.driver.state.grants, self.way.name
-        return approval.usable(grants, name, self._version, self.address, self.logical, now)
+        return approval.usable(grants, name, self._version, self.address, self.logical, now, self._is_word)
+
+    def _is_word(self, grant: approval.Grant) -> bool:
+        """Whether who approved the list may approve this: what the tool itself demands is not undone by a list."""
+        declared = self.terms.policy().approve
+        if declared is not None and (declared.quorum > 1 or approvers.is_same(grant.by, self.driver.state.requester)):
+            return False
+        named = (grant.approvers, () if declared is None else declared.approvers)
+        return all(grant.by in self._members(names) for names in named if names)
+
+    def _members(self, names: Sequence[str]) -> frozenset[str]:
+        """Whom these names stand for now."""
+        escalation = self.driver.services.escalation
+        return frozenset(names if escalation is None or not names else escalation.members(names))
 
     @property
     def _version(self) -> str:
@@ -132,10 +154,17 @@ class Approving(ABC):
             assert declared is not None
             return declared
         facts = asked.facts
-        default, within, urgent = facts.get("default"), facts.get("within_s"), facts.get("urgent", False)
-        return Ask(facts["to"], valid=facts["valid_s"], default=default, within=within, urgent=urgent)
+        return Ask(
+            facts["to"],
+            valid=facts["valid_s"],
+            default=facts.get("default"),
+            within=facts.get("within_s"),
+            approvers=facts.get("approvers", ()),
+            urgent=facts.get("urgent", False),
+            quorum=facts.get("quorum", 1),
+        )
 
-    def _digest(self, ask: Ask, expires_at: float | None) -> str:
+    def _digest(self, ask: Ask, expires_at: float | None, whose: Approvers) -> str:
         driver = self.driver
         return approval.digest(
             approval.Subject(
@@ -150,8 +179,12 @@ class Approving(ABC):
                 valid_s=approval.valid_s(ask),
                 default=ask.default or approval.DECLINE,
                 expires_at=expires_at,
+                approvers=whose,
             )
         )
+
+    def _whose(self, ask: Ask, asked: dict[str, Any]) -> Approvers:
+        return Approvers.of(ask, self.driver.state.requester, asked)
 
     def _use(self, grant: approval.Grant) -> None:
         """Write by which grant it begins; it goes into the store with the intent."""
@@ -166,13 +199,18 @@ class Approving(ABC):
             )
             self.driver.record.note(Kind.DECIDED, facts, address=self.address)
 
-    async def _ask_approval(self, because: str) -> None:
+    async def _ask_approval(self, anew: approval.AskAnew) -> approval.Refused | None:
+        """Ask. There may be nobody who could agree: then nobody is asked."""
         driver, slot = self.driver, self.driver.state.slots.get(self.address)
         if driver.is_stopping or driver.is_closing or driver.state.status.is_end:
             await driver.never()
-        ask = self._asking(None if slot is None else slot.approval)
-        expires_at = None if ask.within_s is None else driver.record.now() + ask.within_s
-        again = f" It is asked again: {because}." if because else ""
+        before = None if slot is None else slot.approval
+        ask = self._asking(before)
+        whose = self._whose(ask, {"people": sorted(self._members(ask.approvers)), "agreed": anew.agreed})
+        if lacking := whose.lacks():
+            return approval.Refused("undeliverable", "", lacking, ask.default == approval.STOP)
+        expires_at = self._until(ask, before if anew.agreed else None)
+        again = f" It is asked again: {anew.because}." if anew.because else ""
         facts = meta(
             id=fresh_question_id(driver, self.address),
             about=approval.ABOUT,
@@ -183,11 +221,21 @@ class Approving(ABC):
             within_s=ask.within_s,
             default=None if ask.within_s is None else ask.default or approval.DECLINE,
             valid_s=approval.valid_s(ask),
-            digest=self._digest(ask, expires_at),
             urgent=ask.urgent or None,
+            digest=self._digest(ask, expires_at, whose),
+            **whose.facts(),
         )
         driver.record.add(self._event(Kind.QUESTION_ASKED, meta=facts, body=self.plan.args))
         await driver.write()
+        return None
+
+    def _until(self, ask: Ask, before: Event | None) -> float | None:
+        """Until when it can be answered: the second of several until the same moment as the first."""
+        now = self.driver.record.now()
+        ends_at = None if before is None else before.facts.get("expires_at")
+        if ends_at is not None and ends_at > now:
+            return float(ends_at)
+        return None if ask.within_s is None else now + ask.within_s
 
     async def _until_answered(self, slot: Slot) -> None:
         asked = slot.approval.facts if slot.approval is not None else {}

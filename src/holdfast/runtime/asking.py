@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.core import approval
 from holdfast.core.accept import Message, MessageKind, is_signal_name
+from holdfast.core.approvers import Approvers
 from holdfast.core.command import Call
 from holdfast.core.events import Effect, Event, StepKind
 from holdfast.core.policy import Duration, seconds
@@ -101,7 +102,9 @@ async def approve(driver: Driver, scope: str, calls: Sequence[Planned[Any]], nam
     listed = [[call.spec.name, version_of(call.spec, call.spec.effect), digest(call.args)] for call in calls]
     shown = encode([{"tool": call.spec.name, "arguments": decode(call.args)} for call in calls])
     services, valid_s = driver.services, approval.valid_s(asked)
-    of_calls = approval.digest_of_calls(services.tenant, driver.lease.run_id, listed, asked.who, valid_s)
+    people = asked.approvers if services.escalation is None else services.escalation.members(asked.approvers)
+    whose = Approvers.of(asked, driver.state.requester, {"people": sorted(people)})
+    of_calls = approval.digest_of_calls(services.tenant, driver.lease.run_id, listed, asked.who, valid_s, whose)
     question = Question(
         call=Call(scope, name, digest(shown), StepKind.QUESTION, Effect.READ, shown),
         text=f"May these {len(calls)} calls be made?" if len(calls) > 1 else f"May {calls[0].spec.name} be called?",
@@ -111,7 +114,7 @@ async def approve(driver: Driver, scope: str, calls: Sequence[Planned[Any]], nam
         default=None,
         shows=shown,
         about=approval.ABOUT,
-        more={"digest": of_calls, "valid_s": valid_s, "calls": listed} | ({"urgent": True} if asked.urgent else {}),
+        more={"digest": of_calls, "valid_s": valid_s, "calls": listed, "urgent": asked.urgent or None} | whose.facts(),
     )
     answered = _answer(await driver.step(question))
     said = answered.outcome if answered.outcome != "answered" else _SAID[answered.value]

@@ -58,6 +58,7 @@ def begin_next(driver: Driver, input: bytes) -> None:
         previous=state.run_id,
         parent=state.parent or None,
         depth=state.depth or None,
+        by=state.requester or None,
         detached=state.is_detached or None,
     )
     driver.record.post(Post(state.continued, f"start {state.agent} {shown}", start))

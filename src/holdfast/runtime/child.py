@@ -83,6 +83,7 @@ class Child:
             body=self.input,
             parent=parent,
             depth=state.depth + 1,
+            by=state.requester or None,
             detached=self.is_detached or None,
             **shared,
         )

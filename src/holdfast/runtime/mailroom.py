@@ -159,6 +159,7 @@ def _started(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
                 accounts=facts.get("accounts"),
                 is_priced=facts.get("is_priced"),
                 parent=facts.get("parent"),
+                by=facts.get("by") or None,
                 depth=facts.get("depth"),
                 detached=facts.get("detached"),
                 chapter=facts.get("chapter"),

@@ -205,15 +205,17 @@ class Run:
         within: Duration | None = None,
         valid: Duration | None = None,
         urgent: bool = False,
+        approvers: Sequence[str] = (),
         name: str = "approve",
     ) -> Approval:
         """Ask a person once about a list of exact calls, such as `[refund.bind("K-17", 4200)]`, before any is made.
 
         Approved, each of them may be made once, within `valid` (an hour) of the answer; a tool with `approve=` then
-        asks nobody. within: after so long nobody has answered, which is no approval. The result is true when approved.
+        asks nobody. within: after so long nobody has answered, which is no approval. approvers: who may answer, people,
+        rotas or chains; anybody when empty. The result is true when approved.
         """
         scope = self._where("approve", name).scope
-        asked = Ask(who, within=within, valid=valid, urgent=urgent)
+        asked = Ask(who, within=within, valid=valid, urgent=urgent, approvers=approvers)
         return await asking.approve(self._driver, scope, calls, name, asked)
 
     async def signal(self, name: str, *, within: Duration | None = None, default: Any = None) -> Signal:

@@ -55,10 +55,17 @@ class Item:
     taken_by: str = ""
     """Who said last that they take care of it (`views.taking`)."""
     taken_at: float | None = None
+    approvers: tuple[str, ...] = ()
+    """Who may answer, as it is declared; empty: anybody."""
+    people: tuple[str, ...] = ()
+    """Who they were when it was asked."""
+    barred: tuple[str, ...] = ()
+    """Who may not answer: they asked for the run, or have agreed already."""
 
     def facts(self) -> dict[str, Any]:
         """As plain data."""
-        return asdict(self) | {"options": list(self.options)}
+        lists = ("options", "approvers", "people", "barred")
+        return asdict(self) | {name: list(getattr(self, name)) for name in lists}
 
 
 def items(journal: Journal) -> list[Item]:
@@ -125,6 +132,9 @@ def _open(head: Head, asked: OpenQuestion) -> Item:
         expires_at=asked.expires_at,
         is_urgent=asked.is_urgent,
         digest=asked.digest,
+        approvers=asked.approvers,
+        people=asked.people,
+        barred=asked.barred,
     )
 
 
@@ -162,6 +172,9 @@ def _item(head: Head, asked: Event, closing: Event | None, end: Event | None) ->
         by=said.get("by", ""),
         via=said.get("via", ""),
         closed_at=None if closed is None else closed.at,
+        approvers=tuple(facts.get("approvers", ())),
+        people=tuple(facts.get("people", ())),
+        barred=tuple(facts.get("barred", ())),
     )
 
 

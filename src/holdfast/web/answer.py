@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from holdfast.core.accept import WITH_RESULT
 from holdfast.core.approval import DECLINE
 from holdfast.errors import MessageRefused, UsageError
-from holdfast.protocols import Clock, Journal
+from holdfast.protocols import Clock, Journal, Roll
 from holdfast.runtime import answering
 from holdfast.views.asking import Item
 from holdfast.views.sheet import Sheet
@@ -33,8 +33,11 @@ def check_token(sessions: Sessions, session: Session, run: str, question: str, s
         raise HTTPException(403, "This form belongs to another session or another question. Nothing was answered.")
 
 
-def post(journal: Journal, clock: Clock, item: Item, shown: Sheet, sent: Mapping[str, str], session: Session) -> None:
-    """Leave the answer; an `HTTPException` says why it is none: 422 when it can be mended, 409 when it is too late."""
+def post(
+    journal: Journal, clock: Clock, roll: Roll, item: Item, shown: Sheet, sent: Mapping[str, str], session: Session
+) -> None:
+    """Leave the answer; an `HTTPException` says why it is none: 422 when it can be mended, 409 when it is too late, or
+    not this person's to give."""
     choice = _chosen(item, sent)
     if not choice.strip():
         raise HTTPException(422, "Choose an answer first. Nothing was answered.")
@@ -47,7 +50,7 @@ def post(journal: Journal, clock: Clock, item: Item, shown: Sheet, sent: Mapping
     options: dict[str, Any] = {"result": result or None, "digest": sent.get("digest", "")}
     try:
         answer = answering.message(item.id, item.about, choice, by=session.name, via="web", **options)
-        answering.post(journal, item.run, clock.fresh_id(), answer)
+        answering.post(journal, item.run, clock.fresh_id(), answer, roll)
     except MessageRefused as late:
         raise HTTPException(409, str(late)) from late
     except UsageError as wrong:

@@ -27,7 +27,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from holdfast.errors import JournalError, MessageRefused
-from holdfast.protocols import Clock, Journal
+from holdfast.protocols import Clock, Journal, Roll
 from holdfast.runtime.escalating import take
 from holdfast.views import asking
 from holdfast.views.asking import Item
@@ -56,6 +56,8 @@ class Inbox:
     who: Who
     login: Login
     feed: Feed
+    roll: Roll
+    """Who may answer what only some may."""
 
     def app(self, origins: Sequence[str]) -> ASGIApp:
         """It, as it is reached under these origins and no others."""
@@ -140,7 +142,7 @@ class Inbox:
         items, item = await self._found(request)
         shown = sheet(item, self.journal.now())
         try:
-            await run_in_threadpool(answer.post, self.journal, self.clock, item, shown, sent, session)
+            await run_in_threadpool(answer.post, self.journal, self.clock, self.roll, item, shown, sent, session)
         except HTTPException as refused:
             items, item = await self._found(request)  # as it is now
             return self._question_page(session, items, item, refused.detail, refused.status_code)
