@@ -23,6 +23,8 @@ from holdfast.testing.simulation import here, look, receive
 Plan = list[list[Any]]
 RACING = 1_000
 """Operations from this number on are part of a race; what they come to may differ from life to life."""
+PEOPLE = ("ann", "bob", "cyd")
+"""Those of whom some may be needed."""
 MODEL_RESERVES = Charge(model_calls=1, tokens=500)
 
 
@@ -115,6 +117,15 @@ async def seal(number: int, *, idempotency_key: str = hf.INJECTED) -> str:
     return result
 
 
+@hf.tool(
+    effect="once", verify=_verify, approve=hf.Ask("finance", within="20s", valid="12s", approvers=PEOPLE, quorum=2)
+)
+async def attest(number: int, *, idempotency_key: str = hf.INJECTED) -> str:
+    """An effect that two of some people must agree to first."""
+    await _mishap("attest")
+    return await receive("attest", idempotency_key, f"{number}")
+
+
 async def sign_all(run: hf.Run, name: str, numbers: list[int]) -> list[str]:
     """Several, of which somebody is asked at once."""
     said = await run.approve("finance", [sign.bind(number) for number in numbers], within="14s", valid="9s", name=name)
@@ -152,7 +163,16 @@ async def whole(plan: list[Any]) -> list[Any]:
     return [await TOOLS[op[0]](op[1]) for op in plan]
 
 
-TOOLS: dict[str, Any] = {"book": book, "pay": pay, "mail": mail, "put": put, "find": find, "sign": sign, "seal": seal}
+TOOLS: dict[str, Any] = {
+    "book": book,
+    "pay": pay,
+    "mail": mail,
+    "put": put,
+    "find": find,
+    "sign": sign,
+    "seal": seal,
+    "attest": attest,
+}
 
 
 async def _one(run: hf.Run, op: list[Any], version: int) -> Any:

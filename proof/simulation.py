@@ -12,15 +12,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import holdfast as hf
-from holdfast.core.events import Kind
-from holdfast.core.heads import Status
+from holdfast.core.accept import Message
+from holdfast.core.events import Kind, meta
+from holdfast.core.heads import OpenQuestion, Status
 from holdfast.core.slot import Slot
 from holdfast.runtime.clock import Random
 from holdfast.testing.simulated_world import World
 from holdfast.testing.simulation import Scenario, Start, simulate
 from proof import approvals
 from proof.part import Plan, Seen
-from proof.simulated_agent import RACING, changed, part, simulated
+from proof.simulated_agent import PEOPLE, RACING, changed, part, simulated
 
 WANTED = {
     "seeds": 100_000,
@@ -59,6 +60,7 @@ WANTED = {
     "approvals_asked_anew": 500,
     "approvals_declined": 500,
     "approvals_expired": 500,
+    "approvals_of_two": 100,
 }
 """What must have been seen in 100,000 seeds: about half of what is."""
 COST = 530
@@ -143,18 +145,33 @@ class Signed(Drawn):
         return wrong
 
 
+class Several(Signed):
+    """The same, with effects that two of some people must agree to; others answer as well, and some give no name."""
+
+    def starts(self, chance: Random) -> Sequence[Start]:
+        """The runs of this seed."""
+        return [_start(chance, place, _several) for place in range(chance.randint(1, 2))]
+
+    def answer(self, world: World, run: str, question: OpenQuestion) -> Message:
+        """What somebody says, who may be anybody."""
+        said = super().answer(world, run, question)
+        by = world.chance.choice((*PEOPLE, "eve", "Ann", "")) if question.digest else "ann"
+        return said._replace(meta=meta(**said.facts | {"by": by}))
+
+
 def _has_failed(slot: Slot) -> bool:
     return slot.outcome is None or slot.outcome.kind is not Kind.STEP_SUCCEEDED
 
 
 SCENARIOS: dict[str, Scenario] = {"drawn": Drawn(), "reopened": Reopened(), "undone": Undone(), "signed": Signed()}
-"""Of twelve worlds two are of the third kind, four of the second, one of the fourth."""
+SCENARIOS["several"] = Several()
+"""Of 24 worlds four are of the third kind, eight of the second, one of the fourth and one of the fifth."""
 
 
 def scenario_of(trial: int) -> Scenario:
     """What the world of this number is about."""
     if trial % 12 == 10:
-        return SCENARIOS["signed"]
+        return SCENARIOS["signed" if trial % 24 == 10 else "several"]
     return SCENARIOS["undone" if trial % 6 == 3 else "reopened" if trial % 3 == 2 else "drawn"]
 
 
@@ -192,6 +209,10 @@ def _signed(chance: Random, number: int, depth: int) -> list[Any]:
     if drawn < 0.65:
         return ["list", number, [number + 1, number + 2]]
     return _operation(chance, number, depth=1)
+
+
+def _several(chance: Random, number: int, depth: int) -> list[Any]:
+    return ["attest", number] if chance.random() < 0.5 else _signed(chance, number, depth)
 
 
 Draw = Callable[[Random, int, int], list[Any]]

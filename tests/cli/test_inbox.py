@@ -234,3 +234,26 @@ def test_the_agents_words_stand_apart_and_are_marked(shell: Any) -> None:
     ours, _, theirs = shell.call("inbox", "show", question).out.partition("The agent says (unverified)")
     assert "SECURITY" not in ours and "CEO" not in ours and "SECURITY" in theirs and "CEO" in theirs
     assert "SECURITY" not in shell.call("inbox").out
+
+
+@hf.tool(effect="once", approve=hf.Ask("finance", within="30m", approvers=["ada", "bob"]))
+async def wire(iban: str) -> str:
+    """Only some may approve it; is never called here."""
+    raise AssertionError
+
+
+@hf.agent
+async def wires(run: hf.Run, given: str) -> str:
+    """Wires."""
+    return await wire(given)
+
+
+def test_who_may_not_answer_is_refused_and_told_who_may(shell: Any) -> None:
+    """Lost: the list, on the one way to answer that needs no password."""
+    begin(wires, "CH-1")
+    shown = shell.call("inbox", "show", *open_ids(shell)).out
+    assert "Who may answer: Only ada or bob." in shown
+    refused = shell.call("answer", "k", "approve", "--by", "eve")
+    assert refused.code == 2 and "eve is none of those who may answer it: ada, bob" in refused.err
+    answered = shell.call("answer", "k", "approve", "--by", "bob")
+    assert answered.code == 0 and "Approvals are advisory here" in answered.err

@@ -28,7 +28,7 @@ from holdfast.core.approval import (
     ruled,
     usable,
 )
-from holdfast.core.approvers import Agreed, Approvers
+from holdfast.core.approvers import Approvers
 from holdfast.core.events import Address, Event, Kind, meta
 from holdfast.core.heads import Head, OpenQuestion, Status
 from holdfast.core.rung import Ask

@@ -36,7 +36,9 @@ HEAD = Head("run_1", "k", "a", "i", Status.SUSPENDED, 0.0, 0.0, questions=(OPEN,
 
 
 def put_to(whose: Approvers) -> OpenQuestion:
-    facts = {name: tuple(value or ()) for name, value in whose.facts().items() if name in ("approvers", "people", "barred")}
+    facts = {
+        name: tuple(value or ()) for name, value in whose.facts().items() if name in ("approvers", "people", "barred")
+    }
     return replace(OPEN, **facts)
 
 
@@ -46,7 +48,9 @@ def asked(whose: Approvers = FINANCE, **more: Any) -> Event:
 
 
 def closed(by: str, at: float = 50.0, choice: str = APPROVE) -> Event:
-    return Event(Kind.QUESTION_CLOSED, at, ADDRESS, meta=meta(id="q1", outcome="answered", choice=choice, by=by or None))
+    return Event(
+        Kind.QUESTION_CLOSED, at, ADDRESS, meta=meta(id="q1", outcome="answered", choice=choice, by=by or None)
+    )
 
 
 # --- at the door -------------------------------------------------------------------------------------------------
@@ -65,7 +69,7 @@ def closed(by: str, at: float = 50.0, choice: str = APPROVE) -> Event:
         ("", ANYBODY, False),
         ("eve", Approvers(requester="eve"), True),
         (" EVE ", Approvers(requester="eve"), True),
-        ("ｅve", Approvers(requester="eve"), True),
+        ("\uff45ve", Approvers(requester="eve"), True),
         ("", Approvers(requester="eve"), True),
         ("ann", Approvers(requester="eve"), False),
         ("finance", Approvers(("finance",)), True),
@@ -115,7 +119,9 @@ def test_an_answer_that_came_past_the_guard_begins_nothing(by: str) -> None:
 def test_an_answer_of_who_has_left_since_begins_nothing() -> None:
     """Lost: an effect on the word of somebody who was dismissed an hour ago."""
     assert ruled(asked(ONE), closed("ann"), "d", 60.0, {"ann"}) == Granted("ann", 110.0, "q1")
-    assert ruled(asked(ONE), closed("ann"), "d", 60.0, {"bob"}) == AskAnew("ann approved it, and may not do so any more")
+    assert ruled(asked(ONE), closed("ann"), "d", 60.0, {"bob"}) == AskAnew(
+        "ann approved it, and may not do so any more"
+    )
     assert isinstance(ruled(asked(ONE), closed("ann", choice=DECLINE), "d", 60.0, {"bob"}), Refused), "a no is a no"
 
 

@@ -54,7 +54,16 @@ def answer(
         asked = _asked(head, question)
         _post(journal, head.run_id, asked, value, result, option.name_of(by), config)
         _answered(journal, head, asked, value, is_json=is_json)
+        _advise(journal, asked)
     return 0
+
+
+def _advise(journal: Journal, asked: OpenQuestion) -> None:
+    from holdfast.views.advice import advice
+
+    advised = advice(journal)
+    if advised and asked.digest:
+        say(advised)
 
 
 def _post(

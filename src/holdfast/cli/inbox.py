@@ -71,13 +71,14 @@ def show(context: click.Context, question: str, store: str | None, is_json: bool
     Also one that is closed, of the newest runs: who answered it, and when.
     """
     from holdfast.views import asking, sheet  # loads the codec
+    from holdfast.views.advice import advice
     from holdfast.views.taking import taken
 
     outer_store, outer_json = context.obj or (None, False)
     store, is_json = store or outer_store, is_json or outer_json
     with opened(store) as journal:
         found = _find(journal, question)
-        items, now = asking.history(journal, found.run), journal.now()
+        items, now, advised = asking.history(journal, found.run), journal.now(), advice(journal)
         item = taken(journal, next(one for one in items if one.id == found.id))
     earlier = sheet.earlier(items, item)
     if is_json:
@@ -85,6 +86,8 @@ def show(context: click.Context, question: str, store: str | None, is_json: bool
         document({"schema": SCHEMA, "question": item.facts(), "earlier": before})
         return 0
     paint(*_shown(item, sheet.sheet(item, now), earlier, now))
+    if advised and item.state == "open" and item.digest:
+        say(advised)
     if item.state == "open":  # not wrapped to the terminal's width: a command is copied whole
         data("\n".join(["", "Answer", *(f"  {way}" for way in _ways(item, store))]))
     return 0
@@ -181,6 +184,8 @@ def _shown(item: Item, shown: Sheet, earlier: list[tuple[float, str, str]], now:
     for call in shown.calls:
         lines += [text(""), text(f"What would be done: {call.tool}", "bold"), *_rows(call.rows)]
     lines += [text(""), text("Why it is asked: " + shown.why)]
+    if shown.whose:
+        lines.append(text("Who may answer: " + shown.whose))
     label = "If nobody answers: " if item.state == "open" else ""
     lines.append(text(label + shown.silence))
     lines += _agents(shown)

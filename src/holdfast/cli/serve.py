@@ -94,6 +94,7 @@ def _serve(
 ) -> int:
     from holdfast.inbox.roll import FileRoll
     from holdfast.runtime.clock import SystemClock
+    from holdfast.views.advice import advice
     from holdfast.web.app import Inbox
     from holdfast.web.feed import Feed
     from holdfast.web.login import Login
@@ -108,7 +109,8 @@ def _serve(
     is_secure = all(origin.startswith("https:") for origin in reached)
     who = Who(sessions, f"holdfast-{port}", is_secure, trust_header or "", proxies or LOOPBACK)
     say(f"The inbox is at {reached[0]} (Ctrl-C ends it).")
-    say("Approvals are advisory where an agent can write the store itself: it could write an answer, too.")
+    if advised := advice(journal):
+        say(advised)
     login = Login([] if trust_header else names, clock, _tell)
     feed = Feed(journal, clock, sessions)
     inbox = Inbox(journal, clock, who, login, feed, FileRoll(config))

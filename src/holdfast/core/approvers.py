@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from holdfast.core.drawn import safe_text
-from holdfast.core.heads import OpenQuestion
 from holdfast.core.rung import Ask
 
 
@@ -83,7 +82,27 @@ class Approvers(NamedTuple):
 ANYBODY = Approvers()
 
 
-def refusal(asked: OpenQuestion, by: str) -> str:
+class Asked(Protocol):
+    """What an open question says of who may answer it."""
+
+    @property
+    def id(self) -> str:
+        """The question's."""
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        """As declared; empty: anybody."""
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Who they were when it was asked."""
+
+    @property
+    def barred(self) -> tuple[str, ...]:
+        """Who may not."""
+
+
+def refusal(asked: Asked, by: str) -> str:
     """Why an answer of this person does not count, by what the question itself says; empty when it may."""
     if not asked.approvers and not asked.barred:
         return ""
@@ -96,7 +115,7 @@ def refusal(asked: OpenQuestion, by: str) -> str:
     return ""
 
 
-def has_left(asked: OpenQuestion, by: str, members: Collection[str]) -> str:
+def has_left(asked: Asked, by: str, members: Collection[str]) -> str:
     """The same by who those are now that may answer."""
     if not asked.approvers or by in members:
         return ""
@@ -122,7 +141,7 @@ def is_same(one: str, other: str) -> bool:
     return bool(one) and _folded(one) == _folded(other)
 
 
-def _told(asked: OpenQuestion, why: str) -> str:
+def _told(asked: Asked, why: str) -> str:
     return f"{why} Nothing was answered; question {asked.id} stays open."
 
 

@@ -32,16 +32,21 @@ def message(
     return accept.answer(question, choice=value, by=by, body=body, digest=digest, via=via)
 
 
+def refusal(asked: approvers.Asked, by: str, roll: Roll | None) -> str:
+    """Why this person may not answer it; empty when they may. roll: whom names stand for now; None: for themselves."""
+    refused = approvers.refusal(asked, by)
+    if refused or not asked.approvers:
+        return refused
+    members = asked.approvers if roll is None else roll.members(asked.approvers)
+    return approvers.has_left(asked, by, members)
+
+
 def check(journal: Journal, run_id: str, answer: Message, roll: Roll | None) -> None:
-    """`MessageRefused` when whoever answers is none of those any more who may. That they ever were, the guard of the
-    store looks at. roll: whom names stand for now; None: for themselves."""
+    """`MessageRefused` when whoever answers may not. What the question itself says of it is looked at again by the
+    guard of the store."""
     facts, head = answer.facts, journal.head(run_id)
     asked = next((each for each in head.questions if each.id == facts["question"]), None) if head is not None else None
-    if asked is None or not asked.approvers:
-        return
-    by = facts.get("by") or ""
-    members = asked.approvers if roll is None else roll.members(asked.approvers)
-    refused = approvers.refusal(asked, by) or approvers.has_left(asked, by, members)
+    refused = "" if asked is None else refusal(asked, facts.get("by") or "", roll)
     if refused:
         raise MessageRefused(refused)
 

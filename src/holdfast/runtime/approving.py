@@ -102,7 +102,7 @@ class Approving(ABC):
                 return True
             asked = slot.approval if slot is not None else None
             wanted = "" if asked is None else self._wanted(asked)
-            members = None if asked is None else self._members(tuple(asked.facts.get("approvers", ())))
+            members = None if asked is None else self._members(asked.facts.get("approvers", ()))
             match approval.ruled(asked, slot.grant if slot is not None else None, wanted, now, members):
                 case approval.Granted():
                     return True

@@ -69,6 +69,8 @@ class Sheet:
     """Ours, of names that stand in code."""
     calls: tuple[Call, ...]
     why: str
+    whose: str
+    """Who may answer, where not everybody may; and who may not."""
     silence: str
     """What happens if nobody answers, and when; or what became of it."""
     says: str
@@ -91,6 +93,7 @@ def sheet(item: Item, now: float) -> Sheet:
         title=title(item),
         calls=() if is_agents else tuple(_calls(item)),
         why=_why(item),
+        whose=_whose(item),
         silence=_silence(item, now) if item.state == "open" else became(item),
         says=safe_lines(item.text) if is_agents else "",
         shows=tuple(_rows(item.arguments)) if is_agents and item.arguments is not None else (),
@@ -210,6 +213,15 @@ def _why(item: Item) -> str:
             return f"{rule} It is asked again: {again}" if again else rule
         case _:
             return text
+
+
+def _whose(item: Item) -> str:
+    people, barred = (tuple(safe_text(name, 60) for name in names) for names in (item.people, item.barred))
+    left = [name for name in people if name not in barred]
+    of = f" (of {', '.join(safe_text(name, 60) for name in item.approvers)})" if item.approvers != item.people else ""
+    only = f"Only {' or '.join(left) or 'nobody'}{of}. " if item.approvers else ""
+    never = f"Not {' or '.join(barred)}: they asked for the run, or have agreed already." if barred else ""
+    return (only + never).strip()
 
 
 def _silence(item: Item, now: float) -> str:

@@ -57,6 +57,14 @@ def post(
         raise HTTPException(422, str(wrong)) from wrong
 
 
+def may_not(item: Item, session: Session, roll: Roll) -> str:
+    """Why this person may not answer it; empty when they may."""
+    try:
+        return answering.refusal(item, session.name, roll)
+    except MessageRefused as unknown:
+        return str(unknown)
+
+
 def _chosen(item: Item, sent: Mapping[str, str]) -> str:
     """What was chosen. Of options that an agent words it is the number that comes back: as text they may be drawn as
     something else than they are."""

@@ -30,6 +30,7 @@ from holdfast.errors import JournalError, MessageRefused
 from holdfast.protocols import Clock, Journal, Roll
 from holdfast.runtime.escalating import take
 from holdfast.views import asking
+from holdfast.views.advice import advice
 from holdfast.views.asking import Item
 from holdfast.views.sheet import earlier, sheet
 from holdfast.views.taking import taken
@@ -178,6 +179,7 @@ class Inbox:
     def _question_page(self, session: Session, items: list[Item], item: Item, told: str, status: int) -> Response:
         now = self.journal.now()
         token = self.who.sessions.token(session, *answer.about(item.run, item.id, item.digest))
+        may_not = answer.may_not(item, session, self.roll)
         return page(
             "question",
             status,
@@ -187,6 +189,8 @@ class Inbox:
             earlier=[(f"{ago(now - at)} ago", what, became) for at, what, became in earlier(items, item)],
             token=token,
             told=told,
+            may_not="" if item.state != "open" else may_not,
+            advice=advice(self.journal),
             **self._frame(session),
         )
 
