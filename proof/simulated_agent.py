@@ -118,7 +118,7 @@ async def seal(number: int, *, idempotency_key: str = hf.INJECTED) -> str:
 
 
 @hf.tool(
-    effect="once", verify=_verify, approve=hf.Ask("finance", within="20s", valid="12s", approvers=PEOPLE, quorum=2)
+    effect="once", verify=_verify, approve=hf.Ask("finance", within="40s", valid="20s", approvers=PEOPLE, quorum=2)
 )
 async def attest(number: int, *, idempotency_key: str = hf.INJECTED) -> str:
     """An effect that two of some people must agree to first."""

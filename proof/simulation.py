@@ -60,7 +60,7 @@ WANTED = {
     "approvals_asked_anew": 500,
     "approvals_declined": 500,
     "approvals_expired": 500,
-    "approvals_of_two": 100,
+    "approvals_of_two": 1_000,
 }
 """What must have been seen in 100,000 seeds: about half of what is."""
 COST = 530
@@ -155,7 +155,7 @@ class Several(Signed):
     def answer(self, world: World, run: str, question: OpenQuestion) -> Message:
         """What somebody says, who may be anybody."""
         said = super().answer(world, run, question)
-        by = world.chance.choice((*PEOPLE, "eve", "Ann", "")) if question.digest else "ann"
+        by = world.chance.choice((*PEOPLE, *PEOPLE, "eve", "Ann", "")) if question.digest else "ann"
         return said._replace(meta=meta(**said.facts | {"by": by}))
 
 
