@@ -44,7 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from holdfast.core.accept import Message, Posted
 from holdfast.core.accounts import Account as Account
@@ -324,7 +324,7 @@ class Notice:
     thread: str
     """The same for all notices of one question."""
     kind: str
-    """created, reminded, escalated, or probe."""
+    """created, reminded, escalated, probe, or closed."""
     person: str
     """Whom it is for, by name."""
     to: str
@@ -336,6 +336,9 @@ class Notice:
     is_urgent: bool
     facts: Mapping[str, Any]
     """For programs: run, question, agent, tool, about, expires_at."""
+    earlier: str = ""
+    """The reference of the first notice of this thread that the channel took for this person; of `closed`: of the one
+    that it is about."""
 
 
 class Receipt(NamedTuple):
@@ -350,9 +353,23 @@ class Receipt(NamedTuple):
 class Undelivered(Exception):
     """A channel did not take a notice; it may do better later."""
 
+    def __init__(self, said: str, *, after_s: float | None = None) -> None:
+        super().__init__(said)
+        self.after_s = after_s
+        """It has said that it takes nothing before."""
+        self.headers = {} if after_s is None else {"Retry-After": f"{after_s:g}"}  # what a retry waits for
+
 
 class Undeliverable(Undelivered):
-    """It will not do better: there is no such address, or the receiver wants no more."""
+    """It will not do better: there is no such address, or what is sent is not understood."""
+
+
+class Gone(Undeliverable):
+    """The receiver wants nothing more, ever. `mark` says which one that was: another one is asked again."""
+
+    def __init__(self, said: str, mark: str) -> None:
+        super().__init__(said)
+        self.mark = mark
 
 
 class Channel(Protocol):
@@ -369,6 +386,15 @@ class Channel(Protocol):
     def send(self, notice: Notice) -> Receipt:
         """Hand the notice over; called on a thread, and back within 30 s. `Undelivered` when it was not taken, or
         nobody knows: it is sent again then, under the same id."""
+
+
+@runtime_checkable
+class Amending(Channel, Protocol):
+    """A channel that can change what it has sent."""
+
+    def amend(self, notice: Notice) -> None:
+        """Put this, of the kind `closed`, in place of `notice.earlier`, in which nobody can answer any more; called on
+        a thread. What is not there any more is no error. `Undelivered` as of `Channel.send`; nothing hangs on it."""
 
 
 class Letter(NamedTuple):

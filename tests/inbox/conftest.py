@@ -22,6 +22,7 @@ class Line:
     def __init__(self, name: str) -> None:
         self.name = name
         self.failure_domain = name
+        self.mark = ""
         self.taken: list[Notice] = []
         self.before: Callable[[Notice], None] = lambda notice: None
 

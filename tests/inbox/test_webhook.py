@@ -14,7 +14,7 @@ from holdfast.errors import PolicyInvalid
 from holdfast.inbox.directory import FromEnvironment, Webhook
 from holdfast.inbox.guard import Reply, Target
 from holdfast.inbox.webhook import NotSigned, WebhookChannel, key_of, payload, signed, verify
-from holdfast.protocols import Notice, Receipt, Undeliverable, Undelivered
+from holdfast.protocols import Gone, Notice, Receipt, Undeliverable, Undelivered
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NOW = 1_614_265_330.0
@@ -103,11 +103,12 @@ class Receiver:
 
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)
+        self.headers: dict[str, str] = {}
         self.got: list[tuple[dict[str, str], bytes]] = []
 
     def __call__(self, where: Target, headers: dict[str, str], body: bytes) -> Reply:
         self.got.append((headers, body))
-        return Reply(self.statuses.pop(0))
+        return Reply(self.statuses.pop(0), self.headers)
 
 
 def channel(
@@ -155,14 +156,27 @@ def test_what_may_do_better_is_not_final(status: int) -> None:
     assert not isinstance(late.value, Undeliverable)
 
 
-def test_who_is_gone_is_not_asked_again() -> None:
-    """Lost: a receiver that has said 410 and gets every notice all the same."""
-    receiver = Receiver(410)
-    told = channel(receiver)
-    for _ in range(2):
-        with pytest.raises(Undeliverable):
-            told.send(NOTICE)
-    assert len(receiver.got) == 1
+def test_who_is_gone_says_which_receiver_that_was() -> None:
+    """Lost: a receiver that has said 410 and gets every notice all the same; or its successor, which gets none."""
+    receiver = Receiver(410, 410, 410)
+    marks = set()
+    for url in ("https://hook.example.com/in", "https://hook.example.com/in", "https://hook.example.com/new"):
+        with pytest.raises(Gone) as gone:
+            channel(receiver, url).send(NOTICE)
+        marks.add(gone.value.mark)
+    assert len(marks) == 2 and SECRET not in "".join(marks)
+
+
+@pytest.mark.parametrize(
+    ("headers", "after_s"), [({"retry-after": "7200"}, 7200.0), ({}, None), ({"retry-after": "x"}, None)]
+)
+def test_it_is_told_when_to_come_again(headers: dict[str, str], after_s: float | None) -> None:
+    """Lost: a receiver that has too much to do is asked all the more."""
+    receiver = Receiver(429)
+    receiver.headers = headers
+    with pytest.raises(Undelivered) as late:
+        channel(receiver).send(NOTICE)
+    assert late.value.after_s == after_s
 
 
 def test_the_address_may_be_a_secret() -> None:

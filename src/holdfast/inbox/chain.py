@@ -7,14 +7,16 @@ It is an agent like any other: what it has sent is in its record, and after a cr
    anything. It decides nothing: neither an answer nor a deadline is its.
 3. Whom to tell next is decided by `core.chain`, by a plan that is worked out anew each time from who is on call then.
 4. It asks nobody anything: a channel that fails, or whose answer is unknown, has not taken the notice.
-5. What each channel did, and who took the question, is learned in the append of the step that found it out.
+5. What a channel has asked for is kept: one that wants nothing for a while is left alone for so long, by all chains;
+   one that wants nothing ever again, until the file names another receiver.
+6. What each channel did, and who took the question, is learned in the append of the step that found it out.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from holdfast.core import chain as moves
 from holdfast.core.budget import Budget
@@ -26,17 +28,22 @@ from holdfast.errors import ToolFailed
 from holdfast.inbox import evidence
 from holdfast.inbox.directory import Directory
 from holdfast.inbox.evidence import Learned, credited
-from holdfast.inbox.wording import notice, plain
-from holdfast.protocols import Asked, Channel, Journal, Notice, Receipt, Undeliverable, Undelivered
+from holdfast.inbox.wording import closing, notice, plain
+from holdfast.protocols import Amending, Asked, Channel, Gone, Journal, Notice, Receipt, Undeliverable, Undelivered
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.run import Run
 from holdfast.runtime.signature import INJECTED
 from holdfast.runtime.tool import Tool, tool
 
+SOON_S: Final = 5.0
+"""A channel that wants nothing for longer than that is not waited for: the next one is tried."""
 SEND_S: Final = 45.0
 """A channel that has not come back by then has not taken the notice."""
 _STEPS_MAX: Final = 100_000
+SHUT_MAX_S: Final = 86_400.0
+"""Nobody is believed who wants nothing for longer."""
 _FOR_EVER: Final = "3650d"
+_T = TypeVar("_T")
 
 
 class Telling:
@@ -63,6 +70,15 @@ class Telling:
             definite=(Undelivered,),
             classify={"Undeliverable": "permanent"},
         )(self._deliver)
+        self.amend: Tool[Any, Any] = tool(
+            effect="idempotent",
+            name="amend",
+            window=_FOR_EVER,
+            retry=Retry(attempts=3, wait="1s", wait_max="5s"),
+            breaker=None,
+            definite=(Undelivered,),
+            classify={"Undeliverable": "permanent"},
+        )(self._amended)
         self.agent: Agent[dict[str, Any], dict[str, Any]] = Agent(
             self._tell, name=moves.AGENT, budget=Budget(tool_calls=_STEPS_MAX), stuck=None
         )
@@ -70,30 +86,44 @@ class Telling:
     async def _tell(self, run: Run, asked: dict[str, Any]) -> dict[str, Any]:
         """Tell people until the question is closed."""
         told: list[list[str]] = []
+        sent: list[dict[str, str]] = []
         course: Course | None = None
         while (seen := await self.look(asked["run"], asked["question"], asked["to"]))["is_open"]:
             plan = _plan(seen, asked)
             course, move = moves.next_move(plan, course or moves.begin(plan, run.now), run.now)
             match move:
-                case Notify(round_, level, person, channel):
-                    is_taken = await self._notify(asked, round_, level, person, channel)
-                    happening = (Taken if is_taken else Failed)(person, channel)
+                case Notify(_, _, person, channel):
+                    taken = await self._notify(asked, move, sent)
+                    happening = (Failed if taken is None else Taken)(person, channel)
                     course = moves.happened(plan, course, happening, run.now)
-                    told += [[person, channel]] if is_taken else []
+                    told += [] if taken is None else [[person, channel]]
+                    sent += [taken] if taken else []
                 case Wait(until):
                     course = await self._news(run, plan, course, until - run.now, told)
                 case Exhausted():
                     await run.note("Nobody else is told.")
                     course = await self._news(run, plan, course, None, told)
         became: dict[str, Any] = await self.became(asked["run"], asked["question"], told)
+        for each in sent:
+            await self._amend(asked, each, became)
         return {"told": told} | became
 
-    async def _notify(self, asked: dict[str, Any], round_: int, level: int, person: str, channel: str) -> bool:
+    async def _notify(self, asked: dict[str, Any], move: Notify, sent: list[dict[str, str]]) -> dict[str, str] | None:
+        """What the channel calls what it took, when it can change it later; None: it did not take it."""
+        named = {"person": move.person, "channel": move.channel}
+        earlier = next((each["reference"] for each in sent if each.items() >= named.items()), "")
+        step = {"round": move.round, "level": move.level, **named} | ({"earlier": earlier} if earlier else {})
         try:
-            await self.deliver(asked, {"round": round_, "level": level, "person": person, "channel": channel})
+            receipt = await self.deliver(asked, step)
         except ToolFailed:
-            return False
-        return True
+            return None
+        return {**named, "reference": receipt["reference"]} if receipt.get("can_change") else {}
+
+    async def _amend(self, asked: dict[str, Any], sent: dict[str, str], became: dict[str, Any]) -> None:
+        try:
+            await self.amend(asked, sent, became)
+        except ToolFailed:
+            pass  # the message keeps its buttons; whoever presses one is told that it is too late
 
     async def _news(
         self, run: Run, plan: Plan, course: Course, within_s: float | None, told: list[list[str]]
@@ -127,30 +157,55 @@ class Telling:
         plan = self._directory.plan(chain, now, deadline=found.expires_at, is_urgent=found.is_urgent)
         return {
             "is_open": True,
-            "levels": [[[[who, list(by)] for who, by in people], wait_s] for people, wait_s in plan.levels],
+            "levels": [[[[who, self._open(by, now)] for who, by in people], wait_s] for people, wait_s in plan.levels],
             "repeat": plan.repeat,
             "ack_s": plan.ack_s,
             "quiet_until": dict(plan.quiet_until),
         }
 
+    def _open(self, by: tuple[str, ...], now: float) -> list[str]:
+        """Those that have not said that they want nothing now."""
+        assert self.journal is not None
+        marks = {name: getattr(self._channels.get(name), "mark", "") for name in by}
+        return [name for name in by if not evidence.is_shut(self.journal, name, now, marks[name])]
+
     async def _deliver(
         self, asked: dict[str, Any], move: dict[str, Any], *, idempotency_key: str = INJECTED
     ) -> dict[str, Any]:
         """Hand one notice to one channel."""
-        what, step = Asked(**asked), Notify(**move)
+        what, step = Asked(**asked), Notify(**{name: move[name] for name in moves.Notify.__slots__})
         channel = self._channels.get(step.channel)
         to = self._directory.address(step.person, step.channel) if channel is not None else ""
         if channel is None or not to:
             raise Undeliverable(f"{step.person} cannot be told by {step.channel}: the file no longer says how")
         link = self._link_of(what.run, what.question)
-        message = notice(what, step, key=idempotency_key, link=link, to=to)
+        message = notice(what, step, key=idempotency_key, link=link, to=to, earlier=move.get("earlier", ""))
         try:
             receipt = await handed_over(channel, message)
         except Undelivered as refused:
             self._found(Fact.REFUSED, step.person, step.channel, str(refused), isinstance(refused, Undeliverable))
+            self._heed(step.channel, refused)
             raise
         self._found(Fact.ACCEPTED, step.person, step.channel)
-        return {"state": receipt.state, "reference": plain(receipt.reference)}
+        can_change = {"can_change": True} if isinstance(channel, Amending) else {}
+        return {"state": receipt.state, "reference": plain(receipt.reference), **can_change}
+
+    def _heed(self, channel: str, refused: Undelivered) -> None:
+        """What it has asked for."""
+        assert self.journal is not None
+        if isinstance(refused, Gone):
+            evidence.shut(channel, None, refused.mark)
+        elif (refused.after_s or 0.0) > SOON_S:
+            evidence.shut(channel, self.journal.now() + min(refused.after_s or 0.0, SHUT_MAX_S))
+            raise Undeliverable(str(refused)) from refused  # for now
+
+    async def _amended(self, asked: dict[str, Any], sent: dict[str, str], became: dict[str, Any]) -> None:
+        """Change one notice that was sent: its question is closed."""
+        what, channel = Asked(**asked), self._channels.get(sent["channel"])
+        if not isinstance(channel, Amending):
+            raise Undeliverable(f"{sent['channel']} is no channel that can change what it has sent")
+        message = closing(what, became, sent, link=self._link_of(what.run, what.question))
+        await at_its_word(channel.amend, message, sent["channel"])
 
     def _found(self, fact: Fact, person: str, channel: str, why: str = "", is_final: bool = False) -> None:
         assert self.journal is not None
@@ -179,15 +234,20 @@ class Telling:
 
 async def handed_over(channel: Channel, message: Notice) -> Receipt:
     """What the channel says of it; whatever else comes of it is `Undelivered`."""
+    return await at_its_word(channel.send, message, channel.name)
+
+
+async def at_its_word(does: Callable[[Notice], _T], message: Notice, name: str) -> _T:
+    """The same of anything that this channel does with a notice."""
     try:
         async with asyncio.timeout(SEND_S):
-            return await asyncio.to_thread(channel.send, message)
+            return await asyncio.to_thread(does, message)
     except Undelivered:
         raise
     except TimeoutError:
-        raise Undelivered(f"{channel.name} did not come back within {SEND_S:g} s") from None
+        raise Undelivered(f"{name} did not come back within {SEND_S:g} s") from None
     except Exception as broken:  # a channel may be anybody's code: whatever it raises, another one is tried
-        raise Undelivered(f"{channel.name} failed: {type(broken).__name__}") from broken
+        raise Undelivered(f"{name} failed: {type(broken).__name__}") from broken
 
 
 def _plan(seen: dict[str, Any], asked: dict[str, Any]) -> Plan:

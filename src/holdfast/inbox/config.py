@@ -17,6 +17,18 @@ kind = "webhook"
 url = "https://example.com/in"  # or "env:NAME"
 secret = "env:HOOK_SECRET"      # or several, the newest first
 
+[channels.chat]
+kind = "slack"                  # people have slack = "U012AB3CD", their member id
+token = "env:SLACK_TOKEN"       # of the bot (xoxb-…)
+team = "T012AB3CD"              # for buttons: whose count …
+app = "A012AB3CD"
+signing_secret = "env:SLACK_SIGNING"  # … and how they are heard: by POST to /slack of `holdfast serve`,
+app_token = "env:SLACK_APP_TOKEN"     # or by Socket Mode in `holdfast serve` and `holdfast worker`
+shows_call = true               # what would be done may be seen, and approved, in Slack
+
+[channels.push]
+kind = "apprise"                # people have apprise = "env:NAME", an Apprise URL each
+
 [rotas.oncall]
 people = ["ada", "bob"]
 from = "2026-01-05T09:00"
@@ -39,23 +51,19 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 from holdfast.core.quiet import Quiet
 from holdfast.core.rota import TURN_MIN, Leave, Rota
+from holdfast.inbox.channel_table import SLACK_ID, channel, check_address
 from holdfast.inbox.directory import (
     ACK_S,
     REPEAT,
     WAIT_S,
     Chain,
-    ChannelSettings,
     Directory,
-    Email,
-    FromEnvironment,
     Person,
     Step,
-    Webhook,
 )
 from holdfast.inbox.table import Table
 from holdfast.runtime.config import read
@@ -81,7 +89,8 @@ def parsed(file: Path, tables: dict[str, Any]) -> Directory:
     groups = {name: Table(file, f"[{name}]", tables.get(name, {}), example) for name, example in _EXAMPLES.items()}
     inner = {name: group.tables(_EXAMPLES[name]) for name, group in groups.items()}
     people = {name: _person(name, table) for name, table in inner["people"].items()}
-    channels = {name: _channel(name, table) for name, table in inner["channels"].items()}
+    channels = {name: channel(name, table) for name, table in inner["channels"].items()}
+    _check_members(inner["people"], people)
     rotas = {name: _rota(table, people) for name, table in inner["rotas"].items()}
     for name in rotas.keys() & people.keys():
         inner["rotas"][name].wrong("is the name of a person, too", "Give the rota another one")
@@ -94,90 +103,29 @@ def parsed(file: Path, tables: dict[str, Any]) -> Directory:
 
 
 def _person(name: str, table: Table) -> Person:
-    table.only("email", "slack", "zone", "quiet")
+    table.only("email", "slack", "apprise", "zone", "quiet")
     email = table.text("email", '"ada@example.com"', default="")
     if email:
-        _check_address(table, "email", email)
+        check_address(table, "email", email)
     quiet = None
     if table.has("quiet"):
         begins, ends = table.clock("quiet", '"22:00-07:00"')
         quiet = Quiet(begins, ends, table.zone())  # by whose clock is not guessed
     elif table.has("zone"):
         table.zone()
-    return Person(name, email, table.text("slack", '"U012AB3CD"', default=""), quiet)
+    slack = table.text("slack", '"U012AB3CD"', default="")
+    if slack and not SLACK_ID.fullmatch(slack):
+        table.wrong(f"has slack = {slack!r}, which is no member id", 'Copy it from the profile: slack = "U012AB3CD"')
+    return Person(name, email, slack, quiet, table.secret("apprise") if table.has("apprise") else None)
 
 
-def _check_address(table: Table, name: str, value: str) -> None:
-    local, _, domain = value.rpartition("@")
-    if not local or not domain or any(each.isspace() or each in '<>,;:"()[]\\' for each in value):
-        table.wrong(f"has {name} = {value!r}, which is no address", f'Write {name} = "ada@example.com"')
-
-
-# --- channels ----------------------------------------------------------------------------------------------------
-
-
-def _channel(name: str, table: Table) -> ChannelSettings:
-    match table.text("kind", '"email" or "webhook"'):
-        case "email":
-            return _email(name, table)
-        case "webhook":
-            return _webhook(name, table)
-        case other:
-            table.wrong(f"is of the kind {other!r}", 'Write kind = "email" or "webhook"')
-
-
-def _email(name: str, table: Table) -> Email:
-    table.only("kind", "host", "port", "from", "user", "password", "tls")
-    host, sender = table.text("host", '"smtp.example.com"'), table.text("from", '"holdfast@example.com"')
-    _check_address(table, "from", sender)
-    tls = _tls(table)
-    user = table.text("user", '"holdfast"', default="")
-    if bool(user) != table.has("password"):
-        table.wrong("has only one of user and password", 'Write both, password = "env:NAME", or neither')
-    if user and tls == "none" and host not in ("localhost", "127.0.0.1", "::1"):
-        table.wrong("would send the password in the clear", 'Write tls = "starttls" or "tls"')
-    password = table.secret("password") if user else None
-    port = table.whole("port", 465 if tls == "tls" else 587, 1, 65535)
-    return Email(name=name, host=host, port=port, sender=sender, user=user, password=password, tls=tls)
-
-
-def _tls(table: Table) -> Literal["starttls", "tls", "none"]:
-    match table.text("tls", '"starttls"', default="starttls"):
-        case "starttls" | "tls" | "none" as known:
-            return known
-        case other:
-            table.wrong(f"has tls = {other!r}", 'Write tls = "starttls", "tls" or "none"')
-
-
-def _webhook(name: str, table: Table) -> Webhook:
-    table.only("kind", "url", "secret", "allow")
-    value = table.text("url", '"https://example.com/in" or "env:NAME"')
-    url: str | FromEnvironment = table.variable("url", value) if value.startswith("env:") else value
-    allow = table.raw("allow") if table.has("allow") else []
-    if not isinstance(allow, list) or not all(isinstance(each, str) and ":" in each for each in allow):
-        table.wrong(f"has allow = {allow!r}", 'Write allow = ["127.0.0.1:8080"]')
-    if isinstance(url, str):
-        _check_url(table, url, allow)
-    given = table.raw("secret")
-    secrets = given if isinstance(given, list) and given else [given]
-    return Webhook(
-        name=name,
-        url=url,
-        secrets=tuple(table.variable("secret", each) for each in secrets),
-        allow=tuple(allow),
-    )
-
-
-def _check_url(table: Table, url: str, allow: list[str]) -> None:
-    try:
-        parts = urlsplit(url)
-        place = f"{parts.hostname}:{parts.port or 443}"
-    except ValueError:
-        table.wrong(f"has url = {url!r}, which is no URL", 'Write url = "https://example.com/in"')
-    if parts.username or parts.password:
-        table.wrong("has a password in its url", 'Write url = "env:NAME"')
-    if not parts.hostname or (parts.scheme != "https" and not (parts.scheme == "http" and place in allow)):
-        table.wrong(f"has url = {url!r}, which is no https URL", 'Write url = "https://example.com/in"')
+def _check_members(tables: dict[str, Table], people: dict[str, Person]) -> None:
+    """Who presses a button in Slack must be one person."""
+    names: dict[str, str] = {}
+    for name, someone in people.items():
+        other = names.setdefault(someone.slack, name) if someone.slack else name
+        if other != name:
+            tables[name].wrong(f"has the slack = {someone.slack!r} of {other}", "Give each person their own member id")
 
 
 # --- rotas -------------------------------------------------------------------------------------------------------

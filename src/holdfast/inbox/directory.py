@@ -35,7 +35,9 @@ class Person:
     name: str
     email: str = ""
     slack: str = ""
+    """The member id; or the id of a channel, for a person who stands for several."""
     quiet: Quiet | None = None
+    apprise: FromEnvironment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,40 @@ class Webhook:
     kind: Literal["webhook"] = "webhook"
 
 
-ChannelSettings = Email | Webhook
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slack:
+    """A Slack app of ours in one workspace."""
+
+    name: str
+    token: FromEnvironment
+    team: str = ""
+    app: str = ""
+    """Whose buttons count: in which workspace they were pressed, in messages of which app."""
+    signing: tuple[FromEnvironment, ...] = ()
+    """With which of these Slack signs what it sends to `holdfast serve`."""
+    app_token: FromEnvironment | None = None
+    """For Socket Mode: then what is pressed is heard without being reached from outside."""
+    shows_call: bool = False
+    """Whether what would be done may be looked at, and approved, in Slack."""
+    url: str = "https://slack.com/api"
+    allow: tuple[str, ...] = ()
+    kind: Literal["slack"] = "slack"
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody would hear that a button was pressed."""
+        return bool(self.signing or self.app_token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apprise:
+    """Whatever service each person has an Apprise URL for."""
+
+    name: str
+    kind: Literal["apprise"] = "apprise"
+
+
+ChannelSettings = Email | Webhook | Slack | Apprise
 
 
 class Step(NamedTuple):
@@ -144,6 +179,14 @@ class Directory:
                 return someone.email
             case Webhook():
                 return someone.name
+            case Slack():
+                return someone.slack
+            case Apprise():
+                return "" if someone.apprise is None else someone.apprise.name
+
+    def by_slack(self, member: str) -> str:
+        """Who has this member id; empty: nobody here."""
+        return next((name for name, someone in self.people.items() if member and someone.slack == member), "")
 
     def members(self, step: Step) -> list[str]:
         """Everybody who may be told at this level, at some time."""

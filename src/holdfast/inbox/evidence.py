@@ -5,6 +5,7 @@ Written from within the body of a step alone: what a replay does again would put
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -32,6 +33,27 @@ def write(*learned: Learned) -> None:
     assert here is not None and here.inside is not None, "only the body of a step learns anything"
     for fact, person, channel, at, why, is_final in learned:
         here.driver.record.set_cell(cell_of(channel, person, fact), text_of(at, why, is_final=is_final))
+
+
+def shut(channel: str, until: float | None, mark: str = "") -> None:
+    """Keep that this channel takes nothing before then; None: never, as long as its receiver is the one of this mark.
+    By the same rule as `write`."""
+    here = current.place()
+    assert here is not None and here.inside is not None, "only the body of a step learns anything"
+    here.driver.record.set_cell(_shut(channel), json.dumps({"until": until, "mark": mark}))
+
+
+def is_shut(journal: Journal, channel: str, now: float, mark: str) -> bool:
+    """Whether it has said that it takes nothing now."""
+    text = _value(journal, _shut(channel))
+    if not text:
+        return False
+    said = json.loads(text)
+    return bool(said["mark"] == mark if said["until"] is None else now < said["until"])
+
+
+def _shut(channel: str) -> str:
+    return f"shut/{channel}"
 
 
 def read(journal: Journal | None, person: str, channel: str) -> Evidence:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from holdfast.errors import PolicyInvalid
 from holdfast.inbox import config
-from holdfast.inbox.directory import ChannelSettings, Directory, Email, FromEnvironment
+from holdfast.inbox.apprise import AppriseChannel
+from holdfast.inbox.directory import Apprise, ChannelSettings, Directory, Email, FromEnvironment, Slack, Webhook
 from holdfast.inbox.email import EmailChannel
 from holdfast.inbox.inbox import Inbox
+from holdfast.inbox.slack import SlackChannel
 from holdfast.inbox.webhook import WebhookChannel
 from holdfast.protocols import Channel
 
@@ -32,29 +34,44 @@ def load(path: str | Path | None, environ: Mapping[str, str], now: Callable[[], 
 
 def channels(directory: Directory, environ: Mapping[str, str], now: Callable[[], float]) -> dict[str, Channel]:
     """All channels of the directory, by name."""
+    if any(isinstance(settings, Apprise) for settings in directory.channels.values()):
+        for person in directory.people.values():
+            _check(f"[people.{person.name}]", () if person.apprise is None else (person.apprise,), environ)
     return {name: made(settings, environ, now) for name, settings in directory.channels.items()}
 
 
 def made(settings: ChannelSettings, environ: Mapping[str, str], now: Callable[[], float]) -> Channel:
     """One channel."""
-    for secret in _secrets(settings):
-        if not environ.get(secret.name):
-            raise PolicyInvalid(
-                f"[channels.{settings.name}] needs {secret.name}, which the environment does not have. Nothing was "
-                f"started. Set it where this process starts."
-            )
+    _check(f"[channels.{settings.name}]", _secrets(settings), environ)
     match settings:
         case Email():
             return EmailChannel(settings, environ, now)
-        case _:
+        case Webhook():
             return WebhookChannel(settings, environ, now)
+        case Slack():
+            return SlackChannel(settings, environ)
+        case Apprise():
+            return AppriseChannel(settings, environ)
+
+
+def _check(where: str, secrets: Iterable[FromEnvironment], environ: Mapping[str, str]) -> None:
+    for secret in secrets:
+        if not environ.get(secret.name):
+            raise PolicyInvalid(
+                f"{where} needs {secret.name}, which the environment does not have. Nothing was started. Set it where "
+                "this process starts."
+            )
 
 
 def _secrets(settings: ChannelSettings) -> Iterator[FromEnvironment]:
     match settings:
         case Email(password=password):
             yield from () if password is None else (password,)
-        case _:
-            yield from settings.secrets
-            if isinstance(settings.url, FromEnvironment):
-                yield settings.url
+        case Webhook(secrets=secrets, url=url):
+            yield from secrets
+            if isinstance(url, FromEnvironment):
+                yield url
+        case Slack(token=token):  # by the others buttons are heard, which this process need not do
+            yield token
+        case Apprise():  # its URLs are people's
+            pass

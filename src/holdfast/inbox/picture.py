@@ -8,7 +8,18 @@ from typing import Final, NamedTuple
 
 from holdfast.core.duration import span
 from holdfast.core.rota import Rota
-from holdfast.inbox.directory import DEFAULT, Chain, Directory, Email, FromEnvironment, Gap
+from holdfast.inbox.directory import (
+    DEFAULT,
+    Apprise,
+    Chain,
+    ChannelSettings,
+    Directory,
+    Email,
+    FromEnvironment,
+    Gap,
+    Slack,
+    Webhook,
+)
 
 AHEAD_S: Final = 28 * 86400.0
 """So far ahead is looked for gaps."""
@@ -83,10 +94,22 @@ def _named(directory: Directory, name: str, now: float) -> str:
 
 def _others(directory: Directory) -> Iterator[str]:
     for name, channel in directory.channels.items():
-        if isinstance(channel, Email):
-            place = f"{channel.host}:{channel.port}, from {channel.sender}"
-        else:
-            place = f"${channel.url.name}" if isinstance(channel.url, FromEnvironment) else channel.url
-        yield f"channel {name}: {channel.kind}, {place}"
+        yield f"channel {name}: {channel.kind}, {_place(channel)}"
     if DEFAULT not in directory.chains:
         yield "Of questions that name no chain, person or rota nobody is told; a chain called default would be."
+
+
+def _place(channel: ChannelSettings) -> str:
+    match channel:
+        case Email():
+            return f"{channel.host}:{channel.port}, from {channel.sender}"
+        case Webhook():
+            return f"${channel.url.name}" if isinstance(channel.url, FromEnvironment) else channel.url
+        case Slack():
+            heard = [
+                *(["/slack of holdfast serve"] if channel.signing else []),
+                *(["Socket Mode"] if channel.app_token else []),
+            ]
+            return f"buttons by {' and '.join(heard)}" if heard else "without buttons"
+        case Apprise():
+            return "each person's own URL"

@@ -19,10 +19,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from holdfast import __version__
+from holdfast.core.retry_after import retry_after_s
 from holdfast.errors import PolicyInvalid, UsageError
 from holdfast.inbox import guard
 from holdfast.inbox.directory import FromEnvironment, Webhook
-from holdfast.protocols import Notice, Receipt, Undeliverable, Undelivered
+from holdfast.protocols import Gone, Notice, Receipt, Undeliverable, Undelivered
 
 TOLERANCE_S: Final = 300.0
 _PREFIX: Final = "whsec_"
@@ -101,8 +102,8 @@ class WebhookChannel:
         self._now = now
         self._send = send
         self._target = partial(guard.target, allow=settings.allow, resolve=resolve)
-        self._is_gone = False
         self.name = settings.name
+        self.mark = hashlib.sha256(repr((self._url, self._keys)).encode()).hexdigest()[:16]
 
     @property
     def failure_domain(self) -> str:
@@ -111,21 +112,27 @@ class WebhookChannel:
 
     def send(self, notice: Notice) -> Receipt:
         """See `Channel`."""
-        if self._is_gone:
-            raise Undeliverable(f"{self.name} has said that it wants nothing more (410)")
         message_id, now = f"msg_{notice.id}".replace(".", "_"), self._now()
         body = payload(notice, now)
         headers = signed(self._keys, message_id, now, body)
         headers |= {"Content-Type": "application/json", "User-Agent": f"holdfast/{__version__}"}
-        self._judge(self._send(self._target(self._url), headers, body).status)
+        self._judge(self._send(self._target(self._url), headers, body))
         return Receipt("accepted", message_id)
 
-    def _judge(self, status: int) -> None:
-        if 200 <= status < 300:
+    def _judge(self, reply: guard.Reply) -> None:
+        if 200 <= reply.status < 300:
             return
-        self._is_gone = status == _GONE
-        said = f"{self.name} answered {status}"
-        raise (Undelivered if status >= 500 or status in _LATER else Undeliverable)(said)
+        said = f"{self.name} answered {reply.status}"
+        if reply.status == _GONE:
+            raise Gone(said, self.mark)
+        raise refusal(said, reply)
+
+
+def refusal(said: str, reply: guard.Reply) -> Undelivered:
+    """What a status that is none of success is: passing, with the time to come again when that is told, or final."""
+    if reply.status >= 500 or reply.status in _LATER:
+        return Undelivered(said, after_s=retry_after_s(reply.headers))
+    return Undeliverable(said)
 
 
 def payload(notice: Notice, now: float) -> bytes:

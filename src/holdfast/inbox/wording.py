@@ -6,8 +6,9 @@ made harmless: on one line, and without characters that change how the rest is r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from holdfast.core.chain import Notify
 from holdfast.core.drawn import safe_text
@@ -27,8 +28,8 @@ _ABOUT: Final = {
 }
 
 
-def notice(asked: Asked, move: Notify, *, key: str, link: str, to: str) -> Notice:
-    """What this person is told; key: the same each time it is sent."""
+def notice(asked: Asked, move: Notify, *, key: str, link: str, to: str, earlier: str = "") -> Notice:
+    """What this person is told; key: the same each time it is sent. earlier: what the channel calls the first one."""
     return Notice(
         id=key,
         thread=f"{asked.run}/{asked.question}",
@@ -39,15 +40,43 @@ def notice(asked: Asked, move: Notify, *, key: str, link: str, to: str) -> Notic
         lines=tuple(_lines(asked, link)),
         link=link,
         is_urgent=asked.is_urgent,
-        facts={
-            "run": asked.run,
-            "question": asked.question,
-            "agent": plain(asked.agent),
-            "tool": plain(asked.tool),
-            "about": plain(asked.about),
-            "expires_at": asked.expires_at,
-        },
+        facts=_facts(asked),
+        earlier=earlier,
     )
+
+
+def closing(asked: Asked, became: Mapping[str, Any], sent: Mapping[str, str], *, link: str) -> Notice:
+    """What stands in place of a notice whose question is closed."""
+    by, at = plain(became["by"]), _moment(became["at"])
+    line = {
+        "answered": f"Answered by {by or 'somebody'} at {at}.",
+        "expired": f"Nobody answered in time: it was over at {at}.",
+        "undeliverable": f"Nobody could be told in time: it was over at {at}.",
+    }.get(became["outcome"], f"Withdrawn at {at}: nothing is to be answered any more.")
+    return Notice(
+        id=f"closed {asked.question}",
+        thread=f"{asked.run}/{asked.question}",
+        kind="closed",
+        person=sent["person"],
+        to="",
+        title=f"Closed: {title(asked)}",
+        lines=(line,),
+        link=link,
+        is_urgent=False,
+        facts=_facts(asked),
+        earlier=sent["reference"],
+    )
+
+
+def _facts(asked: Asked) -> dict[str, Any]:
+    return {
+        "run": asked.run,
+        "question": asked.question,
+        "agent": plain(asked.agent),
+        "tool": plain(asked.tool),
+        "about": plain(asked.about),
+        "expires_at": asked.expires_at,
+    }
 
 
 def title(asked: Asked) -> str:

@@ -1,7 +1,7 @@
 """What a server does instead of its work, and a server that does so when it is told to.
 
 `server.does(limited(60))` lasts until `mend`; with `times=1` for one request. What came is in `calls` whatever was made
-of it. The same server can be asked in this process (`wire`, in place of `guard.exchange`: nothing waits for real), or on
+of it. The same server can be asked in this process (`wire`, as `guard.exchange`: nothing waits for real), or on
 127.0.0.1 (`listening`: sockets, real time-outs).
 """
 
