@@ -301,6 +301,14 @@ class Escalation(Roll, Protocol):
     def agent(self) -> Any:
         """The agent whose runs tell people; its name begins with @."""
 
+    @property
+    def agents(self) -> Sequence[Any]:
+        """All agents whose runs it needs, that one too."""
+
+    @property
+    def lasting(self) -> Any | None:
+        """The one of them of which a run is to be under way while an app that serves is open; None: there is none."""
+
     def attach(self, journal: Journal) -> None:
         """Called once, before the first run: the store that questions are looked up in."""
 

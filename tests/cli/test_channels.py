@@ -186,3 +186,30 @@ def test_the_reason_stands_where_people_look(shell: Any) -> None:
     assert because in shell.call("show", "held").out and because in shell.call("inbox").err
     [unasked] = shell.call("inbox", "--json").document["unasked"]
     assert unasked["key"] == "held" and unasked["tool"] == "pay"
+
+
+def test_test_waits_for_the_person(shell: Any) -> None:
+    """Lost: the only way to try a channel to its end; and a test that is kept nowhere."""
+    with Taken() as taken:
+        (shell.home / "holdfast.toml").write_text(HOOK.format(port=taken.port), "utf-8")
+        waits = shell.start("channels", "test", "mail", "--to", "ada", "--wait", "60s")
+        assert waits.stderr is not None and "ada is asked by mail to confirm it" in waits.stderr.readline()
+        while not (asked := shell.call("inbox", "--json").document["questions"]):
+            assert waits.poll() is None, "it has ended, and nobody was asked"
+        assert shell.call("answer", asked[0]["run"], "confirm", "--by", "ada").code == 0
+        _, said = waits.communicate(timeout=40)
+        assert waits.returncode == 0 and "ada has confirmed it: mail reaches them." in said
+    assert "Confirm it with: holdfast answer" in taken.said
+    [chain] = shell.call("channels", "status", "--json").document["chains"]
+    assert chain["state"] == "degraded" and chain["ways"][0]["taken_at"] is not None
+
+
+def test_a_test_that_nobody_confirms_has_failed(shell: Any) -> None:
+    """Lost: an exit code that a script can believe."""
+    with Taken() as taken:
+        (shell.home / "holdfast.toml").write_text(HOOK.format(port=taken.port), "utf-8")
+        told = shell.call("channels", "test", "mail", "--to", "ada", "--wait", "0.2s")
+    assert told.code == 1 and "ada has not confirmed within 0.2s" in told.err
+    (shell.home / "holdfast.toml").write_text(HOOK.format(port=1), "utf-8")
+    told = shell.call("channels", "test", "mail", "--to", "ada", "--wait", "60s")
+    assert told.code == 1 and "ada was not told by mail" in told.err

@@ -49,10 +49,12 @@ def show(config: str | None, is_json: bool) -> int:
 @channels.command()
 @click.argument("name")
 @click.option("--to", "person", metavar="PERSON", help="Whom to tell; needed where it can tell several.")
+@click.option("--wait", metavar="TIME", help="Ask them to confirm it, and wait so long; what comes of it is kept.")
 @option.config
+@option.store
 @option.json
-def test(name: str, person: str | None, config: str | None, is_json: bool) -> int:
-    """Tell one person by one channel that this is a test. What then arrives, only they can say."""
+def test(name: str, person: str | None, wait: str | None, config: str | None, store: str | None, is_json: bool) -> int:
+    """Tell one person by one channel that this is a test. Whether it has arrived, they can say: --wait asks them."""
     from holdfast.inbox.config import load  # these load the core, smtplib and ssl
     from holdfast.inbox.load import made
     from holdfast.inbox.probing import probe
@@ -64,6 +66,8 @@ def test(name: str, person: str | None, config: str | None, is_json: bool) -> in
         listed = ", ".join(directory.channels) or "none"
         raise NotFound(f"There is no channel {name!r}. There is: {listed}. Nothing was sent.")
     whom = _whom(directory, name, person)
+    if wait is not None:
+        return _confirmed(whom, name, wait, config, store, is_json=is_json)
     channel = made(directory.channels[name], os.environ, clock.now)
     told: dict[str, Any] = {"schema": SCHEMA, "channel": name, "person": whom}
     try:
@@ -75,6 +79,27 @@ def test(name: str, person: str | None, config: str | None, is_json: bool) -> in
     if is_json:
         document(told | {"state": receipt.state, "reference": receipt.reference})
     return Exit.DONE
+
+
+def _confirmed(person: str, channel: str, wait: str, config: str | None, store: str | None, *, is_json: bool) -> int:
+    """A probe as a run of its own, driven here until it is over."""
+    from holdfast.cli import probe  # these load asyncio and the runtime
+    from holdfast.core.policy import seconds
+
+    became = probe.confirmed(person, channel, seconds(wait, "--wait"), config, store)
+    outcome = became["outcome"]
+    told = {
+        "confirmed": f"{person} has confirmed it: {channel} reaches them.",
+        "refused": f"{person} was not told by {channel}: {became['because']}",
+        "answered": f"{became['by'] or 'Somebody'} has confirmed it in the place of {person}, which proves nothing.",
+    }.get(outcome, f"{channel} took it, and {person} has not confirmed within {wait} that it reached them.")
+    if outcome == "confirmed":
+        say(told)
+        if is_json:
+            document({"schema": SCHEMA, "channel": channel, "person": person, "state": outcome})
+        return Exit.DONE
+    report([told], "Unconfirmed", Exit.FAILED, is_json=is_json)
+    return Exit.FAILED
 
 
 @channels.command()

@@ -65,6 +65,7 @@ from holdfast.inbox.directory import (
     Person,
     Step,
 )
+from holdfast.inbox.measures import probes
 from holdfast.inbox.table import Table
 from holdfast.runtime.config import read
 
@@ -96,7 +97,7 @@ def parsed(file: Path, tables: dict[str, Any]) -> Directory:
         inner["rotas"][name].wrong("is the name of a person, too", "Give the rota another one")
     directory = Directory(people, channels, rotas)
     chains = {name: _chain(name, table, directory) for name, table in inner["chains"].items()}
-    return Directory(people, channels, rotas, chains)
+    return Directory(people, channels, rotas, chains, probes(file, tables))
 
 
 # --- people ------------------------------------------------------------------------------------------------------
@@ -104,6 +105,7 @@ def parsed(file: Path, tables: dict[str, Any]) -> Directory:
 
 def _person(name: str, table: Table) -> Person:
     table.only("email", "slack", "apprise", "zone", "quiet")
+    zone = table.zone() if table.has("zone") else None
     email = table.text("email", '"ada@example.com"', default="")
     if email:
         check_address(table, "email", email)
@@ -111,12 +113,11 @@ def _person(name: str, table: Table) -> Person:
     if table.has("quiet"):
         begins, ends = table.clock("quiet", '"22:00-07:00"')
         quiet = Quiet(begins, ends, table.zone())  # by whose clock is not guessed
-    elif table.has("zone"):
-        table.zone()
     slack = table.text("slack", '"U012AB3CD"', default="")
     if slack and not SLACK_ID.fullmatch(slack):
         table.wrong(f"has slack = {slack!r}, which is no member id", 'Copy it from the profile: slack = "U012AB3CD"')
-    return Person(name, email, slack, quiet, table.secret("apprise") if table.has("apprise") else None)
+    apprise = table.secret("apprise") if table.has("apprise") else None
+    return Person(name, email, slack, quiet, apprise, zone)
 
 
 def _check_members(tables: dict[str, Table], people: dict[str, Person]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from typing import Final, Literal, NamedTuple
 
 from holdfast.core.chain import Level, Plan, Reach
@@ -38,6 +39,8 @@ class Person:
     """The member id; or the id of a channel, for a person who stands for several."""
     quiet: Quiet | None = None
     apprise: FromEnvironment | None = None
+    zone: tzinfo | None = None
+    """Where they live: what asks for nothing is sent to them in working hours alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,16 @@ class Gap(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Probes:
+    """How often people are asked whether a way reaches them."""
+
+    every_s: float | None = None
+    """None: nobody is."""
+    within_s: float = 86_400.0
+    """How long they have to confirm it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Directory:
     """All of it."""
 
@@ -137,6 +150,7 @@ class Directory:
     channels: Mapping[str, ChannelSettings] = field(default_factory=dict)
     rotas: Mapping[str, Rota] = field(default_factory=dict)
     chains: Mapping[str, Chain] = field(default_factory=dict)
+    probes: Probes = Probes()
 
     def chain_for(self, to: str) -> Chain | None:
         """By which chain a question goes that was put to `to`."""
@@ -187,6 +201,17 @@ class Directory:
     def by_slack(self, member: str) -> str:
         """Who has this member id; empty: nobody here."""
         return next((name for name, someone in self.people.items() if member and someone.slack == member), "")
+
+    def all_ways(self) -> list[tuple[str, str]]:
+        """Each person and channel of a chain, once."""
+        ways = (
+            (person, channel)
+            for chain in self.chains.values()
+            for step in chain.levels
+            for person in self.members(step)
+            for channel in self.ways(person, step.by)
+        )
+        return list(dict.fromkeys(ways))
 
     def members(self, step: Step) -> list[str]:
         """Everybody who may be told at this level, at some time."""

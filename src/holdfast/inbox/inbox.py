@@ -13,6 +13,8 @@ from holdfast.errors import UsageError
 from holdfast.inbox import routes
 from holdfast.inbox.chain import Telling
 from holdfast.inbox.directory import Directory
+from holdfast.inbox.probe import Probing
+from holdfast.inbox.watch import Watching
 from holdfast.journal.codec import encode
 from holdfast.protocols import Asked, Channel, Journal
 from holdfast.runtime.agent import Agent
@@ -32,6 +34,18 @@ class Inbox:
         self._directory = directory
         self._base_url = base_url.rstrip("/")
         self._telling = Telling(directory, channels, self._link)
+        self.probing = Probing(directory, channels, self._link)
+        self._watching = Watching(directory, self.probing)
+
+    @property
+    def agents(self) -> tuple[Agent[Any, Any], ...]:
+        """See `Escalation`."""
+        return self._telling.agent, self.probing.agent, self._watching.agent
+
+    @property
+    def lasting(self) -> Agent[Any, Any] | None:
+        """See `Escalation`."""
+        return self._watching.agent if self._watching.is_needed else None
 
     @property
     def agent(self) -> Agent[Any, Any]:
@@ -40,7 +54,7 @@ class Inbox:
 
     def attach(self, journal: Journal) -> None:
         """See `Escalation`."""
-        self._telling.journal = journal
+        self._telling.journal = self.probing.journal = self._watching.journal = journal
 
     def members(self, names: Sequence[str]) -> Sequence[str]:
         """See `Roll`."""

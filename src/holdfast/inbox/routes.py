@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from holdfast.core.reach import Reachability, Route, State, Watch, Way, judged
 from holdfast.inbox import evidence
-from holdfast.inbox.directory import Chain, ChannelSettings, Directory, Email, Step, Webhook
+from holdfast.inbox.directory import Chain, ChannelSettings, Directory, Email, Slack, Step, Webhook
 from holdfast.protocols import Journal
 
 AHEAD_S = 86_400.0
@@ -94,5 +94,7 @@ def domain_of(settings: ChannelSettings) -> str:
             return host
         case Webhook(url=str(url)):
             return urlsplit(url).hostname or settings.name
+        case Slack():
+            return "slack.com"
         case _:
             return settings.name

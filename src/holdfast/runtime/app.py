@@ -34,6 +34,7 @@ from holdfast.runtime.config import Config, load
 from holdfast.runtime.desk import carry_out, check_operator, order
 from holdfast.runtime.escalating import catch_up
 from holdfast.runtime.gate import Gate
+from holdfast.runtime.lasting import keep
 from holdfast.runtime.outcome import checked_key, result_of, until_over
 from holdfast.runtime.policies import Policies
 from holdfast.runtime.pricing import check_prices
@@ -87,7 +88,7 @@ class App:
         self._worker: Worker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         if inbox is not None:
-            self._agents[inbox.agent.name] = inbox.agent
+            self._agents |= {agent.name: agent for agent in inbox.agents}
         for agent in agents:
             self._register(agent)
 
@@ -125,6 +126,7 @@ class App:
             self._services.caps.look(journal)
             if self._serves and self._inbox is not None:
                 catch_up(self._services)
+                keep(self._services)
             self._worker = Worker(self._services, self._agents, serves=self._serves)
             self._worker.start()
         except BaseException:  # such as a store whose runs go on in another one: nobody leaves what was not entered
@@ -189,7 +191,7 @@ class App:
     def _register(self, agent: Agent[Any, Any]) -> None:
         if not isinstance(agent, Agent):
             raise UsageError(f"{agent!r} is no agent. Decorate the function with @holdfast.agent.")
-        if agent.name.startswith("@"):
+        if agent.name.startswith("@") and self._agents.get(agent.name) is not agent:
             raise UsageError(f"No agent is called {agent.name!r}: names that begin with @ are holdfast's own.")
         if agent.name not in self._agents:
             preflight.check(agent, self._inbox)
@@ -208,7 +210,7 @@ class App:
         """
         services = self._open()
         self._register(agent)
-        name = services.clock.fresh_id() if key is None else checked_key(key)
+        name = services.clock.fresh_id() if key is None else checked_key(key, agent.name)
         body = encode(input, agent.takes)
         limits = budget.limits().over(agent.limits) if budget is not None else agent.limits
         check_prices(agent.name, agent.models, limits, services.prices, is_priced=services.caps.is_priced)

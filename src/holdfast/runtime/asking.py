@@ -14,13 +14,14 @@ from holdfast.core import approval
 from holdfast.core.accept import Message, MessageKind, is_signal_name
 from holdfast.core.approvers import Approvers
 from holdfast.core.command import Call
-from holdfast.core.events import Effect, Event, StepKind
+from holdfast.core.events import Address, Effect, Event, StepKind
 from holdfast.core.policy import Duration, seconds
 from holdfast.core.questions import became
 from holdfast.core.rung import Ask
 from holdfast.errors import UsageError
 from holdfast.journal.codec import decode, digest, encode
 from holdfast.protocols import Journal
+from holdfast.runtime import current
 from holdfast.runtime.approving import version_of
 from holdfast.runtime.facts import safe
 from holdfast.runtime.pauses import Decision, Question
@@ -119,6 +120,32 @@ async def approve(driver: Driver, scope: str, calls: Sequence[Planned[Any]], nam
     answered = _answer(await driver.step(question))
     said = answered.outcome if answered.outcome != "answered" else _SAID[answered.value]
     return Approval(said, answered.by)
+
+
+CONFIRM = "confirm"
+PROBE = "probe"
+
+
+async def confirm(person: str, channel: str, *, within_s: float) -> Answer:
+    """Whether a notice has reached this person, as they say themselves; in a run of holdfast's own, once in each."""
+    where, here = confirmed_at(), current.place()
+    assert here is not None
+    question = Question(
+        call=Call(where.scope, where.name, where.digest, StepKind.QUESTION, Effect.READ),
+        text=f"Has a notice by {safe(channel, 64)} reached {safe(person, 64)}?",
+        options=(CONFIRM,),
+        to=person,
+        within_s=within_s,
+        default=None,
+        shows=None,
+        about=PROBE,
+    )
+    return _answer(await here.driver.step(question))
+
+
+def confirmed_at() -> Address:
+    """Where that question stands in the record: its id is known before it is asked."""
+    return Address("", PROBE, "", 0)
 
 
 _SAID: dict[str, Literal["approved", "declined"]] = {approval.APPROVE: "approved", approval.DECLINE: "declined"}

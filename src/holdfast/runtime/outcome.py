@@ -39,11 +39,11 @@ _SHUT = MISMATCHED | {Why.CRASH_LOOP}
 """Only a person helps, however long somebody waits."""
 
 
-def checked_key(key: Any) -> str:
-    """The key, when it can name a run."""
+def checked_key(key: Any, agent: str = "") -> str:
+    """The key, when it can name a run of this agent."""
     if not isinstance(key, str) or not key.strip() or len(key) > 200 or not key.isprintable():
         raise UsageError(f"key={key!r} cannot name a run. Give 1 to 200 printable characters, such as 'ticket-4711'.")
-    if key.startswith("@"):
+    if key.startswith("@") and not agent.startswith("@"):
         raise UsageError(f"key={key!r} cannot name a run: keys that begin with @ are holdfast's own.")
     return str(key)
 

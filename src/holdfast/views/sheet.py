@@ -118,6 +118,8 @@ def title(item: Item) -> str:
             return f"{agent} seems to be stuck. Shall it go on?"
         case "crash_loop":
             return f"The processes of {agent} die one after the other. Shall it go on?"
+        case "probe":
+            return f"Does this reach you, {safe_text(item.to, 60)}?"
         case other:
             return f"{agent}: {safe_text(other, 60)}"
 
@@ -148,7 +150,7 @@ def _calls(item: Item) -> Iterator[Call]:
     if item.about == APPROVE and isinstance(item.arguments, list):
         for each in item.arguments:
             yield Call(safe_text(str(each.get("tool", "")), 200), tuple(_rows(each.get("arguments"))))
-    elif item.tool and item.about != "stuck":
+    elif item.tool and item.about not in ("stuck", "probe"):
         yield Call(safe_text(item.tool, 200), tuple(_rows(item.arguments)))
 
 
