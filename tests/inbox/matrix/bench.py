@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,16 +26,18 @@ import httpx
 from tests.inbox.servers.fault import Fault, Server
 from tests.inbox.servers.hook_server import SECRET, URL, HookServer
 from tests.inbox.servers.mail_server import SENDER, MailServer
+from tests.inbox.servers.slack_server import ADA, BOB, BOT_TOKEN, EVE, SlackServer
 from tests.runtime.conftest import Mortal
 
 import holdfast as hf
 from holdfast.core.events import Kind
 from holdfast.core.rota import Leave, Rota
 from holdfast.errors import RunCancelled, RunStopped, StoreUnreachable
-from holdfast.inbox.directory import Chain, Directory, Email, FromEnvironment, Person, Step, Webhook
+from holdfast.inbox.directory import Chain, Directory, Email, FromEnvironment, Person, Slack, Step, Webhook
 from holdfast.inbox.email import EmailChannel
 from holdfast.inbox.guard import Reply
 from holdfast.inbox.inbox import Inbox
+from holdfast.inbox.slack import PAGE, SlackChannel
 from holdfast.inbox.webhook import WebhookChannel
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.runtime import answering
@@ -48,10 +50,11 @@ from holdfast.web.login import Login
 from holdfast.web.session import Sessions
 from holdfast.web.who import Who
 
-WAYS = ("web", "mail", "hook")
+WAYS = ("web", "mail", "slack", "hook")
 MIN, HOUR = 60.0, 3600.0
 WITHIN_S = 12 * HOUR
 BASE = "http://inbox.test"
+SLACK = {"ada": ADA, "bob": BOB, "eve": EVE}
 HIDDEN = re.compile(r'name="(token|digest)" value="([^"]*)"')
 CANARY = "DE89-canary"
 SETTINGS = {"poll_s": 60.0, "lease_s": 1e7, "quiet_s": 300.0, "park_s": 1e7, "close_s": 0.5, "drain_s": 0.5}
@@ -141,6 +144,7 @@ class Bench:
         self.began = self.clock.now()
         self.journal = SqliteJournal(home / "h.db", clock=self.clock.now)
         self.mail, self.hook, self._port = mail, HookServer(self.clock.now), port
+        self.slack = SlackServer(self.clock.now)
         self.effects: list[str] = []
         self.people = {name: Somebody(name) for name in ("ada", "bob", "eve")}
         self.rotas: dict[str, Rota] = {}
@@ -168,7 +172,7 @@ class Bench:
         who = Who(Sessions(self.clock), "holdfast", header="X-Forwarded-User")
         self.feed = Feed(self.journal, self.clock, who.sessions)
         login = Login(["ada"], self.clock, lambda name, code: None)
-        self.page = Gateway(self.clock.now, Page(self.journal, self.clock, who, login, self.feed).app([BASE]))
+        self.page = Gateway(self.clock.now, Page(self.journal, self.clock, who, login, self.feed, self).app([BASE]))
 
     # --- what a test says ------------------------------------------------------------------------------------------
 
@@ -190,7 +194,7 @@ class Bench:
     @property
     def server(self) -> Server:
         """What the way under test needs, when it speaks HTTP."""
-        found: Server = {"web": self.page, "hook": self.hook}[self.way]
+        found: Server = {"web": self.page, "hook": self.hook, "slack": self.slack}[self.way]
         return found
 
     def at(self, after_s: float, do: Callable[[], Any]) -> None:
@@ -206,7 +210,11 @@ class Bench:
         """Somebody answers on the command line, on the machine itself."""
         asked = self.question
         answer = answering.message(asked.id, asked.about, "approve", digest=asked.digest, by=name, via="cli")
-        answering.post(self.journal, asked.run, self.clock.fresh_id(), answer)
+        answering.post(self.journal, asked.run, self.clock.fresh_id(), answer, self)
+
+    def members(self, names: Sequence[str]) -> Sequence[str]:
+        """See `Roll`."""
+        return self.directory().everybody(names)
 
     def nobody_answers(self) -> None:
         """All are away."""
@@ -223,13 +231,16 @@ class Bench:
     def directory(self) -> Directory:
         """Who is told, by what, and when."""
         people = {
-            name: Person(name, email=f"{name}@example.com", quiet=self.quiet if name == "ada" else None)
+            name: Person(
+                name, email=f"{name}@example.com", slack=SLACK[name], quiet=self.quiet if name == "ada" else None
+            )
             for name in self.people
         }
         key = (FromEnvironment("SECRET"),)
         channels: dict[str, Any] = {
             "mail": Email(name="mail", host="127.0.0.1", port=self._port, sender=SENDER, tls=self.tls),
             "hook": Webhook(name="hook", url=URL, secrets=key),
+            "slack": Slack(name="slack", token=FromEnvironment("TOKEN"), signing=key),
         }
         second = Step(("bob",), (self.other,), 10 * MIN)
         by = (self.way,) if self.way != "web" else ("hook",)  # of which ada knows nothing: she looks at the page
@@ -240,8 +251,10 @@ class Bench:
         """One for a process."""
         directory = self.directory()
         mail, hook = directory.channels["mail"], directory.channels["hook"]
-        assert isinstance(mail, Email) and isinstance(hook, Webhook)
+        slack = directory.channels["slack"]
+        assert isinstance(mail, Email) and isinstance(hook, Webhook) and isinstance(slack, Slack)
         channels = {
+            "slack": SlackChannel(slack, {"TOKEN": BOT_TOKEN}, send=self.slack.wire, resolve=self.slack.resolve),
             "mail": EmailChannel(mail, {}, self.clock.now),
             "hook": WebhookChannel(
                 hook, {"SECRET": SECRET}, self.clock.now, send=self.hook.wire, resolve=self.hook.resolve
@@ -261,9 +274,10 @@ class Bench:
         name = person.name
         mails = [(str(mail["Message-ID"]), _link(mail.get_payload())) for mail in self.mail.of(f"{name}@example.com")]
         hooks = [(f"{data['thread']} {number}", data["link"]) for number, data in enumerate(self.hook.of(name))]
+        chat = [(each.ts, each.elements[PAGE]["url"]) for each in self.slack.of(SLACK[name]) if PAGE in each.elements]
         if self.way == "web" and name == "ada":
             mails, hooks = [], []
-        return [*mails, *hooks, *(await self._on_page(person))]
+        return [*mails, *hooks, *chat, *(await self._on_page(person))]
 
     async def _on_page(self, person: Somebody) -> list[tuple[str, str]]:
         """Ada looks at the page every quarter of an hour, where nobody tells her anything."""
@@ -395,7 +409,7 @@ class Bench:
         await self.clock.settle()
 
     def _agent(self) -> Any:
-        ask = hf.Ask("finance", within=self.within_s, default="decline")
+        ask = hf.Ask("finance", within=self.within_s, default="decline", approvers=("finance",))
 
         @hf.tool(effect="once", name="refund", approve=ask)
         async def refund(invoice: str, iban: str) -> str:
@@ -434,7 +448,8 @@ class Bench:
     def left(self) -> str:
         """All that has left for people, as text."""
         mails = [f"{mail.as_string()}" for mail in self.mail.mails]
-        return "\n".join([*mails, *(str(each) for each in self.hook.taken)])
+        chats = [f"{each.shown} {each.facts}" for each in self.slack.messages]
+        return "\n".join([*mails, *(str(each) for each in self.hook.taken), *chats])
 
 
 def _link(text: Any) -> str:

@@ -84,10 +84,12 @@ def down_for_hours(b: Bench) -> str:
     b.bob.is_away = True
     b.mail.says["MAIL"] = "421 4.3.2 down"
     b.hook.does(CUT)
+    b.slack.does(CUT)
     b.page.does(CUT, path="/inbox")
 
     def is_back() -> None:
         b.mail.says.clear()
+        b.slack.mend()
         b.hook.mend()
         b.page.mend()
 
@@ -107,13 +109,20 @@ def receipts_that_lie(b: Bench) -> str:
 
 def bounced(b: Bench) -> str:
     """6: there is no such mailbox, or whatever it is called there."""
-    breaks(b, broken(404), "550 5.1.1 no such mailbox")
+    if b.way == "slack":
+        b.slack.people.clear()  # channel_not_found
+    else:
+        breaks(b, broken(404), "550 5.1.1 no such mailbox")
     return BOB
 
 
 def cut_off(b: Bench) -> str:
     """7: the token was revoked, the channel archived, the login taken away."""
-    breaks(b, GONE if b.way == "hook" else broken(401), "535 5.7.8 not any more", "MAIL")
+    if b.way == "slack":
+        b.slack.says("token_revoked")
+        b.at(15 * MIN, lambda: b.slack.says("is_archived"))
+    else:
+        breaks(b, GONE if b.way == "hook" else broken(401), "535 5.7.8 not any more", "MAIL")
     return BOB
 
 
@@ -319,6 +328,9 @@ def altered_on_the_way(b: Bench) -> str:
 
     async def alters(link: str) -> None:
         path = link.removeprefix("http://inbox.test")
+        for message in b.slack.messages:
+            b.slack.edited(message)
+            b.slack.deleted(message)
         tried.append((await b.page.send("GET", f"{path}x", "ada")).status)
         person = b.ada
         b.altered = {"digest": "0" * 64}
@@ -405,6 +417,7 @@ def test_where_nothing_works_at_all_the_default_is_taken(way: str) -> None:
     with bench(way) as b:
         b.mail.says["RCPT"] = "550 no"
         b.hook.does(CUT)
+        b.slack.does(CUT)
         b.page.does(CUT)
         ended = b.run()
         assert (ended.outcome, ended.effects) == ("undeliverable", [])
