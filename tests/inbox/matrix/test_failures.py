@@ -380,6 +380,10 @@ MODES: list[Callable[[Bench], str]] = [
 ]
 
 
+AT_ONCE = {asked_to_come_later, broken_or_silent, bounced, cut_off, names_and_certificates, sent_elsewhere}
+"""It is known that nobody was told: the next level's turn comes before anybody's wait is over."""
+
+
 def test_there_are_twenty_five() -> None:
     """Lost: a row of the table that nobody tries."""
     assert len({mode.__name__ for mode in MODES}) == 25
@@ -395,6 +399,8 @@ def test_it_ends_in_a_decision_or_in_the_default(mode: Callable[[Bench], str], w
         ended = b.run()
         assert ended.after_s <= b.within_s + b.is_late_by_s + 2 * MIN, "it was over only after its deadline"
         assert CANARY not in b.left(), "arguments have left"
+        if mode in AT_ONCE and way != "web":
+            assert ended.after_s < 10 * MIN, "a refusal was waited for as if somebody had been told"
         match expected:
             case "default":
                 assert (ended.outcome, ended.effects) == ("expired", [])
