@@ -238,7 +238,20 @@ SHOWN_BY = {
         "runtime/test_approving.py::test_the_first_answer_counts_and_the_others_are_told_whose_it_was",
         "runtime/test_approving.py::test_an_answer_after_the_end_is_too_late",
     ),
+    "R37 nobody answers": (
+        "inbox/matrix/test_failures.py::test_it_ends_in_a_decision_or_in_the_default",
+        "inbox/matrix/test_failures.py::test_where_nothing_works_at_all_the_default_is_taken",
+        "core/test_chain.py::test_levels_repeat_and_the_end",
+        "core/test_chain.py::test_while_nobody_can_be_told_it_is_tried_again_at_ever_longer_pauses",
+        "inbox/test_chain.py::test_the_next_level_is_told_when_nobody_answers",
+        "inbox/test_chain.py::test_that_nobody_could_be_told_is_another_outcome_than_that_nobody_answered",
+        "inbox/test_chain.py::test_whoever_acknowledges_is_left_in_peace",
+        "runtime/test_approving.py::test_silence_is_no_agreement_and_is_told_apart_from_a_no",
+    ),
     "R38 bound approvals": (
+        "runtime/test_approving.py::test_a_thousand_approvals_that_come_too_late_have_no_effect",
+        "runtime/test_approving.py::test_a_thousand_altered_approvals_have_no_effect",
+        "runtime/test_approving.py::test_what_was_changed_after_the_approval_is_not_done",
         "core/test_approval.py::test_the_digest_covers_every_field",
         "core/test_approval.py::test_whatever_differs_is_asked_anew",
         "core/test_approval.py::test_an_approval_out_of_its_time_is_asked_for_anew",
@@ -248,6 +261,8 @@ SHOWN_BY = {
     ),
     "S1 only what is stored and pending is decided": (
         "core/test_approval.py::test_a_thousand_forged_answers_are_refused",
+        "runtime/test_approving.py::test_a_thousand_forged_approvals_have_no_effect",
+        "web/test_site.py::test_a_thousand_forged_answers_do_nothing",
         "runtime/test_approving.py::test_an_answer_that_names_something_else_counts_for_nothing",
     ),
     "S2 the digest of what is done": (
@@ -257,8 +272,60 @@ SHOWN_BY = {
     ),
     "S3 single use": (
         "e2e/test_requirements_people.py::test_a_hundred_people_answer_at_once_and_one_of_them_counts",
+        "runtime/test_approving.py::test_a_thousand_replayed_approvals_have_no_further_effect",
         "runtime/test_approving.py::test_a_list_is_asked_about_once_and_each_call_of_it_is_made_once",
         "runtime/test_approving.py::test_a_crash_at_any_write_pays_once_or_asks_whether_it_was",
+    ),
+    "S4 looking decides nothing": (
+        "web/test_site.py::test_a_scanner_that_gets_everything_decides_nothing",
+        "web/test_browser.py::test_a_bot_that_runs_scripts_and_clicks_every_link_decides_nothing",
+        "web/test_site.py::test_the_token_is_of_one_session_one_question_and_one_digest",
+        "web/test_guard.py::test_a_form_counts_only_from_a_page_of_ours",
+        "web/test_guard.py::test_every_answer_forbids_what_others_could_do_with_it",
+    ),
+    "S5 links identify and do not authenticate": (
+        "web/test_site.py::test_a_link_shows_nothing_to_who_is_not_signed_in",
+        "web/test_site.py::test_codes_cannot_be_tried",
+    ),
+    "S6 tokens": (
+        "web/test_login.py::test_a_code_is_for_one_name_and_counts_once",
+        "web/test_session.py::test_a_token_is_for_one_session_and_one_thing",
+        "web/test_session.py::test_a_session_ends_in_time_or_when_it_is_ended",
+    ),
+    "S11 facts are ours, and the agent's words in their box": (
+        "views/test_sheet.py::test_the_agents_words_reach_no_title_no_button_and_no_reason_of_ours",
+        "web/test_page.py::test_the_agents_words_stand_in_their_box_alone",
+        "cli/test_inbox.py::test_the_agents_words_stand_apart_and_are_marked",
+        "inbox/test_chain.py::test_what_leaves_is_in_our_words",
+    ),
+    "S12 text that is safe to show": (
+        "cli/test_inbox.py::test_hostile_text_steers_no_terminal",
+        "views/test_sheet.py::test_all_of_the_arguments_is_shown_and_none_of_it_steers",
+        "views/test_sheet.py::test_long_values_are_marked_and_not_cut",
+        "web/test_site.py::test_what_is_long_is_opened_before_it_is_approved_also_without_a_script",
+    ),
+    "S14 markup is text": (
+        "web/test_page.py::test_what_strangers_write_is_text_and_nothing_else",
+        "web/test_page.py::test_whatever_a_template_writes_is_made_safe",
+        "inbox/test_slack.py::test_names_are_no_markup",
+        "inbox/test_email.py::test_a_title_with_line_ends_cannot_be_a_header",
+    ),
+    "S27 where a webhook may go": (
+        "inbox/test_guard.py::test_what_is_not_public_is_refused",
+        "inbox/test_guard.py::test_however_it_is_written",
+        "inbox/test_guard.py::test_a_name_that_means_something_else_a_moment_later_changes_nothing",
+        "inbox/test_guard.py::test_a_redirect_is_an_answer_like_any_other",
+        "inbox/test_guard.py::test_one_byte_at_a_time_is_no_answer_in_time",
+    ),
+    "S28 webhooks are signed": (
+        "inbox/test_webhook.py::test_the_published_example",
+        "inbox/test_webhook.py::test_what_is_altered_or_old_is_nobodys_word",
+        "inbox/test_webhook.py::test_a_secret_may_be_changed_while_both_count",
+    ),
+    "S29 the page of this machine": (
+        "web/test_guard.py::test_only_its_own_names_are_answered",
+        "web/test_guard.py::test_a_form_counts_only_from_a_page_of_ours",
+        "cli/test_serve.py::test_what_would_open_it_by_mistake_is_refused",
     ),
     "S32 breaker and retries per tenant and tool": (
         "runtime/test_breakers.py::test_two_tenants_share_neither_breaker_nor_retries",

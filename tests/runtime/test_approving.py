@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from random import Random
 from typing import Any
 
 import pytest
 
 import holdfast as hf
-from holdfast.core.events import Kind
+from holdfast.core import accept
+from holdfast.core.accept import Message
+from holdfast.core.events import Kind, meta
 from holdfast.core.heads import Status
-from holdfast.errors import MessageRefused, PolicyInvalid, RunStopped, RunWaiting, UsageError
+from holdfast.errors import MessageRefused, PolicyInvalid, RunBlocked, RunStopped, RunWaiting, UsageError
+from holdfast.journal.codec import encode
 from holdfast.views import asking
 
 FINANCE = hf.Ask("finance", within="30m")
@@ -437,3 +443,115 @@ def test_grants_of_a_list_grow_old(world: Any) -> None:
     with pytest.raises(RunWaiting):
         world.run(slow, wait=0)
     assert world.effects == [] and world.head().questions[0].about == "approve"
+
+
+# --- a thousand tries each ----------------------------------------------------------------------------------------
+
+
+TRIES = 1_000
+
+
+def tries(world: Any, messages: Iterable[tuple[str, Message]], agent: Any) -> Counter[str]:
+    """Each is posted to the run, which then goes on as far as it can: it still waits. Why they were refused."""
+    (shown,) = asking.items(world.store)
+    told: Counter[str] = Counter()
+    for name, message in messages:
+        posted = world.store.post(shown.run, name, message)
+        assert not posted.is_stored, message
+        told[posted.refused.partition(".")[0][-30:]] += 1
+    with pytest.raises(RunWaiting):
+        world.run(agent, wait=0)
+    assert asking.items(world.store) == [shown]
+    return told
+
+
+def test_a_thousand_forged_approvals_have_no_effect(world: Any) -> None:
+    """Lost: who can write to the mailbox of a run, without having been shown the question, decides it."""
+    agent = agent_of(paying(world))
+    begin(world, agent)
+    (shown,), chance = asking.items(world.store), Random(4711)
+
+    def forged() -> Iterator[tuple[str, Message]]:
+        for number in range(TRIES):
+            digest = f"{chance.getrandbits(256):064x}"
+            question = chance.choice([shown.id, f"q_{digest[:10]}", "", "approve", f"{shown.id}x", shown.id.upper()])
+            choice = chance.choice(["approve", "APPROVE", "yes", "", None, "decline"])
+            body = chance.choice([None, encode("approve"), encode({"what": "K-17", "cents": 1})])
+            by = chance.choice(["ada", "", "finance", "root"])
+            yield f"forged {number}", accept.answer(question, choice=choice, by=by, body=body, digest=digest)
+
+    assert sum(tries(world, forged(), agent).values()) == TRIES and world.effects == []
+
+
+def test_a_thousand_replayed_approvals_have_no_further_effect(world: Any) -> None:
+    """Lost: single use. One yes is played again, as it was, and for the question that was asked next."""
+    agent = agent_of(paying(world), ("K-17", 4200), ("K-17", 4200), ("K-18", 1))
+    begin(world, agent)
+    (first,) = asking.items(world.store)
+    yes = accept.answer(first.id, choice="approve", by="ann", body=encode("approve"), digest=first.digest)
+    assert world.store.post(first.run, "m-1", yes).is_stored
+    with pytest.raises(RunWaiting):
+        world.run(agent, wait=0)
+    (second,) = asking.items(world.store)
+    assert second.id != first.id and len(world.effects) == 1
+
+    def replayed() -> Iterator[tuple[str, Message]]:
+        for number in range(TRIES):
+            name = "m-1" if number % 4 == 0 else f"replay {number}"
+            facts = yes.facts | ({"question": second.id} if number % 2 else {})
+            yield name, yes._replace(meta=meta(**facts))
+
+    tries(world, replayed(), agent)
+    assert [effect[:2] for effect in world.effects] == [("K-17", 4200)]
+
+
+def test_a_thousand_approvals_that_come_too_late_have_no_effect(world: Any) -> None:
+    """Lost: the default, overruled after it was taken; or a yes that was given for an hour and is used in the next."""
+    agent = agent_of(paying(world))
+    begin(world, agent)
+    (shown,) = asking.items(world.store)
+    world.clock.by_s += 1_800.0
+    for number in range(TRIES):
+        yes = accept.answer(shown.id, choice="approve", by="ann", body=encode("approve"), digest=shown.digest)
+        assert not world.store.post(shown.run, f"late {number}", yes).is_stored
+        world.clock.by_s += 3.6
+    assert world.run(agent) == ["expired by nobody"] and world.effects == []
+
+
+def test_a_thousand_altered_approvals_have_no_effect(world: Any) -> None:
+    """Lost: the binding of a yes to what was shown: one character of the digest, of its length or of its question."""
+    agent = agent_of(paying(world))
+    begin(world, agent)
+    (shown,), chance = asking.items(world.store), Random(17)
+
+    def altered() -> Iterator[tuple[str, Message]]:
+        for number in range(TRIES):
+            at = chance.randrange(64)
+            other = chance.choice([each for each in "0123456789abcdef" if each != shown.digest[at]])
+            digest = chance.choice(
+                [
+                    f"{shown.digest[:at]}{other}{shown.digest[at + 1 :]}",
+                    shown.digest[:at],
+                    f"{shown.digest}{other}",
+                    f" {shown.digest}",
+                    shown.digest.upper(),
+                    shown.digest[::-1],
+                ]
+            )
+            yes = accept.answer(shown.id, choice="approve", by="ann", body=encode("approve"), digest=digest)
+            yield f"altered {number}", yes
+
+    tries(world, altered(), agent)
+    assert world.effects == []
+
+
+@pytest.mark.parametrize("cents", range(4_201, 4_221))
+def test_what_was_changed_after_the_approval_is_not_done(quick: Any, cents: int) -> None:
+    """Lost: a deploy between the yes and the effect, which does another thing by the old yes."""
+    begin(quick, agent_of(paying(quick)))
+    say(quick, "approve")
+    try:
+        quick.run(agent_of(paying(quick), ("K-17", cents)), wait=0)
+    except (RunWaiting, RunBlocked):
+        pass
+    assert quick.effects == []
