@@ -257,3 +257,75 @@ def test_who_may_not_answer_is_refused_and_told_who_may(shell: Any) -> None:
     assert refused.code == 2 and "eve is none of those who may answer it: ada, bob" in refused.err
     answered = shell.call("answer", "k", "approve", "--by", "bob")
     assert answered.code == 0 and "Approvals are advisory here" in answered.err
+
+
+FORM = {
+    "type": "object",
+    "properties": {
+        "street": {"type": "string", "minLength": 3, "title": "Street"},
+        "boxes": {"type": "integer", "default": 1},
+        "size": {"type": "string", "enum": ["s", "l"]},
+    },
+    "required": ["street", "size"],
+    "propertyOrdering": ["street", "boxes", "size"],  # what a run is given comes sorted
+}
+
+
+def test_a_form_is_shown_with_what_each_field_takes_and_filled_in(shell: Any) -> None:
+    """Lost: how to answer, for whoever has no page."""
+    begin(asks, {"words": ["Where to?"], "form": FORM, "options": ["not ours"]})
+    (question,) = open_ids(shell)
+    lines = shell.call("inbox", "show", question).out.splitlines()
+    assert "  street (Street): a text of at least 3 characters" in lines
+    assert "  boxes: a whole number, may be left out" in lines and "  size: one of: s, l" in lines
+    way = next(line for line in lines if "holdfast answer" in line)
+    assert way.endswith("--field street=VALUE --field size=VALUE")
+    listed = shell.call("answer", "k").err
+    assert "give VALUE" in listed
+    assert shell.call("answer", "k", "--field", "street=Main", "--field", "size=l", "--by", "ada").code == 0
+    shown = shell.call("inbox", "show", question).out
+    assert "What was filled in" in shown and "Main" in shown and "Answered by ada" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--field", "street=ab", "--field", "size=l"], 2, "'street'"),
+        (["--field", "street=Main"], 2, "'size' is missing"),
+        (["--field", "street"], 2, "NAME=VALUE"),
+        (["--field", "street=Main", "--field", "street=Else"], 2, "each field once"),
+        (["--form", '{"street": "Main"', "--field", "size=l"], 2, "no JSON"),
+        (["--form", '["Main"]'], 2, "no object"),
+        (["--form", '{"street": "Main", "street": "Else"}'], 2, "twice"),
+        (["--form", '{"street": "Main"}', "--field", "street=Else"], 2, "each field once"),
+        (["--form", '{"street": "Main", "size": "l", "boxes": "2"}'], 2, "'boxes'"),
+        (["--form", '{"street": "Main", "size": "l"}', "--result", "1"], 2, "no part of a form"),
+        (["Main"], 2, "is a form"),
+        (["yes", "--field", "street=Main", "--field", "size=l"], 2, "goes without it"),
+        (["--form", '{"street": "Main", "boxes": 2}', "--field", "size=l"], 0, ""),
+    ],
+)
+def test_what_does_not_fit_a_form_is_refused(shell: Any, arguments: list[str], code: int, said: str) -> None:
+    """Lost: the question, to an answer that the agent cannot use."""
+    begin(asks, {"words": ["Where to?"], "form": FORM})
+    done = shell.call("answer", "k", *arguments)
+    assert done.code == code and said in done.err
+    assert len(open_ids(shell)) == 1
+    document = shell.call("inbox", "--json").document["questions"][0]
+    assert document["state"] == ("open" if code else "posted")
+
+
+def test_no_form_takes_no_fields(shell: Any) -> None:
+    """Lost: an answer that is thrown away in silence."""
+    begin(asks, {"words": ["Well?"]})
+    assert "is no form" in shell.call("answer", "k", "--field", "a=b").err
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_words_of_a_form_steer_no_terminal(text: str, shell: Any) -> None:
+    """Lost: what the terminal shows, to whoever words a field."""
+    field = {"type": "string", "title": text, "description": text, "enum": [text, "b"]}
+    begin(asks, {"words": ["?"], "form": {"type": "object", "properties": {"a": field}}})
+    (question,) = open_ids(shell)
+    for done in (shell.call("inbox", "show", question), shell.call("answer", "k"), shell.call("answer", "k", "x")):
+        assert all(c.isprintable() or c == "\n" for c in done.out + done.err)

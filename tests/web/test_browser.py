@@ -28,13 +28,18 @@ IS_WANTED = os.environ.get("HOLDFAST_SCREENSHOTS") == "1"
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for these tests; each has a context of its own in it."""
+def opened_browser() -> Iterator[Browser]:
+    """A browser, until the tests of a module are over."""
     with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for these tests; each has a context of its own in it."""
+    yield from opened_browser()
 
 
 def window(browser: Browser, site: Any, size: str = "desktop", **options: Any) -> Page:

@@ -88,6 +88,8 @@ def show(context: click.Context, question: str, store: str | None, is_json: bool
     paint(*_shown(item, sheet.sheet(item, now), earlier, now))
     if advised and item.state == "open" and item.digest:
         say(advised)
+    for line in _form(item) if item.state == "open" else ():
+        data(line)
     if item.state == "open":  # not wrapped to the terminal's width: a command is copied whole
         data("\n".join(["", "Answer", *(f"  {way}" for way in _ways(item, store))]))
     return 0
@@ -188,6 +190,8 @@ def _shown(item: Item, shown: Sheet, earlier: list[tuple[float, str, str]], now:
         lines.append(text("Who may answer: " + shown.whose))
     label = "If nobody answers: " if item.state == "open" else ""
     lines.append(text(label + shown.silence))
+    if shown.filled:
+        lines += [text(""), text("What was filled in", "bold"), *_rows(shown.filled)]
     lines += _agents(shown)
     if earlier:
         lines += [text(""), text("Asked earlier in this run", "bold")]
@@ -221,13 +225,17 @@ def _agents(shown: Sheet) -> list[RenderableType]:
     return [text(""), text("The agent says (unverified)", "bold"), *said, *(_rows(shown.shows) if shown.shows else ())]
 
 
+def _form(item: Item) -> list[str]:
+    """The fields of a form, and what each of them takes."""
+    from holdfast.cli.answer import form_in_lines
+
+    return ["", "The form (as the agent words it)", *form_in_lines(item.schema)] if item.schema is not None else []
+
+
 def _ways(item: Item, store: str | None) -> list[str]:
     """The commands that answer it, as they are typed."""
-    from holdfast.core.accept import WITH_RESULT
+    from holdfast.cli.answer import ways_to_answer
     from holdfast.views.text import safe_text
 
     command = shlex.join(["holdfast", "answer", item.run, *option.given(store=store), "--question", item.id])
-    ways = [shlex.quote(choice) for choice in item.options] or ["TEXT"]
-    with_result = WITH_RESULT.get(item.about)
-    ways = [f"{way} --result JSON" if way == with_result else way for way in ways]
-    return [safe_text(f"{command} {way}") for way in ways]
+    return [safe_text(f"{command} {way}") for way in ways_to_answer(item.about, item.options, item.schema)]

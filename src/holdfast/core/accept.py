@@ -19,6 +19,7 @@ from holdfast.core.approvers import refusal as refusal_of
 from holdfast.core.budget import Limits
 from holdfast.core.desk import DESK, refusal
 from holdfast.core.events import Charge, meta
+from holdfast.core.form import names, wrong
 from holdfast.core.heads import PAUSING, Head, OpenQuestion, Status, said
 from holdfast.core.shape import misshapen
 
@@ -46,6 +47,8 @@ FAILED_OPTIONS = ("try_again", "take_this_result", "tell_the_agent", "abort")
 """A person's four answers to a step that has failed for good."""
 WITH_RESULT = {"in_doubt": "it_happened", "failed": "take_this_result"}
 """By what a question is about: the answer that carries a result."""
+WITH_FORM: Mapping[str, str] = {}
+"""The same: the answer that carries what was filled in; of what stands not here, it comes without a choice."""
 
 
 class Message(NamedTuple):
@@ -70,11 +73,19 @@ def start(
 
 
 def answer(
-    question: str, *, choice: str | None, by: str, body: bytes | None, digest: str = "", via: str = ""
+    question: str,
+    *,
+    choice: str | None,
+    by: str,
+    body: bytes | None,
+    digest: str = "",
+    via: str = "",
+    form: Mapping[str, Any] | None = None,
 ) -> Message:
-    """Answer a question: `choice` is the option taken, `body` the value given, `digest` what was shown to whoever
-    approves, `via` the way by which they answered."""
-    facts = meta(question=question, choice=choice, by=by, digest=digest or None, via=via or None)
+    """Answer a question: `choice` is the option taken, `body` the value given, `form` what was filled in, `digest` what
+    was shown to whoever approves, `via` the way by which they answered."""
+    filled = None if form is None else dict(form)
+    facts = meta(question=question, choice=choice, by=by, digest=digest or None, via=via or None, form=filled)
     return Message(MessageKind.ANSWER, facts, body)
 
 
@@ -234,11 +245,26 @@ def _accept_answer(head: Head, facts: dict[str, Any], now: float) -> Posted:
             f"Question {wanted} is about something else than what this answer names (by its digest). Nothing was "
             f"answered. Look at it anew, `holdfast inbox show {wanted}`, and answer what it shows.",
         )
-    refused = refusal_of(found, facts.get("by") or "") or _unfit_choice(found, facts.get("choice"))
+    choice, form = facts.get("choice"), facts.get("form")
+    unfit = _unfit_choice(found, choice) if form is None else _unfit_form(found, choice, form)
+    refused = refusal_of(found, facts.get("by") or "") or unfit
     return Posted(not refused, refused, subject=f"answer:{wanted}")
 
 
+def _unfit_form(question: OpenQuestion, choice: str | None, form: dict[str, Any]) -> str:
+    if question.schema is None:
+        return f"Question {question.id} is no form. Answer it with one of its options, or with a text."
+    if choice != WITH_FORM.get(question.about):
+        return f"{choice!r} carries no form. Nothing was answered. Answer {question.id} with the one or with the other."
+    unfit = wrong(question.schema, form)
+    return f"{unfit} Nothing was answered." if unfit else ""
+
+
 def _unfit_choice(question: OpenQuestion, choice: str | None) -> str:
+    if question.schema is not None and choice not in question.options:
+        others = f", or one of: {', '.join(question.options)}" if question.options else ""
+        fields = ", ".join(names(question.schema))
+        return f"Question {question.id} is a form: it takes a value for {fields}{others}. Nothing was answered."
     if question.options and choice not in question.options:
         return f"{choice!r} is no answer to {question.id}. Choose one of: {', '.join(question.options)}."
     return ""

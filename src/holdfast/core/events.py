@@ -26,6 +26,7 @@ StepAbandoned
 StepRepeated      own
 AttemptFailed     a failure, because, retry_at, way, next, model facts  the response, if there was one
 QuestionAsked     id, about, text, options, to, expires_at, default,    what it shows
+                  schema (of a form), why (the agent's words),
                   way (place on the ladder, attempts before it);
                   digest, valid_s, within_s, calls (of an approval)
 QuestionClosed    id, outcome (answered, expired), choice, by, via,     the answer

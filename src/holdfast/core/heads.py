@@ -102,6 +102,8 @@ class OpenQuestion:
     """Who they were when it was asked."""
     barred: tuple[str, ...] = ()
     """Who may not."""
+    schema: dict[str, Any] | None = field(default=None, hash=False)
+    """Of a form (`core.form`): what an answer has to fill in, or else it takes one of the options."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class Questions:
             approvers=tuple(facts.get("approvers", ())),
             people=tuple(facts.get("people", ())),
             barred=tuple(facts.get("barred", ())),
+            schema=facts.get("schema"),
         )
         return question
 

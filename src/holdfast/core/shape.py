@@ -61,7 +61,7 @@ _NEEDED: Final[Mapping[str, Mapping[str, Check]]] = {
 }
 _KNOWN: Final[Mapping[str, Check]] = {
     "by": _is_text, "why": _is_text, "choice": _is_text, "limit": _is_text, "parent": _is_text, "previous": _is_text,
-    "digest": _is_text, "via": _is_text,
+    "digest": _is_text, "via": _is_text, "form": _is_table,
     "now": _is_flag, "unpause": _is_flag, "detached": _is_flag, "is_priced": _is_flag, "with_parent": _is_flag,
     "limits": _is_limits, "raised": _is_raise, "fate": _is_end, "depth": _is_count, "chapter": _is_count,
     "accounts": _is_names,

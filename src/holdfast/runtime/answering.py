@@ -7,6 +7,7 @@ one rule for all ways. It is told by the question itself, and by whom its names 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from holdfast.core import accept, approvers
@@ -28,7 +29,7 @@ def message(
             f"--result belongs to {' and '.join(accept.WITH_RESULT.values())}, for a step in doubt or one that failed. "
             "Nothing was answered."
         )
-    body = encode(_parsed(result)) if result is not None else None if with_result else encode(value)
+    body = encode(parsed(result, "--result")) if result is not None else None if with_result else encode(value)
     return accept.answer(question, choice=value, by=by, body=body, digest=digest, via=via)
 
 
@@ -51,6 +52,11 @@ def check(journal: Journal, run_id: str, answer: Message, roll: Roll | None) -> 
         raise MessageRefused(refused)
 
 
+def of_form(question: str, about: str, values: Mapping[str, Any], *, by: str, via: str) -> Message:
+    """The answer that fills in a form; whether the values fit is for the guard to say."""
+    return accept.answer(question, choice=accept.WITH_FORM.get(about), by=by, body=None, via=via, form=values)
+
+
 def post(journal: Journal, run_id: str, message_id: str, answer: Message, roll: Roll | None) -> None:
     """Leave the answer for the run; `MessageRefused` says why it cannot count, or who was first. roll: see `check`."""
     check(journal, run_id, answer, roll)
@@ -59,12 +65,13 @@ def post(journal: Journal, run_id: str, message_id: str, answer: Message, roll: 
         raise MessageRefused(late(journal, run_id, answer) or posted.refused)
 
 
-def _parsed(result: str) -> Any:
+def parsed(text: str, what: str) -> Any:
+    """The JSON that somebody has typed; `UsageError` when it is none."""
     try:
-        return json.loads(result, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as wrong:
         raise UsageError(
-            f"--result {result!r} is no JSON: {wrong}. Nothing was answered. A text goes in double quotes: '\"R-17\"'."
+            f"{what} {text!r} is no JSON: {wrong}. Nothing was answered. A text goes in double quotes: '\"R-17\"'."
         ) from wrong
 
 

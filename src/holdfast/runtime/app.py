@@ -322,17 +322,18 @@ class App:
         result: Any = None,
         digest: str = "",
         via: str = "",
+        form: Mapping[str, Any] | None = None,
     ) -> None:
         """Answer an open question; `MessageRefused` says why an answer cannot count.
 
         result: with "it_happened" for a step in doubt, or "take_this_result" for one that failed, what the tool would
-        have returned. digest: of an approval, the question's own: what is approved is what was shown. via: the way by
-        which the person answered, for the record.
+        have returned. form: what is filled in, of a question that is a form. digest: of an approval, the question's
+        own: what is approved is what was shown. via: the way by which the person answered, for the record.
         """
         choice = value if isinstance(value, str) else None
         is_about_step = choice in (*accept.DOUBT_OPTIONS, *accept.FAILED_OPTIONS)
         body = encode(value) if not is_about_step else None if result is None else encode(result)
-        message = accept.answer(question, choice=choice, by=by, body=body, digest=digest, via=via)
+        message = accept.answer(question, choice=choice, by=by, body=body, digest=digest, via=via, form=form)
         check_answer(self._open().journal, run, message, self._inbox)
         await self._post(run, message)
         await self._deliver(run)

@@ -7,7 +7,7 @@ what the agent gets. Nothing is decided here, and nothing is kept: the outcome i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.core import approval
@@ -24,6 +24,7 @@ from holdfast.protocols import Journal
 from holdfast.runtime import current
 from holdfast.runtime.approving import version_of
 from holdfast.runtime.facts import safe
+from holdfast.runtime.form import Declared, declared
 from holdfast.runtime.pauses import Decision, Question
 from holdfast.runtime.pauses import Signal as SignalWait
 from holdfast.runtime.tool import Planned
@@ -40,7 +41,7 @@ class Answer:
     """expired: people were told, as far as that is known, and nobody answered in time. undeliverable: no channel could
     tell anybody."""
     value: Any = None
-    """The option taken or the text given; the default when nobody answered in time."""
+    """The option taken, the text given or what was filled in; the default when nobody answered in time."""
     by: str = ""
     """Who answered; empty when nobody did."""
 
@@ -80,8 +81,13 @@ async def ask(
     default: Any,
     show: Any,
     urgent: bool,
+    form: Any,
 ) -> Answer:
     """A person is asked, for days if need be; see `Run.ask`."""
+    filled_in = None if form is None else declared(form)
+    if filled_in is not None and default is not None and default not in options:
+        default = filled_in.plain(default)
+    more = {"urgent": urgent or None, "schema": None if filled_in is None else filled_in.schema}
     question = Question(
         call=Call(scope, name, "", StepKind.QUESTION, Effect.READ, safe(text, 200).encode()),
         text=safe(text),
@@ -90,9 +96,21 @@ async def ask(
         within_s=None if within is None else seconds(within, "within"),
         default=encode(default),
         shows=encode(show),
-        more={"urgent": True} if urgent else {},
+        more=more,
     )
-    return _answer(await driver.step(question))
+    answer = _answer(await driver.step(question))
+    return answer if filled_in is None or answer.value is None else await _filled_in(driver, name, filled_in, answer)
+
+
+async def _filled_in(driver: Driver, name: str, form: Declared, answer: Answer) -> Answer:
+    """The answer with what was filled in as the agent declares it; of an option it is the option. A form that the agent
+    does not take any more blocks the run, as a result that does not fit does."""
+    if not isinstance(answer.value, dict):
+        return answer
+    try:
+        return replace(answer, value=form.value(answer.value))
+    except ValueError as unfit:
+        await driver.unfit(f"{name}: the form", f"{name}: what was filled in", unfit)
 
 
 async def approve(driver: Driver, scope: str, calls: Sequence[Planned[Any]], name: str, asked: Ask) -> Approval:

@@ -14,10 +14,12 @@ from holdfast.core.accept import MessageKind
 from holdfast.core.address import run_id
 from holdfast.core.budget import Limits, unnoted
 from holdfast.core.events import NOTHING, Event, Kind, StepKind, meta
+from holdfast.core.form import filled
 from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.slot import Slot
 from holdfast.core.state import CONFIG, PAUSE, UNWIND
 from holdfast.core.undo import to_reopen
+from holdfast.journal.codec import encode
 from holdfast.protocols import Mail
 from holdfast.runtime import child, crashloop, escalating
 from holdfast.runtime.pauses import about_signal
@@ -197,9 +199,10 @@ def _answered(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
         via=facts.get("via"),
         answered_at=mail.at,
     )
-    about = driver.state.questions[facts["question"]].about
-    _close_question(driver, facts["question"], closed, mail.message.body)
-    if about == crashloop.ABOUT:
+    asked, form = driver.state.questions[facts["question"]], facts.get("form")
+    body = mail.message.body if form is None or asked.schema is None else encode(filled(asked.schema, form))
+    _close_question(driver, asked.id, closed, body)
+    if asked.about == crashloop.ABOUT:
         crashloop.answered(driver, facts)
 
 

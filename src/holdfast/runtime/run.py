@@ -185,16 +185,19 @@ class Run:
         default: Any = None,
         show: Any = None,
         urgent: bool = False,
+        form: Any = None,
         name: str = "ask",
     ) -> Answer:
         """Ask a person and wait, for days if need be. Answered with `holdfast answer`.
 
-        options: the answers that count; any text when empty. within: after so long the question closes as
+        options: the answers that count; any text when empty. form: what is to be filled in instead of a text, or of
+        taking one of the options: a flat JSON schema, or a dataclass, TypedDict or pydantic model with simple fields;
+        the value is then a dict, or an instance. within: after so long the question closes as
         `expired` with `default`, or as `undeliverable` when no channel could tell anybody. show: facts that are
         recorded and shown beside the text. urgent: people are told in their quiet hours too.
         """
         scope = self._where("ask", name).scope
-        declared: dict[str, Any] = {"options": options, "to": to, "within": within, "default": default}
+        declared: dict[str, Any] = {"options": options, "to": to, "within": within, "default": default, "form": form}
         return await asking.ask(self._driver, scope, text, name, show=show, urgent=urgent, **declared)
 
     async def approve(

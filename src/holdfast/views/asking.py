@@ -61,6 +61,10 @@ class Item:
     """Who they were when it was asked."""
     barred: tuple[str, ...] = ()
     """Who may not answer: they asked for the run, or have agreed already."""
+    schema: dict[str, Any] | None = None
+    """Of a form: what is filled in (`core.form`)."""
+    filled: Any = None
+    """What was filled in."""
 
     def facts(self) -> dict[str, Any]:
         """As plain data."""
@@ -114,7 +118,8 @@ def _posted(item: Item, mail: Iterable[Mail]) -> Item:
         said = letter.message.facts if letter.message.kind is MessageKind.ANSWER else {}
         if said.get("question") == item.id:
             choice, by, via = (said.get(name) or "" for name in ("choice", "by", "via"))
-            return replace(item, state="posted", choice=choice, by=by, via=via, closed_at=letter.at)
+            answered: dict[str, Any] = {"choice": choice, "by": by, "via": via, "filled": said.get("form")}
+            return replace(item, state="posted", closed_at=letter.at, **answered)
     return item
 
 
@@ -135,6 +140,7 @@ def _open(head: Head, asked: OpenQuestion) -> Item:
         approvers=asked.approvers,
         people=asked.people,
         barred=asked.barred,
+        schema=asked.schema,
     )
 
 
@@ -175,6 +181,8 @@ def _item(head: Head, asked: Event, closing: Event | None, end: Event | None) ->
         approvers=tuple(facts.get("approvers", ())),
         people=tuple(facts.get("people", ())),
         barred=tuple(facts.get("barred", ())),
+        schema=facts.get("schema"),
+        filled=_plain(closing.body) if closing is not None and "schema" in facts else None,
     )
 
 

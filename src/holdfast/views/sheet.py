@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from holdfast.core.accept import WITH_FORM
 from holdfast.core.approval import ABOUT as APPROVE
 from holdfast.core.approval import STOP
 from holdfast.views.asking import Item
@@ -79,6 +80,10 @@ class Sheet:
     """What the agent shows beside them, unverified."""
     choices: tuple[tuple[str, str], ...]
     """Our own answers, and how they read. Empty: the agent's options, or any text."""
+    filled: tuple[Row, ...] = ()
+    """What was filled in, of a form that is answered."""
+    with_form: str = ""
+    """Of our own answers the one that carries the form."""
 
     @property
     def long_rows(self) -> int:
@@ -98,6 +103,8 @@ def sheet(item: Item, now: float) -> Sheet:
         says=safe_lines(item.text) if is_agents else "",
         shows=tuple(_rows(item.arguments)) if is_agents and item.arguments is not None else (),
         choices=() if is_agents else tuple((each, WORDS.get(each, safe_text(each))) for each in item.options),
+        filled=tuple(_rows(item.filled)),
+        with_form=WORDS.get(WITH_FORM.get(item.about, ""), ""),
     )
 
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from holdfast.core.accept import WITH_RESULT
+from holdfast.core.accept import WITH_RESULT, Message
 from holdfast.core.approval import DECLINE
+from holdfast.core.form import read, wrong
 from holdfast.errors import MessageRefused, UsageError
 from holdfast.protocols import Clock, Journal, Roll
 from holdfast.runtime import answering
+from holdfast.views import fields
 from holdfast.views.asking import Item
 from holdfast.views.sheet import Sheet
 from holdfast.web.session import Session, Sessions
@@ -39,17 +41,16 @@ def post(
     """Leave the answer; an `HTTPException` says why it is none: 422 when it can be mended, 409 when it is too late, or
     not this person's to give."""
     choice = _chosen(item, sent)
-    if not choice.strip():
+    is_form = item.schema is not None and sent.get("fill") == "1"
+    if not is_form and not choice.strip():
         raise HTTPException(422, "Choose an answer first. Nothing was answered.")
     unread = shown.long_rows - sum(name.startswith("opened-") for name in sent)
     if unread > 0 and choice != DECLINE:
         raise HTTPException(
             422, "Open the long values first, and confirm that you have read them. Nothing was answered."
         )
-    result = sent.get("result", "").strip() if choice == WITH_RESULT.get(item.about) else ""
-    options: dict[str, Any] = {"result": result or None, "digest": sent.get("digest", "")}
     try:
-        answer = answering.message(item.id, item.about, choice, by=session.name, via="web", **options)
+        answer = _filled_in(item, sent, session) if is_form else _said(item, choice, sent, session)
         answering.post(journal, item.run, clock.fresh_id(), answer, roll)
     except MessageRefused as late:
         raise HTTPException(409, str(late)) from late
@@ -63,6 +64,21 @@ def may_not(item: Item, session: Session, roll: Roll) -> str:
         return answering.refusal(item, session.name, roll)
     except MessageRefused as unknown:
         return str(unknown)
+
+
+def _said(item: Item, choice: str, sent: Mapping[str, str], session: Session) -> Message:
+    result = sent.get("result", "").strip() if choice == WITH_RESULT.get(item.about) else ""
+    options: dict[str, Any] = {"result": result or None, "digest": sent.get("digest", "")}
+    return answering.message(item.id, item.about, choice, by=session.name, via="web", **options)
+
+
+def _filled_in(item: Item, sent: Mapping[str, str], session: Session) -> Message:
+    """The form with what was typed; what does not fit it is said before it is sent, since it can be mended."""
+    schema = item.schema or {}
+    values = read(schema, fields.sent(schema, sent))
+    if unfit := wrong(schema, values):
+        raise UsageError(f"{unfit} Nothing was answered.")
+    return answering.of_form(item.id, item.about, values, by=session.name, via="web")
 
 
 def _chosen(item: Item, sent: Mapping[str, str]) -> str:

@@ -12,9 +12,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -32,6 +33,7 @@ from holdfast.runtime.escalating import take
 from holdfast.views import asking
 from holdfast.views.advice import advice
 from holdfast.views.asking import Item
+from holdfast.views.fields import fields as form_fields
 from holdfast.views.sheet import earlier, sheet
 from holdfast.views.taking import taken
 from holdfast.views.text import ago
@@ -146,7 +148,7 @@ class Inbox:
             await run_in_threadpool(answer.post, self.journal, self.clock, self.roll, item, shown, sent, session)
         except HTTPException as refused:
             items, item = await self._found(request)  # as it is now
-            return self._question_page(session, items, item, refused.detail, refused.status_code)
+            return self._question_page(session, items, item, refused.detail, refused.status_code, sent)
         return RedirectResponse(f"/q/{item.run}/{item.id}", 303)
 
     async def take(self, request: Request) -> Response:
@@ -176,7 +178,15 @@ class Inbox:
             raise HTTPException(404, "There is no such question in this store.")
         return items, item
 
-    def _question_page(self, session: Session, items: list[Item], item: Item, told: str, status: int) -> Response:
+    def _question_page(
+        self,
+        session: Session,
+        items: list[Item],
+        item: Item,
+        told: str,
+        status: int,
+        typed: Mapping[str, str] = MappingProxyType({}),
+    ) -> Response:
         now = self.journal.now()
         token = self.who.sessions.token(session, *answer.about(item.run, item.id, item.digest))
         may_not = answer.may_not(item, session, self.roll)
@@ -186,6 +196,7 @@ class Inbox:
             item=item,
             row=row(item, now),
             sheet=sheet(item, now),
+            fields=[] if item.schema is None else form_fields(item.schema, typed),
             earlier=[(f"{ago(now - at)} ago", what, became) for at, what, became in earlier(items, item)],
             token=token,
             told=told,
