@@ -6,6 +6,9 @@ import socket
 import threading
 from typing import Any, Self
 
+from holdfast.inbox.heartbeat import Told
+from holdfast.journal.open import open_journal
+
 CHAINS = """
 [people.ada]
 email = "ada@example.com"
@@ -213,3 +216,20 @@ def test_a_test_that_nobody_confirms_has_failed(shell: Any) -> None:
     (shell.home / "holdfast.toml").write_text(HOOK.format(port=1), "utf-8")
     told = shell.call("channels", "test", "mail", "--to", "ada", "--wait", "60s")
     assert told.code == 1 and "ada was not told by mail" in told.err
+
+
+def test_status_and_doctor_say_when_nobody_outside_takes_it(shell: Any) -> None:
+    """Lost: an alarm that is dead, found out when it should have sounded."""
+    beat = '[heartbeat]\nurl = "https://hc.example.com/secret"\n'
+    (shell.home / "holdfast.toml").write_text(CHAINS + beat, "utf-8")
+    assert "outside: told never that all is well" in shell.call("channels", "status").out
+    store = open_journal(f"sqlite:///{shell.home}/holdfast.db", clock=lambda: 1_000_000_000.0)
+    told = Told(None, 999_999_990.0, "hc.example.com answered 503")
+    assert store.swap("heartbeat", 0, told.text())
+    store.close()
+    shown = shell.call("channels", "status")
+    assert "nobody took it: hc.example.com answered 503" in shown.out and "secret" not in shown.out
+    assert "hc.example.com answered 503" in shell.call("doctor").out
+    assert shell.call("channels", "status", "--json").document["outside"]["told_at"] is None
+    (shell.home / "holdfast.toml").write_text(CHAINS, "utf-8")
+    assert "outside: nobody is told that holdfast lives" in shell.call("channels", "status").out

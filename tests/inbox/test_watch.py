@@ -218,7 +218,7 @@ def test_another_version_goes_on_in_another_chapter(world: World, office: Probed
         patch.setattr("holdfast.inbox.inbox.Watching", Newer)
         # a process that knows both gives the old one back its end
         inbox = office.inbox
-        older = watch.Watching(office.directory, inbox.probing)
+        older = watch.Watching(office.directory, {}, inbox.probing, None)
         older.journal = world.store
         patch.setattr(Inbox, "agents", property(lambda self: (*_agents(self), older.agent)))
         world.play(second, serves=True, inbox=inbox)

@@ -108,18 +108,18 @@ def _confirmed(person: str, channel: str, wait: str, config: str | None, store: 
 @option.json
 def status(config: str | None, store: str | None, is_json: bool) -> int:
     """Whether somebody can be reached by each chain, as it was measured; exit code 1 when by one nobody can."""
-    from holdfast.cli.reach import judged
+    from holdfast.cli.reach import measured
     from holdfast.core.reach import State
     from holdfast.inbox.report import facts, lines  # these load the core
 
-    chains, now = judged(config, store)
+    found = measured(config, store)
     if is_json:
-        document({"schema": SCHEMA, "at": now, "chains": facts(chains)})
-    elif not chains:
+        document({"schema": SCHEMA, **facts(found)})
+    elif not found.chains:
         say("There is no chain: holdfast.toml names no [chains], and nobody is told of questions by one.")
     else:
-        paint(*(text(line, COLOURS[state]) for line, state in lines(chains, now)))
-    return Exit.FAILED if any(found.state is State.UNREACHABLE for _, found in chains) else Exit.DONE
+        paint(*(text(line, COLOURS[state]) for line, state in lines(found)))
+    return Exit.FAILED if any(each.found.state is State.UNREACHABLE for each in found.chains) else Exit.DONE
 
 
 def _whom(directory: Directory, channel: str, person: str | None) -> str:

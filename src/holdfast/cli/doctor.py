@@ -42,7 +42,7 @@ def doctor(is_rebuild: bool, is_trial: bool, store: str | None, is_json: bool) -
         "url": shown(address(store)),
         "store": facts,
         **shared,
-        "chains": [] if facts is None else _chains(store),
+        **({"chains": [], "outside": None} if facts is None else _reach(store)),
         "problems": problems,
     }
     if rebuilt is not None:
@@ -79,16 +79,17 @@ def _versions(engine: str) -> dict[str, str]:
     }
 
 
-def _chains(given: str | None) -> list[dict[str, Any]]:
+def _reach(given: str | None) -> dict[str, Any]:
     """Whether questions reach anybody; nothing of the inbox is loaded where the file names no chain."""
     from holdfast.runtime.config import read
 
     if "chains" not in read(None)[1]:
-        return []
-    from holdfast.cli.reach import judged  # loads the inbox
+        return {"chains": [], "outside": None}
+    from holdfast.cli.reach import measured  # loads the inbox
     from holdfast.inbox.report import facts
 
-    return facts(judged(None, given)[0])
+    found = facts(measured(None, given))
+    return {"chains": found["chains"], "outside": found["outside"]}
 
 
 _NOTHING: dict[str, list[Any]] = {"accounts": [], "breakers": []}
@@ -152,6 +153,8 @@ def _print(found: dict[str, Any]) -> None:
     for chain in found["chains"]:
         because = f": {'; '.join(chain['because'])}" if chain["because"] else ""
         lines.append(text(f"chain      {chain['chain']} is {chain['state']}{because}", COLOURS[chain["state"]]))
+    if (outside := found["outside"]) is not None and (outside["wrong"] or outside["refusal"]):
+        lines.append(text(f"outside    {'; '.join(outside['wrong']) or outside['refusal']}", "yellow"))
     lines += _told(found["rebuilt"]) if "rebuilt" in found else []
     lines += [text(f"problem    {problem}", "red") for problem in found["problems"]]
     paint(*lines, text("Unwell: see above." if found["problems"] else "All is well.", "bold"))

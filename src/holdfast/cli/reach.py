@@ -15,7 +15,7 @@ from holdfast.errors import NotFound
 if TYPE_CHECKING:
     from holdfast.core.heads import Head
     from holdfast.inbox.inbox import Inbox
-    from holdfast.inbox.routes import Judged
+    from holdfast.inbox.routes import Measured
     from holdfast.protocols import Journal
 
 _LOOK_S: Final = 0.05
@@ -34,20 +34,19 @@ def inbox_of(config: str | None) -> Inbox | None:
     return load(config, os.environ, SystemClock().now)
 
 
-def judged(config: str | None, store: str | None) -> tuple[list[Judged], float]:
-    """What is known of each chain, and when; where there is no store yet, nothing was ever sent."""
+def measured(config: str | None, store: str | None) -> Measured:
+    """Whether anybody can be reached; where there is no store yet, nothing was ever sent."""
     from holdfast.cli.store import address, opened_at
+    from holdfast.inbox import routes
     from holdfast.inbox.config import load  # these load the core
-    from holdfast.inbox.routes import all_judged
     from holdfast.runtime.clock import SystemClock
 
     directory = load(config)
     try:
         with opened_at(address(store, config)) as journal:
-            return all_judged(directory, journal, journal.now()), journal.now()
+            return routes.measured(directory, journal, journal.now())
     except NotFound:
-        now = SystemClock().now()
-        return all_judged(directory, None, now), now
+        return routes.measured(directory, None, SystemClock().now())
 
 
 async def people_told(journal: Journal, head: Head) -> None:

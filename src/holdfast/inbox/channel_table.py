@@ -57,13 +57,14 @@ def _webhook(name: str, table: Table) -> Webhook:
     table.only("kind", "url", "secret", "allow")
     value = table.text("url", '"https://example.com/in" or "env:NAME"')
     url: str | FromEnvironment = table.variable("url", value) if value.startswith("env:") else value
-    allow = _allow(table)
+    allow = allowed(table)
     if isinstance(url, str):
-        _check_url(table, url, allow)
+        check_url(table, url, allow)
     return Webhook(name=name, url=url, secrets=_variables(table, "secret"), allow=tuple(allow))
 
 
-def _allow(table: Table) -> list[str]:
+def allowed(table: Table) -> list[str]:
+    """HOST:PORT that may be in a private network."""
     allow = table.raw("allow") if table.has("allow") else []
     if not isinstance(allow, list) or not all(isinstance(each, str) and ":" in each for each in allow):
         table.wrong(f"has allow = {allow!r}", 'Write allow = ["127.0.0.1:8080"]')
@@ -87,8 +88,8 @@ def _slack(name: str, table: Table) -> Slack:
         table.wrong(f"has shows_call = {shows_call!r}", "Write shows_call = true, or leave it out")
     if shows_call and not is_heard:
         table.wrong("shows calls, and hears no answer", 'Write app_token or signing_secret = "env:NAME", too')
-    url, allow = table.text("url", '"https://slack.com/api"', default=URL), _allow(table)
-    _check_url(table, url, allow)
+    url, allow = table.text("url", '"https://slack.com/api"', default=URL), allowed(table)
+    check_url(table, url, allow)
     return Slack(
         name=name,
         token=table.secret("token"),
@@ -106,7 +107,8 @@ def _example(each: str) -> str:
     return f'"{each[0].upper()}012AB3CD"'
 
 
-def _check_url(table: Table, url: str, allow: list[str]) -> None:
+def check_url(table: Table, url: str, allow: list[str]) -> None:
+    """Refuse what is no https URL, or holds a password."""
     try:
         parts = urlsplit(url)
         place = f"{parts.hostname}:{parts.port or 443}"

@@ -65,7 +65,7 @@ from holdfast.inbox.directory import (
     Person,
     Step,
 )
-from holdfast.inbox.measures import probes
+from holdfast.inbox.measures import heartbeat, probes
 from holdfast.inbox.table import Table
 from holdfast.runtime.config import read
 
@@ -97,7 +97,7 @@ def parsed(file: Path, tables: dict[str, Any]) -> Directory:
         inner["rotas"][name].wrong("is the name of a person, too", "Give the rota another one")
     directory = Directory(people, channels, rotas)
     chains = {name: _chain(name, table, directory) for name, table in inner["chains"].items()}
-    return Directory(people, channels, rotas, chains, probes(file, tables))
+    return Directory(people, channels, rotas, chains, probes(file, tables), heartbeat(file, tables))
 
 
 # --- people ------------------------------------------------------------------------------------------------------

@@ -143,6 +143,16 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Somebody outside who alarms when holdfast no longer says that it lives."""
+
+    url: str | FromEnvironment
+    every_s: float = 300.0
+    allow: tuple[str, ...] = ()
+    """HOST:PORT that may be in a private network, and without TLS."""
+
+
+@dataclass(frozen=True, slots=True)
 class Directory:
     """All of it."""
 
@@ -151,6 +161,7 @@ class Directory:
     rotas: Mapping[str, Rota] = field(default_factory=dict)
     chains: Mapping[str, Chain] = field(default_factory=dict)
     probes: Probes = Probes()
+    heartbeat: Heartbeat | None = None
 
     def chain_for(self, to: str) -> Chain | None:
         """By which chain a question goes that was put to `to`."""

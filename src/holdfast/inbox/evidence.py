@@ -35,6 +35,13 @@ def write(*learned: Learned) -> None:
         here.driver.record.set_cell(cell_of(channel, person, fact), text_of(at, why, is_final=is_final))
 
 
+def keep(name: str, text: str) -> None:
+    """A cell of our own, by the same rule."""
+    here = current.place()
+    assert here is not None and here.inside is not None, "only the body of a step learns anything"
+    here.driver.record.set_cell(name, text)
+
+
 def shut(channel: str, until: float | None, mark: str = "") -> None:
     """Keep that this channel takes nothing before then; None: never, as long as its receiver is the one of this mark.
     By the same rule as `write`."""

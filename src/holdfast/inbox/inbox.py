@@ -13,6 +13,7 @@ from holdfast.errors import UsageError
 from holdfast.inbox import routes
 from holdfast.inbox.chain import Telling
 from holdfast.inbox.directory import Directory
+from holdfast.inbox.heartbeat import Pulse
 from holdfast.inbox.probe import Probing
 from holdfast.inbox.watch import Watching
 from holdfast.journal.codec import encode
@@ -25,9 +26,12 @@ class Inbox:
 
     directory: who is asked, as `holdfast.toml` says (`holdfast.inbox.config.load`). channels: by the names that the
     directory has for them. base_url: where the pages are that questions are answered on; empty: there are none.
+    pulse: who is told outside that holdfast lives.
     """
 
-    def __init__(self, directory: Directory, channels: Mapping[str, Channel], *, base_url: str = "") -> None:
+    def __init__(
+        self, directory: Directory, channels: Mapping[str, Channel], *, base_url: str = "", pulse: Pulse | None = None
+    ) -> None:
         missing = sorted(directory.channels.keys() - channels.keys())
         if missing:
             raise UsageError(f"There is no channel {missing[0]!r}, which chains name. Nothing was started.")
@@ -35,7 +39,7 @@ class Inbox:
         self._base_url = base_url.rstrip("/")
         self._telling = Telling(directory, channels, self._link)
         self.probing = Probing(directory, channels, self._link)
-        self._watching = Watching(directory, self.probing)
+        self._watching = Watching(directory, channels, self.probing, pulse)
 
     @property
     def agents(self) -> tuple[Agent[Any, Any], ...]:

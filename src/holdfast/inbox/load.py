@@ -11,6 +11,7 @@ from holdfast.inbox import config
 from holdfast.inbox.apprise import AppriseChannel
 from holdfast.inbox.directory import Apprise, ChannelSettings, Directory, Email, FromEnvironment, Slack, Webhook
 from holdfast.inbox.email import EmailChannel
+from holdfast.inbox.heartbeat import Pulse
 from holdfast.inbox.inbox import Inbox
 from holdfast.inbox.slack import SlackChannel
 from holdfast.inbox.webhook import WebhookChannel
@@ -29,7 +30,12 @@ def load(path: str | Path | None, environ: Mapping[str, str], now: Callable[[], 
     directory = config.load(path)
     if not directory.channels:
         return None
-    return Inbox(directory, channels(directory, environ, now), base_url=environ.get(BASE_URL, ""))
+    made_channels, pulse = channels(directory, environ, now), None
+    if directory.heartbeat is not None:
+        url = directory.heartbeat.url
+        _check("[heartbeat]", (url,) if isinstance(url, FromEnvironment) else (), environ)
+        pulse = Pulse(directory.heartbeat, environ)
+    return Inbox(directory, made_channels, base_url=environ.get(BASE_URL, ""), pulse=pulse)
 
 
 def channels(directory: Directory, environ: Mapping[str, str], now: Callable[[], float]) -> dict[str, Channel]:

@@ -21,7 +21,7 @@ from holdfast.inbox.directory import Directory
 from holdfast.inbox.evidence import Learned
 from holdfast.inbox.probing import probe
 from holdfast.inbox.wording import plain
-from holdfast.protocols import Channel, Journal, Undeliverable, Undelivered
+from holdfast.protocols import Channel, Gone, Journal, Undeliverable, Undelivered
 from holdfast.runtime import asking
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.run import Run
@@ -85,6 +85,8 @@ class Probing:
             receipt = await handed_over(way, message)
         except Undelivered as refused:
             self._found(Fact.REFUSED, person, channel, str(refused), isinstance(refused, Undeliverable))
+            if isinstance(refused, Gone):
+                evidence.shut(channel, None, refused.mark)
             raise
         self._found(Fact.ACCEPTED, person, channel)
         return {"state": receipt.state, "reference": plain(receipt.reference)}

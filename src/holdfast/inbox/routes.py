@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from holdfast.core.reach import Reachability, Route, State, Watch, Way, judged
-from holdfast.inbox import evidence
+from holdfast.inbox import evidence, heartbeat
 from holdfast.inbox.directory import Chain, ChannelSettings, Directory, Email, Slack, Step, Webhook
 from holdfast.protocols import Journal
 
@@ -23,6 +23,21 @@ class Judged(NamedTuple):
 
     route: Route
     found: Reachability
+
+
+class Measured(NamedTuple):
+    """All that is known, at one moment."""
+
+    at: float
+    chains: list[Judged]
+    outside: heartbeat.Told | None
+    """Of somebody outside who is told that holdfast lives; None: nobody is."""
+
+
+def measured(directory: Directory, journal: Journal | None, now: float) -> Measured:
+    """What somebody who looks is told."""
+    outside = None if directory.heartbeat is None else heartbeat.told(journal)
+    return Measured(now, all_judged(directory, journal, now), outside)
 
 
 def all_judged(directory: Directory, journal: Journal | None, now: float) -> list[Judged]:
@@ -55,8 +70,9 @@ def route(directory: Directory, chain: Chain, journal: Journal | None, now: floa
 
 
 def watch(directory: Directory, journal: Journal | None) -> Watch | None:
-    """Who is told outside that holdfast lives, and when they were last."""
-    return None
+    """Who is told outside that holdfast lives, and when they were last; late by one time they are not yet told late."""
+    beat = directory.heartbeat
+    return None if beat is None else Watch(heartbeat.told(journal).told_at, 2 * beat.every_s)
 
 
 def _ways(directory: Directory, chain: Chain, journal: Journal | None, now: float, until: float) -> Iterator[Way]:

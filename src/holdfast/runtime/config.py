@@ -38,8 +38,20 @@ from holdfast.core.retention import Retention
 from holdfast.errors import PolicyInvalid
 
 NAME = "holdfast.toml"
-TABLES = ("holdfast", "prices", "tools", "budget", "retention", "people", "channels", "rotas", "chains", "reach")
-"""The last five are whom questions reach: `holdfast.inbox.config` reads them."""
+TABLES = (
+    "holdfast",
+    "prices",
+    "tools",
+    "budget",
+    "retention",
+    "people",
+    "channels",
+    "rotas",
+    "chains",
+    "reach",
+    "heartbeat",
+)
+"""The last six are whom questions reach: `holdfast.inbox.config` reads them."""
 
 
 class Stated(NamedTuple):
