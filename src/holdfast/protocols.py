@@ -281,6 +281,8 @@ class Asked(NamedTuple):
     default: str
     """What is taken when nobody answers; empty: nothing is said of that."""
     is_urgent: bool
+    alike: str = ""
+    """The same for questions that differ in nothing but the run that asks."""
 
 
 class Roll(Protocol):
@@ -332,7 +334,7 @@ class Notice:
     thread: str
     """The same for all notices of one question."""
     kind: str
-    """created, reminded, escalated, probe, or closed."""
+    """created, reminded, escalated, digest (of many questions), probe, or closed."""
     person: str
     """Whom it is for, by name."""
     to: str

@@ -42,6 +42,7 @@ class Office:
         self.chain("finance", ("ada", "mail page"), ("bob", "mail page"))
         self.base_url = ""
         self.quiet: Quiet | None = None
+        self.per_hour = 20
 
     def chain(self, name: str, *levels: tuple[str, str], wait_s: float = 60.0, **more: Any) -> None:
         """Declare one: people and channels of each level."""
@@ -51,7 +52,10 @@ class Office:
     @property
     def directory(self) -> Directory:
         """As declared."""
-        people = {name: Person(name, f"{name}@example.com", quiet=self.quiet) for name in ("ada", "bob", "eve")}
+        people = {
+            name: Person(name, f"{name}@example.com", quiet=self.quiet, per_hour=self.per_hour)
+            for name in ("ada", "bob", "eve")
+        }
         channels = {
             name: Email(name=name, host="h", port=25, sender="a@example.com", tls="none") for name in ("mail", "page")
         }

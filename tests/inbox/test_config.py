@@ -21,6 +21,7 @@ WHOLE = """
 email = "ada@example.com"
 zone = "Europe/Zurich"
 quiet = "22:00-07:00"
+per_hour = 5
 [people.bob]
 slack = "U012AB3CD"
 [people.eve]
@@ -78,7 +79,7 @@ def directory(tmp_path: Path) -> Directory:
 def test_what_is_declared_is_read(directory: Directory) -> None:
     """Lost: a setting that everybody believes in and nothing follows."""
     ada = directory.people["ada"]
-    assert ada.email == "ada@example.com" and ada.quiet is not None
+    assert ada.email == "ada@example.com" and ada.quiet is not None and ada.per_hour == 5
     assert (ada.quiet.begins, ada.quiet.ends, ada.quiet.zone) == (time(22), time(7), ZURICH)
     mail, hook = directory.channels["mail"], directory.channels["hook"]
     assert isinstance(mail, Email) and (mail.port, mail.tls) == (587, "starttls")
@@ -135,6 +136,8 @@ def test_by_which_chain_a_question_goes(directory: Directory) -> None:
         ('email = "ada@example.com"', 'email = "a\\nb@x.org"', "which is no line of text"),
         ('email = "ada@example.com"', "email = 1", "which is no line of text"),
         ('zone = "Europe/Zurich"\nquiet', 'zone = "Europe/Zurch"\nquiet', "which this system knows no time zone by"),
+        ("per_hour = 5", "per_hour = 0", "per_hour"),
+        ("per_hour = 5", "per_hour = 501", "per_hour"),
         ('zone = "Europe/Zurich"\nquiet', "quiet", '[people.ada] does not say zone. Write zone = "Europe/Zurich"'),
         ('"22:00-07:00"', '"22-7"', "which is no span of a day"),
         ('"22:00-07:00"', '"22:00-22:00"', "which is no span of a day"),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from holdfast.core import chain as moves
 from holdfast.core.budget import Budget
@@ -25,7 +25,7 @@ from holdfast.core.events import Kind
 from holdfast.core.policy import Retry
 from holdfast.core.reach import Fact
 from holdfast.errors import ToolFailed
-from holdfast.inbox import evidence
+from holdfast.inbox import attention, evidence
 from holdfast.inbox.directory import Directory
 from holdfast.inbox.evidence import Learned, credited
 from holdfast.inbox.wording import closing, notice, plain
@@ -46,6 +46,13 @@ _FOR_EVER: Final = "3650d"
 _T = TypeVar("_T")
 
 
+class Held(NamedTuple):
+    """Notices to somebody are held, since they are told of too many questions."""
+
+    since: float
+    until: float
+
+
 class Telling:
     """The agent, its steps, and what they need of this process."""
 
@@ -61,6 +68,17 @@ class Telling:
         )(self._look)
         self.learn: Tool[Any, Any] = tool(effect="read", name="learn", polls=True, breaker=None)(self._learn)
         self.became: Tool[Any, Any] = tool(effect="read", name="became", breaker=None)(self._became)
+        self.admit: Tool[Any, Any] = tool(effect="read", name="admit", polls=True, breaker=None)(self._admit)
+        self.covered: Tool[Any, Any] = tool(effect="read", name=moves.COVERED, breaker=None)(self._covered)
+        self.digest: Tool[Any, Any] = tool(
+            effect="idempotent",
+            name=moves.DIGEST,
+            window=_FOR_EVER,
+            retry=Retry(attempts=3, wait="1s", wait_max="5s"),
+            breaker=None,
+            definite=(Undelivered,),
+            classify={"Undeliverable": "permanent"},
+        )(self._digest)
         self.deliver: Tool[Any, Any] = tool(
             effect="idempotent",
             name=moves.DELIVER,
@@ -87,13 +105,16 @@ class Telling:
         """Tell people until the question is closed."""
         told: list[list[str]] = []
         sent: list[dict[str, str]] = []
+        held: dict[str, Held] = {}
         course: Course | None = None
         while (seen := await self.look(asked["run"], asked["question"], asked["to"]))["is_open"]:
-            plan = _plan(seen, asked)
+            plan = _plan(seen, asked, held)
             course, move = moves.next_move(plan, course or moves.begin(plan, run.now), run.now)
             match move:
                 case Notify(_, _, person, channel):
-                    taken = await self._notify(asked, move, sent)
+                    if (attended := await self._attended(asked, move, sent, held)) is None:
+                        continue
+                    channel, taken = attended
                     happening = (Failed if taken is None else Taken)(person, channel)
                     course = moves.happened(plan, course, happening, run.now)
                     told += [] if taken is None else [[person, channel]]
@@ -108,11 +129,36 @@ class Telling:
             await self._amend(asked, each, became)
         return {"told": told} | became
 
+    async def _attended(
+        self, asked: dict[str, Any], move: Notify, sent: list[dict[str, str]], held: dict[str, Held]
+    ) -> tuple[str, dict[str, str] | None] | None:
+        """By which channel this person is told, and what `_notify` gives; or they know already, or are told of many
+        questions at once. None: not now, see `held`."""
+        step, before = _as_data(move), held.get(move.person)
+        found: dict[str, Any] = {"what": "tell"}
+        if not asked["is_urgent"]:
+            found = await self.admit(asked, step, before and before.since)
+        match found["what"]:
+            case "hold":
+                held[move.person] = Held(found["since"], found["until"])
+                return None
+            case "covered":
+                await self.covered(asked, step, found["channel"])
+                return found["channel"] or move.channel, {}
+            case "digest":
+                try:
+                    await self.digest(asked, step)
+                except ToolFailed:
+                    return move.channel, None
+                return move.channel, {}
+            case _:
+                return move.channel, await self._notify(asked, move, sent)
+
     async def _notify(self, asked: dict[str, Any], move: Notify, sent: list[dict[str, str]]) -> dict[str, str] | None:
         """What the channel calls what it took, when it can change it later; None: it did not take it."""
         named = {"person": move.person, "channel": move.channel}
         earlier = next((each["reference"] for each in sent if each.items() >= named.items()), "")
-        step = {"round": move.round, "level": move.level, **named} | ({"earlier": earlier} if earlier else {})
+        step = _as_data(move) | ({"earlier": earlier} if earlier else {})
         try:
             receipt = await self.deliver(asked, step)
         except ToolFailed:
@@ -169,17 +215,47 @@ class Telling:
         marks = {name: getattr(self._channels.get(name), "mark", "") for name in by}
         return [name for name in by if not evidence.is_shut(self.journal, name, now, marks[name])]
 
+    async def _admit(self, asked: dict[str, Any], move: dict[str, Any], since: float | None) -> dict[str, Any]:
+        """Whether this person can be told of one question more now."""
+        assert self.journal is not None
+        return attention.admit(self.journal, self._directory, Asked(**asked), Notify(**move), since)
+
+    async def _covered(self, asked: dict[str, Any], move: dict[str, Any], channel: str) -> None:
+        """This person knows of it already."""
+
+    async def _digest(
+        self, asked: dict[str, Any], move: dict[str, Any], *, idempotency_key: str = INJECTED
+    ) -> dict[str, Any]:
+        """Hand one notice about all that waits for this person to one channel."""
+        assert self.journal is not None
+        step, journal, link = Notify(**move), self.journal, self._link_of("", "")
+        channel, to = self._channel_of(step)
+        message = await attention.digest_for(journal, self._directory, step, to=to, link=link)
+        receipt = await self._handed_over(step, channel, message)
+        attention.sent(journal, step.person, step.channel)
+        return {"state": receipt.state, "reference": plain(receipt.reference)}
+
+    def _channel_of(self, step: Notify) -> tuple[Channel, str]:
+        channel = self._channels.get(step.channel)
+        to = self._directory.address(step.person, step.channel) if channel is not None else ""
+        if channel is None or not to:
+            raise Undeliverable(f"{step.person} cannot be told by {step.channel}: the file no longer says how")
+        return channel, to
+
     async def _deliver(
         self, asked: dict[str, Any], move: dict[str, Any], *, idempotency_key: str = INJECTED
     ) -> dict[str, Any]:
         """Hand one notice to one channel."""
         what, step = Asked(**asked), Notify(**{name: move[name] for name in moves.Notify.__slots__})
-        channel = self._channels.get(step.channel)
-        to = self._directory.address(step.person, step.channel) if channel is not None else ""
-        if channel is None or not to:
-            raise Undeliverable(f"{step.person} cannot be told by {step.channel}: the file no longer says how")
+        channel, to = self._channel_of(step)
         link = self._link_of(what.run, what.question)
         message = notice(what, step, key=idempotency_key, link=link, to=to, earlier=move.get("earlier", ""))
+        receipt = await self._handed_over(step, channel, message)
+        can_change = {"can_change": True} if isinstance(channel, Amending) else {}
+        return {"state": receipt.state, "reference": plain(receipt.reference), **can_change}
+
+    async def _handed_over(self, step: Notify, channel: Channel, message: Notice) -> Receipt:
+        """What the channel says of it; what is learned of this way is kept."""
         try:
             receipt = await handed_over(channel, message)
         except Undelivered as refused:
@@ -187,8 +263,7 @@ class Telling:
             self._heed(step.channel, refused)
             raise
         self._found(Fact.ACCEPTED, step.person, step.channel)
-        can_change = {"can_change": True} if isinstance(channel, Amending) else {}
-        return {"state": receipt.state, "reference": plain(receipt.reference), **can_change}
+        return receipt
 
     def _heed(self, channel: str, refused: Undelivered) -> None:
         """What it has asked for."""
@@ -250,13 +325,21 @@ async def at_its_word(does: Callable[[Notice], _T], message: Notice, name: str) 
         raise Undelivered(f"{name} failed: {type(broken).__name__}") from broken
 
 
-def _plan(seen: dict[str, Any], asked: dict[str, Any]) -> Plan:
-    """The plan that `look` has recorded."""
+def _as_data(move: Notify) -> dict[str, Any]:
+    """As it is recorded."""
+    return {name: getattr(move, name) for name in Notify.__slots__}
+
+
+def _plan(seen: dict[str, Any], asked: dict[str, Any], held: Mapping[str, Held]) -> Plan:
+    """The plan that `look` has recorded. Whose notice is held, is left in peace for so long."""
+    quiet_until = dict(seen["quiet_until"])
+    for person, each in held.items():
+        quiet_until[person] = max(each.until, quiet_until.get(person, each.until))
     return Plan(
         tuple(Level(tuple(Reach(who, tuple(by)) for who, by in people), wait_s) for people, wait_s in seen["levels"]),
         seen["repeat"],
         seen["ack_s"],
-        seen["quiet_until"],
+        quiet_until,
         asked["expires_at"],
         asked["is_urgent"],
     )

@@ -4,6 +4,7 @@
 email = "ada@example.com"
 zone = "Europe/Zurich"
 quiet = "22:00-07:00"           # what is not urgent waits until they are over
+per_hour = 20                   # so many notices; what comes beyond that is told in one, once an hour
 
 [channels.mail]
 kind = "email"
@@ -53,6 +54,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from holdfast.core.load import PER_HOUR, PER_HOUR_MAX
 from holdfast.core.quiet import Quiet
 from holdfast.core.rota import TURN_MIN, Leave, Rota
 from holdfast.inbox.channel_table import SLACK_ID, channel, check_address
@@ -104,7 +106,7 @@ def parsed(file: Path, tables: dict[str, Any]) -> Directory:
 
 
 def _person(name: str, table: Table) -> Person:
-    table.only("email", "slack", "apprise", "zone", "quiet")
+    table.only("email", "slack", "apprise", "zone", "quiet", "per_hour")
     zone = table.zone() if table.has("zone") else None
     email = table.text("email", '"ada@example.com"', default="")
     if email:
@@ -117,7 +119,8 @@ def _person(name: str, table: Table) -> Person:
     if slack and not SLACK_ID.fullmatch(slack):
         table.wrong(f"has slack = {slack!r}, which is no member id", 'Copy it from the profile: slack = "U012AB3CD"')
     apprise = table.secret("apprise") if table.has("apprise") else None
-    return Person(name, email, slack, quiet, apprise, zone)
+    per_hour = table.whole("per_hour", PER_HOUR, 1, PER_HOUR_MAX)
+    return Person(name, email, slack, quiet, apprise, zone, per_hour)
 
 
 def _check_members(tables: dict[str, Table], people: dict[str, Person]) -> None:

@@ -14,6 +14,7 @@ from datetime import tzinfo
 from typing import Final, Literal, NamedTuple
 
 from holdfast.core.chain import Level, Plan, Reach
+from holdfast.core.load import PER_HOUR
 from holdfast.core.quiet import Quiet
 from holdfast.core.rota import Rota, Shift
 
@@ -41,6 +42,8 @@ class Person:
     apprise: FromEnvironment | None = None
     zone: tzinfo | None = None
     """Where they live: what asks for nothing is sent to them in working hours alone."""
+    per_hour: int = PER_HOUR
+    """So many notices of one question each; what comes beyond that is told together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +239,13 @@ class Directory:
             return tuple(names)
         found = [person for name in names for person in self._all_of(name)]
         return tuple(dict.fromkeys(found))
+
+    def put_to(self, to: str) -> tuple[str, ...]:
+        """Everybody whom a question that was put to `to` may reach."""
+        chain = self.chain_for(to)
+        if chain is None:
+            return ()
+        return tuple(dict.fromkeys(person for step in chain.levels for person in self.members(step)))
 
     def _all_of(self, name: str) -> Sequence[str]:
         if name in self.chains:

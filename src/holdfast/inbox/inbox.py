@@ -75,4 +75,7 @@ class Inbox:
         return routes.unreachable(self._directory, journal, to, within_s, journal.now())
 
     def _link(self, run: str, question: str) -> str:
+        """To a question; without one, to all of them."""
+        if self._base_url and not question:
+            return f"{self._base_url}/inbox"
         return f"{self._base_url}/q/{quote(run, safe='')}/{quote(question, safe='')}" if self._base_url else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from holdfast.core.chain import Notify
 from holdfast.core.drawn import safe_text
@@ -77,6 +77,45 @@ def _facts(asked: Asked) -> dict[str, Any]:
         "about": plain(asked.about),
         "expires_at": asked.expires_at,
     }
+
+
+class Waiting(NamedTuple):
+    """What waits for somebody."""
+
+    questions: int
+    urgent: int
+    oldest_at: float | None
+    next_end_at: float | None
+    """When the first of them can no longer be answered."""
+
+
+def digest(person: str, waiting: Waiting, *, key: str, to: str, link: str) -> Notice:
+    """One notice for many questions."""
+    lines = [f"{_questions(waiting.questions)} for you. They are more than can be read one by one."]
+    if waiting.oldest_at is not None:
+        lines.append(f"The oldest was asked at {_moment(waiting.oldest_at)}.")
+    if waiting.next_end_at is not None:
+        lines.append(f"The first of them can be answered until {_moment(waiting.next_end_at)}.")
+    if waiting.urgent:
+        are = "is" if waiting.urgent == 1 else "are"
+        lines.append(f"{waiting.urgent} of them {are} urgent; you were told of each by itself.")
+    lines += ["All of them, the urgent first, are there:", link] if link else ["See all of them with: holdfast inbox"]
+    return Notice(
+        id=key,
+        thread=f"digest/{person}",
+        kind="digest",
+        person=person,
+        to=to,
+        title=_questions(waiting.questions),
+        lines=tuple(lines),
+        link=link,
+        is_urgent=False,
+        facts={"about": "digest", **waiting._asdict()},
+    )
+
+
+def _questions(count: int) -> str:
+    return f"{count} question{' waits' if count == 1 else 's wait'}"
 
 
 def title(asked: Asked) -> str:

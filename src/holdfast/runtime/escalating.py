@@ -74,7 +74,7 @@ def reached_nobody(services: Services, run: str, question: str) -> bool:
     if services.journal.head(teller) is None:
         return False
     return not any(
-        event.kind is Kind.STEP_SUCCEEDED and event.address is not None and event.address.name == chain.DELIVER
+        event.kind is Kind.STEP_SUCCEEDED and event.address is not None and event.address.name in chain.TELLS
         for event in services.journal.events(teller)
     )
 
@@ -111,6 +111,15 @@ def _begin(services: Services, head: Head, question: str) -> bool:
     return post is not None and journal.post(post.run_id, post.message_id, post.message).is_stored
 
 
+def _alike(agent: str, event: Event) -> str:
+    """By what is asked, of whom, and what would be done; of the words nothing can be read off it."""
+    facts, of = event.facts, event.address
+    step = None if of is None else [of.name, of.digest]
+    what = [agent, facts["about"], facts["text"], facts.get("to"), facts.get("options"), step]
+    shown = "" if event.body is None else digest(event.body)
+    return digest(encode([*what, shown]))[:20]
+
+
 def _asked(run: str, key: str, agent: str, event: Event) -> Asked:
     facts = event.facts
     about = facts["about"]
@@ -127,4 +136,5 @@ def _asked(run: str, key: str, agent: str, event: Event) -> Asked:
         expires_at=facts.get("expires_at"),
         default=facts.get("default") or "" if is_of_tool else "",
         is_urgent=bool(facts.get("urgent")),
+        alike=_alike(agent, event),
     )
