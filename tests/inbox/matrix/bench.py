@@ -283,9 +283,13 @@ class Bench:
         """Ada looks at the page every quarter of an hour, where nobody tells her anything."""
         if self.way != "web" or person.name != "ada" or int(self.elapsed) % 900 >= 60:
             return []
+        return [(f"page {link}", link) for link in await self._listed(person)]
+
+    async def _listed(self, person: Somebody) -> list[str]:
+        """What the page lists."""
         reply = await self.page.send("GET", "/inbox", person.name)
         links = re.findall(r'href="(/q/[^"]+)"', reply.body.decode()) if reply.status == 200 else []
-        return [(f"page {link}", f"{BASE}{link}") for link in links if link != "/q/"]
+        return [f"{BASE}{link}" for link in links if link != "/q/"]
 
     async def opened(self, person: Somebody, link: str) -> tuple[Reply, dict[str, str]]:
         """They open the link: the page, and the hidden fields of its form, if there is one."""
@@ -318,7 +322,10 @@ class Bench:
     async def _act(self, person: Somebody, link: str) -> None:
         if person.is_away:
             return
-        if person.does is not None:
+        if urlsplit(link).path == "/inbox":  # a digest: they go through all that waits
+            for each in await self._listed(person):
+                await self._act(person, each)
+        elif person.does is not None:
             await person.does(link)
         elif person.takes:
             await self.takes(person, link)
@@ -453,7 +460,7 @@ class Bench:
 
 
 def _link(text: Any) -> str:
-    found = re.search(rf"{re.escape(BASE)}/q/\S+", str(text))
+    found = re.search(rf"{re.escape(BASE)}/(?:q/\S+|inbox)", str(text))
     return found[0] if found else ""
 
 
