@@ -329,3 +329,17 @@ def test_hostile_words_of_a_form_steer_no_terminal(text: str, shell: Any) -> Non
     (question,) = open_ids(shell)
     for done in (shell.call("inbox", "show", question), shell.call("answer", "k"), shell.call("answer", "k", "x")):
         assert all(c.isprintable() or c == "\n" for c in done.out + done.err)
+
+
+def test_stats_say_how_much_waits_and_how_people_answer(shell: Any) -> None:
+    """Lost: the only look at a queue that grows (R39)."""
+    begin(pays, ["K-17", 4200])
+    begin(pays, ["K-18", 4200], key="other")
+    answer(shell, "other", "decline")
+    with pytest.raises(hf.errors.RunFailed):
+        hf.App("sqlite:///holdfast.db").run_sync(pays, ["K-18", 4200], key="other", wait=5)
+    said = shell.call("inbox", "--stats")
+    assert said.code == 0 and said.out.startswith("1 open; the oldest waits for ")
+    assert re.search(r"finance +1 +0", said.out) and re.search(r"ada +1 +0 +1", said.out)
+    facts = shell.call("inbox", "--stats", "--json").document["stats"]
+    assert facts["rates"] == [{"tool": "refund", "answered": 1, "approved": 0}] and facts["remarks"] == []

@@ -77,3 +77,16 @@ def test_the_page_says_what_an_approval_is_worth(site: Any) -> None:
     site.config.write_text("")
     asked = site.begin("wires", "CH-1")
     assert "Approvals are advisory here" in site.person().get(path_of(asked)).text
+
+
+def test_the_page_says_how_much_waits_and_how_people_answer(site: Any) -> None:
+    """Lost: the look at a queue that grows, for who has no terminal; or one for who is not signed in (R39)."""
+    site.config.write_text(FILE % '"ada", "bob"')
+    asked = site.begin("wires", "CH-1")
+    bob = site.person("bob")
+    assert site.visitor().get("/stats").status_code == 303
+    assert "1 open; the oldest waits for" in bob.get("/stats").text
+    site.answer(bob, asked, site.form(bob, asked), choice="approve")
+    site.run("wires", "CH-1")
+    text = bob.get("/stats").text
+    assert "0 open" in text and '<th scope="row">wire</th><td>1</td><td>100 %</td>' in text

@@ -22,20 +22,24 @@ if TYPE_CHECKING:
     from holdfast.protocols import Journal
     from holdfast.views.asking import Item
     from holdfast.views.sheet import Row, Sheet
+    from holdfast.views.stats import Stats
 
 _ID_SHOWN = 10
 _LISTED_MAX = 10
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--stats", "is_stats", is_flag=True, help="How many, how old, and how people answer.")
 @option.store
 @option.json
 @click.pass_context
-def inbox(context: click.Context, store: str | None, is_json: bool) -> int:
+def inbox(context: click.Context, is_stats: bool, store: str | None, is_json: bool) -> int:
     """What people are asked: the urgent first, then by deadline. `inbox show Q` is one question with its facts."""
     if context.invoked_subcommand is not None:
         context.obj = (store, is_json)
         return 0
+    if is_stats:
+        return _stats(store, is_json=is_json)
     from holdfast.views.asking import items  # these load the codec
     from holdfast.views.taking import taken
     from holdfast.views.unasked import unasked
@@ -111,6 +115,37 @@ def take(context: click.Context, question: str, by: str | None, store: str | Non
         escalating.take(journal, found.run, found.id, name, SystemClock().fresh_id())
     say(f"{found.id}: {name} takes care of it. It is still open.")
     return 0
+
+
+# --- how much that is --------------------------------------------------------------------------------------------
+
+
+def _stats(store: str | None, *, is_json: bool) -> int:
+    from holdfast.views.stats import stats  # loads the codec
+
+    with opened(store) as journal:
+        found = stats(journal)
+    if is_json:
+        document({"schema": SCHEMA, "stats": found.facts()})
+    else:
+        paint(*_counted(found))
+    return 0
+
+
+def _counted(found: Stats) -> list[RenderableType]:
+    from rich.table import Table  # heavy; only for the human form
+
+    from holdfast.views.stats import summary, tables
+
+    lines: list[RenderableType] = [text(summary(found), "bold")]
+    for counts in tables(found):
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in counts.names:
+            table.add_column(name, overflow="fold")
+        for row in counts.rows:
+            table.add_row(*(text(cell, limit=60) for cell in row))
+        lines += [text(""), table]
+    return [*lines, *(text(f"! {remark}", "yellow") for remark in found.remarks)]
 
 
 # --- the list ----------------------------------------------------------------------------------------------------

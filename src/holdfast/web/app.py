@@ -4,6 +4,7 @@
 /login         a one-time code; POST signs in
 /logout        POST signs out
 /inbox         what is open
+/stats         how much that is, and how people answer
 /q/RUN/Q       one question; POST to …/answer answers it, to …/take says who takes care of it
 /events        news of the inbox (server-sent events)
 /static/NAME   our own styles and script
@@ -35,6 +36,7 @@ from holdfast.views.advice import advice
 from holdfast.views.asking import Item
 from holdfast.views.fields import fields as form_fields
 from holdfast.views.sheet import earlier, sheet
+from holdfast.views.stats import stats, summary, tables
 from holdfast.views.taking import taken
 from holdfast.views.text import ago
 from holdfast.web import answer
@@ -47,7 +49,7 @@ from holdfast.web.row import read, row
 from holdfast.web.session import Session
 from holdfast.web.who import Who
 
-_INSIDE = re.compile(r"/(inbox|q/[A-Za-z0-9_]{1,80}/[A-Za-z0-9_]{1,80})")
+_INSIDE = re.compile(r"/(inbox|stats|q/[A-Za-z0-9_]{1,80}/[A-Za-z0-9_]{1,80})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Inbox:
             Route("/q/{run}/{question}", self.question),
             Route("/q/{run}/{question}/answer", self.answer, methods=["POST"]),
             Route("/q/{run}/{question}/take", self.take, methods=["POST"]),
+            Route("/stats", self.stats),
             Route("/events", self.events),
             Route("/static/{name}", self.static),
         ]
@@ -130,6 +133,16 @@ class Inbox:
         if session is None:
             return _to_login(request)
         return page("inbox", **await run_in_threadpool(read, self.journal), **self._frame(session))
+
+    async def stats(self, request: Request) -> Response:
+        """How many, how old, and how people answer."""
+        session = self.who.session(request)
+        if session is None:
+            return _to_login(request)
+        found = await run_in_threadpool(stats, self.journal)
+        return page(
+            "stats", summary=summary(found), tables=tables(found), remarks=found.remarks, **self._frame(session)
+        )
 
     async def question(self, request: Request) -> Response:
         """One question, open or closed."""
