@@ -17,6 +17,7 @@ import holdfast as hf
 from holdfast.core import accept
 from holdfast.core.chain import AGENT, key_of
 from holdfast.errors import RunWaiting
+from holdfast.inbox.measuring import FileMeasures
 from holdfast.inbox.roll import FileRoll
 from holdfast.journal.open import upkeep_of
 from holdfast.journal.sqlite import SqliteJournal
@@ -104,9 +105,12 @@ class Site:
         login = Login(["ada", "bob"], self.clock, self.codes.__setitem__)
         who = Who(self.sessions, "holdfast", header=header)
         self.config = home / "holdfast.toml"
+        self.config.touch()
         self.roll = FileRoll(self.config)
         self.feed = Feed(self.journal, self.clock, self.sessions, every_s=0.02)
-        app = Inbox(self.journal, self.clock, who, login, self.feed, self.roll).app([self.url, *origins])
+        app = Inbox(self.journal, self.clock, who, login, self.feed, self.roll, FileMeasures(self.config)).app(
+            [self.url, *origins]
+        )
         self.server = Server(app, self.feed)
         self.thread = threading.Thread(target=self._serve, name="page")
         self.thread.start()

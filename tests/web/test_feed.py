@@ -70,7 +70,8 @@ def test_a_stream_that_is_closed_is_forgotten_and_there_are_only_so_many(site: A
     """Lost: the server, to pages that are opened and opened."""
     ada = site.person()
     with ada.stream("GET", "/events") as stream:
-        assert next(states(stream.iter_lines()))["rows"] == [] and site.feed.listeners == 1
+        told = states(stream.iter_lines())  # held on to: the stream is closed with it
+        assert next(told)["rows"] == [] and site.feed.listeners == 1
     while site.feed.listeners:
         ada.get("/login")
     site.feed.listeners = LISTENERS_MAX

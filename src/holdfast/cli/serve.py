@@ -92,6 +92,7 @@ def _serve(
     proxies: tuple[str, ...],
     config: str | None,
 ) -> int:
+    from holdfast.inbox.measuring import FileMeasures
     from holdfast.inbox.roll import FileRoll
     from holdfast.runtime.clock import SystemClock
     from holdfast.views.advice import advice
@@ -113,7 +114,7 @@ def _serve(
         say(advised)
     login = Login([] if trust_header else names, clock, _tell)
     feed = Feed(journal, clock, sessions)
-    inbox = Inbox(journal, clock, who, login, feed, FileRoll(config))
+    inbox = Inbox(journal, clock, who, login, feed, FileRoll(config), FileMeasures(config))
     return _until_signal(Server(inbox.app(reached), feed), listening)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.core.duration import span
 from holdfast.core.reach import State, Way
+from holdfast.core.response import Response
 from holdfast.inbox.heartbeat import Told
 from holdfast.inbox.routes import Judged, Measured
 
@@ -17,22 +18,46 @@ _SAID = {
     State.UNREACHABLE: "nobody can be reached",
     State.UNPROVEN: "nobody has shown yet that it reaches them",
 }
-_COLUMNS = ("person", "channel", "accepted", "refused", "taken")
+COLUMNS = ("person", "channel", "accepted", "refused", "taken")
+
+
+class Shown(NamedTuple):
+    """A chain, as people see it."""
+
+    name: str
+    state: State
+    said: str
+    because: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    """As `COLUMNS` has them."""
+    pace: str
+    """How long people took; empty where nobody was asked yet."""
+
+
+def shown(measured: Measured) -> list[Shown]:
+    """Each chain, for whoever draws it."""
+    found = []
+    for route, judged in measured.chains:
+        took = measured.times.get(route.name)
+        told = "" if took is None or not took.asked else pace(took)
+        rows = [_row(way, measured.at) for way in route.ways]
+        found.append(Shown(route.name, judged.state, _SAID[judged.state], judged.because, rows, told))
+    return found
 
 
 def lines(measured: Measured) -> Iterator[tuple[str, State]]:
     """All of it, each line with the state that it is about."""
-    now = measured.at
-    for route, found in measured.chains:
-        yield said(route.name, found.state), found.state
-        yield from ((f"  {because}", found.state) for because in found.because)
-        rows = [_COLUMNS, *(_row(way, now) for way in route.ways)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for chain in shown(measured):
+        yield f"chain {chain.name}: {chain.state.upper()}, {chain.said}", chain.state
+        yield from ((f"  {because}", chain.state) for because in chain.because)
+        rows = [COLUMNS, *chain.rows]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
         for row in rows:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             yield f"    {'  '.join(cells)}".rstrip(), State.REACHABLE
-
-    yield outside(measured.outside, now)
+        if chain.pace:
+            yield f"  {chain.pace}", State.REACHABLE
+    yield outside(measured.outside, measured.at)
 
 
 def outside(told: Told | None, now: float) -> tuple[str, State]:
@@ -47,9 +72,14 @@ def outside(told: Told | None, now: float) -> tuple[str, State]:
     return f"outside: {last}", State.REACHABLE if told.told_at is not None else State.DEGRADED
 
 
-def said(chain: str, state: State) -> str:
-    """A chain's state in words."""
-    return f"chain {chain}: {state.upper()}, {_SAID[state]}"
+def pace(took: Response) -> str:
+    """How long people took, in a sentence."""
+    lengths = (took.taken_p50_s, took.taken_p95_s, took.answered_p50_s, took.answered_p95_s)
+    taken, taken_95, answered, answered_95 = ("never" if each is None else span(round(each, 1)) for each in lengths)
+    return (
+        f"of {took.asked} that are closed: half taken within {taken}, 95 % within {taken_95}; half answered within "
+        f"{answered}, 95 % within {answered_95}; {took.missed_share:.0%} missed"
+    )
 
 
 def _row(way: Way, now: float) -> tuple[str, ...]:
@@ -64,16 +94,17 @@ def _age(at: float | None, now: float) -> str:
 def facts(measured: Measured) -> dict[str, Any]:
     """The same as plain data; times are seconds since the epoch, UTC."""
     told = None if measured.outside is None else asdict(measured.outside) | {"wrong": list(measured.outside.wrong)}
-    return {"at": measured.at, "chains": [_chain(each) for each in measured.chains], "outside": told}
+    return {"at": measured.at, "chains": [_chain(each, measured.times) for each in measured.chains], "outside": told}
 
 
-def _chain(judged: Judged) -> dict[str, Any]:
+def _chain(judged: Judged, times: Mapping[str, Response]) -> dict[str, Any]:
     route, found = judged
     return {
         "chain": route.name,
         "state": str(found.state),
         "because": list(found.because),
         "ways": [_way(way) for way in route.ways],
+        "times": None if route.name not in times else times[route.name]._asdict(),
     }
 
 

@@ -5,13 +5,15 @@ Read off the directory and the store's cells; nothing is sent, nothing is change
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from holdfast.core.reach import Reachability, Route, State, Watch, Way, judged
+from holdfast.core.response import Response
 from holdfast.inbox import evidence, heartbeat
 from holdfast.inbox.directory import Chain, ChannelSettings, Directory, Email, Slack, Step, Webhook
+from holdfast.inbox.timing import times
 from holdfast.protocols import Journal
 
 AHEAD_S = 86_400.0
@@ -30,6 +32,8 @@ class Measured(NamedTuple):
 
     at: float
     chains: list[Judged]
+    times: Mapping[str, Response]
+    """How long people took, by chain."""
     outside: heartbeat.Told | None
     """Of somebody outside who is told that holdfast lives; None: nobody is."""
 
@@ -37,7 +41,7 @@ class Measured(NamedTuple):
 def measured(directory: Directory, journal: Journal | None, now: float) -> Measured:
     """What somebody who looks is told."""
     outside = None if directory.heartbeat is None else heartbeat.told(journal)
-    return Measured(now, all_judged(directory, journal, now), outside)
+    return Measured(now, all_judged(directory, journal, now), times(directory, journal), outside)
 
 
 def all_judged(directory: Directory, journal: Journal | None, now: float) -> list[Judged]:

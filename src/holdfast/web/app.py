@@ -6,6 +6,7 @@
 /inbox         what is open
 /stats         how much that is, and how people answer
 /q/RUN/Q       one question; POST to …/answer answers it, to …/take says who takes care of it
+/reachability  whether anybody can be reached, as it was measured
 /events        news of the inbox (server-sent events)
 /static/NAME   our own styles and script
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -28,7 +29,8 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from holdfast.errors import JournalError, MessageRefused
+from holdfast.errors import JournalError, MessageRefused, PolicyInvalid
+from holdfast.inbox.measuring import FileMeasures
 from holdfast.protocols import Clock, Journal, Roll
 from holdfast.runtime.escalating import take
 from holdfast.views import asking
@@ -39,7 +41,7 @@ from holdfast.views.sheet import earlier, sheet
 from holdfast.views.stats import stats, summary, tables
 from holdfast.views.taking import taken
 from holdfast.views.text import ago
-from holdfast.web import answer
+from holdfast.web import answer, reach
 from holdfast.web.feed import LISTENERS_MAX, Feed
 from holdfast.web.form import fields
 from holdfast.web.guard import Guard
@@ -49,7 +51,7 @@ from holdfast.web.row import read, row
 from holdfast.web.session import Session
 from holdfast.web.who import Who
 
-_INSIDE = re.compile(r"/(inbox|stats|q/[A-Za-z0-9_]{1,80}/[A-Za-z0-9_]{1,80})")
+_INSIDE = re.compile(r"/(inbox|stats|reachability|q/[A-Za-z0-9_]{1,80}/[A-Za-z0-9_]{1,80})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Inbox:
     feed: Feed
     roll: Roll
     """Who may answer what only some may."""
+    measures: FileMeasures = field(default_factory=FileMeasures)
+    """Whether anybody can be reached."""
 
     def app(self, origins: Sequence[str]) -> ASGIApp:
         """It, as it is reached under these origins and no others."""
@@ -76,6 +80,7 @@ class Inbox:
             Route("/q/{run}/{question}/answer", self.answer, methods=["POST"]),
             Route("/q/{run}/{question}/take", self.take, methods=["POST"]),
             Route("/stats", self.stats),
+            Route("/reachability", self.reachability),
             Route("/events", self.events),
             Route("/static/{name}", self.static),
         ]
@@ -143,6 +148,17 @@ class Inbox:
         return page(
             "stats", summary=summary(found), tables=tables(found), remarks=found.remarks, **self._frame(session)
         )
+
+    async def reachability(self, request: Request) -> Response:
+        """Whether anybody can be reached."""
+        session = self.who.session(request)
+        if session is None:
+            return _to_login(request)
+        try:
+            facts = await run_in_threadpool(reach.read, self.journal, self.measures)
+        except PolicyInvalid as wrong:
+            raise HTTPException(503, str(wrong)) from wrong
+        return page("reachability", **facts, **self._frame(session))
 
     async def question(self, request: Request) -> Response:
         """One question, open or closed."""
