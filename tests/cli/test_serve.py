@@ -28,9 +28,9 @@ def begin() -> None:
         app.run_sync(asks, None, key="k", wait=0)
 
 
-def served(shell: Any, *arguments: str) -> tuple[Any, str, dict[str, str]]:
+def served(shell: Any, *arguments: str, **environment: str) -> tuple[Any, str, dict[str, str]]:
     """A process, its URL, and the codes that it has printed."""
-    process = shell.start("serve", "--port", "0", *arguments)
+    process = shell.start("serve", "--port", "0", *arguments, **environment)
     codes: dict[str, str] = {}
     url = ""
     wanted = max(1, arguments.count("--by"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +30,7 @@ from holdfast.web.feed import Feed
 from holdfast.web.login import Login
 from holdfast.web.server import Server, bound
 from holdfast.web.session import Sessions
+from holdfast.web.slack_door import Door
 from holdfast.web.who import Who
 
 HIDDEN = re.compile(r'name="(token|digest)" value="([^"]*)"')
@@ -92,7 +93,9 @@ AGENTS = {"pays": pays, "asks": asks, "doubts": doubts}
 class Site:
     """The page, its store, and the codes that were told to the operator."""
 
-    def __init__(self, home: Path, header: str = "", origins: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, home: Path, header: str = "", origins: tuple[str, ...] = (), door: Callable[[Site], Door] | None = None
+    ) -> None:
         EFFECTS.clear()
         self.effects, self.clock = EFFECTS, Ahead()
         self.store = f"sqlite:///{home}/holdfast.db"
@@ -108,9 +111,9 @@ class Site:
         self.config.touch()
         self.roll = FileRoll(self.config)
         self.feed = Feed(self.journal, self.clock, self.sessions, every_s=0.02)
-        app = Inbox(self.journal, self.clock, who, login, self.feed, self.roll, FileMeasures(self.config)).app(
-            [self.url, *origins]
-        )
+        measures, opens = FileMeasures(self.config), door(self) if door else None
+        inbox = Inbox(self.journal, self.clock, who, login, self.feed, self.roll, measures, opens)
+        app = inbox.app([self.url, *origins])
         self.server = Server(app, self.feed)
         self.thread = threading.Thread(target=self._serve, name="page")
         self.thread.start()

@@ -92,6 +92,7 @@ def _serve(
     proxies: tuple[str, ...],
     config: str | None,
 ) -> int:
+    from holdfast.cli.chat import door_of, sockets
     from holdfast.inbox.measuring import FileMeasures
     from holdfast.inbox.roll import FileRoll
     from holdfast.runtime.clock import SystemClock
@@ -114,8 +115,10 @@ def _serve(
         say(advised)
     login = Login([] if trust_header else names, clock, _tell)
     feed = Feed(journal, clock, sessions)
-    inbox = Inbox(journal, clock, who, login, feed, FileRoll(config), FileMeasures(config))
-    return _until_signal(Server(inbox.app(reached), feed), listening)
+    door = door_of(config, journal, clock)
+    inbox = Inbox(journal, clock, who, login, feed, FileRoll(config), FileMeasures(config), door)
+    with sockets(config, journal, must=True):
+        return _until_signal(Server(inbox.app(reached), feed), listening)
 
 
 def _tell(name: str, code: str) -> None:

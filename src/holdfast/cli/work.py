@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 from holdfast.cli.exit import Exit
@@ -25,11 +26,15 @@ _LOOKS_PER_LOOK = 10
 _ALL = 1_000_000_000
 
 
-def until_over(app: App, agents: list[Agent[Any, Any]], stay_s: float | None) -> int:
-    """Be a worker until a signal comes, or with `stay_s` until nothing is due within that time; the exit code."""
+def until_over(
+    app: App, agents: list[Agent[Any, Any]], stay_s: float | None, hears: Callable[[], AbstractContextManager[None]]
+) -> int:
+    """Be a worker until a signal comes, or with `stay_s` until nothing is due within that time; the exit code.
+
+    hears: what is to be heard from outside meanwhile."""
     interrupt = Interrupt()
     try:
-        asyncio.run(_work(app, agents, stay_s, interrupt))
+        asyncio.run(_work(app, agents, stay_s, interrupt, hears))
     except asyncio.CancelledError:
         if interrupt.number is None:
             raise
@@ -37,7 +42,13 @@ def until_over(app: App, agents: list[Agent[Any, Any]], stay_s: float | None) ->
     return Exit.DONE
 
 
-async def _work(app: App, agents: list[Agent[Any, Any]], stay_s: float | None, interrupt: Interrupt) -> None:
+async def _work(
+    app: App,
+    agents: list[Agent[Any, Any]],
+    stay_s: float | None,
+    interrupt: Interrupt,
+    hears: Callable[[], AbstractContextManager[None]],
+) -> None:
     """Be a worker until a signal cancels this; without `stay_s` nothing else does."""
     task = asyncio.current_task()
     assert task is not None
@@ -47,7 +58,8 @@ async def _work(app: App, agents: list[Agent[Any, Any]], stay_s: float | None, i
         try:
             async with app:
                 say(f"Worker (pid {os.getpid()}) takes runs of {', '.join(sorted(names))}. Ctrl-C ends it in order.")
-                await (app.until_moved() if stay_s is None else _idle(app, names, stay_s))
+                with hears():
+                    await (app.until_moved() if stay_s is None else _idle(app, names, stay_s))
         except asyncio.CancelledError:
             say("Ended in order. What was driven here is given back, and any worker goes on with it.")
             raise

@@ -36,6 +36,7 @@ def worker(
     given back. The signal once more ends it at once. Any number of workers may share a store.
     """
     from holdfast.cli import source, work  # these load asyncio and the runtime
+    from holdfast.cli.chat import sockets_at
     from holdfast.cli.reach import inbox_of
     from holdfast.cli.store import address
     from holdfast.core.policy import seconds
@@ -46,5 +47,7 @@ def worker(
     with redirect_stdout(sys.stderr):
         agents = source.agents_in(files)
         inbox = inbox_of(config)
-        app = App(address(store, config), agents=agents, config=config, policies=policies, inbox=inbox)
-        return work.until_over(app, agents if inbox is None else [*agents, inbox.agent], stay_s)
+        url = address(store, config)
+        app = App(url, agents=agents, config=config, policies=policies, inbox=inbox)
+        everybody = agents if inbox is None else [*agents, inbox.agent]
+        return work.until_over(app, everybody, stay_s, lambda: sockets_at(config, url))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from holdfast.errors import MessageRefused, PolicyInvalid
 from holdfast.inbox import config
+from holdfast.inbox.directory import Directory
 
 
 class FileRoll:
@@ -21,7 +22,14 @@ class FileRoll:
 
     def members(self, names: Sequence[str]) -> Sequence[str]:
         """See `Roll`."""
+        return self._read().everybody(names)
+
+    def by_slack(self, member: str) -> str:
+        """Who has this member id in Slack, by name; empty: nobody here."""
+        return self._read().by_slack(member)
+
+    def _read(self) -> Directory:
         try:
-            return config.load(self._path).everybody(names)
+            return config.load(self._path)
         except PolicyInvalid as wrong:
             raise MessageRefused(f"Nobody knows who may answer: {wrong} Nothing was answered.") from wrong

@@ -119,12 +119,21 @@ def _button(action: str, text: str, value: str = "", *, style: str = "", url: st
 
 
 def plain_text(text: str, limit: int) -> dict[str, Any]:
-    """Text that Slack draws as it is; its lines are kept."""
-    shown = "\n".join(safe_text(line) for line in text.split("\n")) or " "
+    """Text that Slack draws as it is, cut where it does not fit; its lines are kept."""
+    shown = _drawn(text)
     kept = shown
     while len(escaped(kept)) > limit:
         kept = kept[: min(limit, len(kept)) - 10]
     return {"type": "plain_text", "text": escaped(kept if kept == shown else f"{kept}…"), "emoji": False}
+
+
+def fits(text: str, limit: int) -> bool:
+    """Whether `plain_text` shows all of it."""
+    return len(escaped(_drawn(text))) <= limit
+
+
+def _drawn(text: str) -> str:
+    return "\n".join(safe_text(line) for line in text.split("\n")) or " "
 
 
 def escaped(text: str) -> str:

@@ -7,19 +7,15 @@ whether it counts. Nothing else here writes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from holdfast.core.accept import WITH_RESULT, Message
-from holdfast.core.approval import DECLINE
-from holdfast.core.form import read, wrong
 from holdfast.errors import MessageRefused, UsageError
 from holdfast.protocols import Clock, Journal, Roll
 from holdfast.runtime import answering
-from holdfast.views import fields
 from holdfast.views.asking import Item
 from holdfast.views.sheet import Sheet
+from holdfast.web.decision import Given, decide
 from holdfast.web.session import Session, Sessions
 
 
@@ -40,18 +36,17 @@ def post(
 ) -> None:
     """Leave the answer; an `HTTPException` says why it is none: 422 when it can be mended, 409 when it is too late, or
     not this person's to give."""
-    choice = _chosen(item, sent)
-    is_form = item.schema is not None and sent.get("fill") == "1"
-    if not is_form and not choice.strip():
-        raise HTTPException(422, "Choose an answer first. Nothing was answered.")
-    unread = shown.long_rows - sum(name.startswith("opened-") for name in sent)
-    if unread > 0 and choice != DECLINE:
-        raise HTTPException(
-            422, "Open the long values first, and confirm that you have read them. Nothing was answered."
-        )
+    given = Given(
+        choice=_chosen(item, sent),
+        result=sent.get("result", "").strip(),
+        digest=sent.get("digest", ""),
+        opened=sum(name.startswith("opened-") for name in sent),
+        typed=sent if item.schema is not None and sent.get("fill") == "1" else None,
+        by=session.name,
+        via="web",
+    )
     try:
-        answer = _filled_in(item, sent, session) if is_form else _said(item, choice, sent, session)
-        answering.post(journal, item.run, clock.fresh_id(), answer, roll)
+        decide(journal, roll, item, shown, given, clock.fresh_id())
     except MessageRefused as late:
         raise HTTPException(409, str(late)) from late
     except UsageError as wrong:
@@ -64,21 +59,6 @@ def may_not(item: Item, session: Session, roll: Roll) -> str:
         return answering.refusal(item, session.name, roll)
     except MessageRefused as unknown:
         return str(unknown)
-
-
-def _said(item: Item, choice: str, sent: Mapping[str, str], session: Session) -> Message:
-    result = sent.get("result", "").strip() if choice == WITH_RESULT.get(item.about) else ""
-    options: dict[str, Any] = {"result": result or None, "digest": sent.get("digest", "")}
-    return answering.message(item.id, item.about, choice, by=session.name, via="web", **options)
-
-
-def _filled_in(item: Item, sent: Mapping[str, str], session: Session) -> Message:
-    """The form with what was typed; what does not fit it is said before it is sent, since it can be mended."""
-    schema = item.schema or {}
-    values = read(schema, fields.sent(schema, sent))
-    if unfit := wrong(schema, values):
-        raise UsageError(f"{unfit} Nothing was answered.")
-    return answering.of_form(item.id, item.about, values, by=session.name, via="web")
 
 
 def _chosen(item: Item, sent: Mapping[str, str]) -> str:

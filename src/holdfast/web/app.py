@@ -9,6 +9,7 @@
 /reachability  whether anybody can be reached, as it was measured
 /events        news of the inbox (server-sent events)
 /static/NAME   our own styles and script
+/slack         what people have pressed in Slack, POST only, by its signature; where the file names an app for it
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from holdfast.web.login import Login
 from holdfast.web.page import page, static
 from holdfast.web.row import read, row
 from holdfast.web.session import Session
+from holdfast.web.slack_door import PATH, Door
 from holdfast.web.who import Who
 
 _INSIDE = re.compile(r"/(inbox|stats|reachability|q/[A-Za-z0-9_]{1,80}/[A-Za-z0-9_]{1,80})")
@@ -67,6 +69,8 @@ class Inbox:
     """Who may answer what only some may."""
     measures: FileMeasures = field(default_factory=FileMeasures)
     """Whether anybody can be reached."""
+    door: Door | None = None
+    """Where Slack brings what people have pressed."""
 
     def app(self, origins: Sequence[str]) -> ASGIApp:
         """It, as it is reached under these origins and no others."""
@@ -84,8 +88,10 @@ class Inbox:
             Route("/events", self.events),
             Route("/static/{name}", self.static),
         ]
+        if self.door is not None:
+            routes.append(Route(PATH, self.door.take, methods=["POST"]))
         handlers: dict[Any, Any] = {HTTPException: _refused, JournalError: _unwell}
-        return Guard(Starlette(routes=routes, exception_handlers=handlers), origins)
+        return Guard(Starlette(routes=routes, exception_handlers=handlers), origins, [PATH] if self.door else [])
 
     # --- who ---------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 Invariants
 1. Only a request to one of our own names is answered: a name that was made to point here (DNS rebinding) is not ours.
-2. GET and HEAD are for looking. What changes something is a POST that comes from a page of ours, by its `Origin`.
+2. GET and HEAD are for looking. What changes something is a POST that comes from a page of ours, by its `Origin`, or
+   goes to a path that looks at a signature.
 3. Every answer forbids scripts, styles, frames, forms and connections of others, and is kept by no cache.
 """
 
@@ -36,9 +37,11 @@ HEADERS: Final = {
 class Guard:
     """The outermost part of the page."""
 
-    def __init__(self, app: ASGIApp, origins: Iterable[str]) -> None:
-        """origins: under which the page is reached, such as http://127.0.0.1:8765."""
+    def __init__(self, app: ASGIApp, origins: Iterable[str], signed: Iterable[str] = ()) -> None:
+        """origins: under which the page is reached, such as http://127.0.0.1:8765. signed: paths to which programs
+        post, which check a signature themselves, and take no cookie for anything."""
         self._app = app
+        self._signed = frozenset(signed)
         self._origins = frozenset(origin.lower() for origin in origins)
         self._hosts = frozenset(urlsplit(origin).netloc for origin in self._origins)
 
@@ -54,10 +57,10 @@ class Guard:
 
         if scope["type"] != "http":
             raise RuntimeError(f"The page speaks no {scope['type']}.")
-        refused = self._refused(scope["method"], Headers(scope=scope))
+        refused = self._refused(scope["method"], scope["path"], Headers(scope=scope))
         await (refused or self._app)(scope, receive, answer)
 
-    def _refused(self, method: str, headers: Headers) -> PlainTextResponse | None:
+    def _refused(self, method: str, path: str, headers: Headers) -> PlainTextResponse | None:
         hosts = [host.lower() for host in headers.getlist("host")]
         if len(hosts) != 1 or hosts[0] not in self._hosts:
             return PlainTextResponse("This server has another name.\n", 421)
@@ -65,7 +68,7 @@ class Guard:
             return None
         if method != "POST":
             return PlainTextResponse("Nothing here is done so.\n", 405, {"allow": "GET, HEAD, POST"})
-        if not self._is_own(headers):
+        if path not in self._signed and not self._is_own(headers):
             return PlainTextResponse("This form is on no page of ours. Nothing was done.\n", 403)
         return None
 
