@@ -30,6 +30,7 @@ PARTS: dict[str, str] = {
     "simulation": "simulation",
     "io_errors": "io_errors",
     "bit_flips": "bit_flips",
+    "people": "people",
 }
 """By name: the module of each part."""
 HOURS = 1 / 3

@@ -41,6 +41,9 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("postgres_faults", "restarts", "restarts of Postgres without a checkpoint, under running agents"),
     Claim("fuzz", "inputs", "hostile inputs: values, rows, messages, URLs, configurations, command lines, names"),
     Claim("state_machine", "programs", "programs of all calls of the store's contract, each engine against a model"),
+    Claim("people", "failures", "ways to fail between a question and a person, by each way of being told: none silent"),
+    Claim("people", "questions", "questions to people who, like channels and processes, do what is drawn: none silent"),
+    Claim("people", "false_answers", "forged, replayed, late and altered approvals: no effect"),
     Claim("planted", "caught", "planted bugs, each caught by its test", is_sample=False),
 )
 """In the order in which they stand in the README. Each part has one."""

@@ -465,7 +465,7 @@ def tries(world: Any, messages: Iterable[tuple[str, Message]], agent: Any) -> Co
     return told
 
 
-def test_a_thousand_forged_approvals_have_no_effect(world: Any) -> None:
+def test_a_thousand_forged_approvals_have_no_effect(world: Any, record_property: Any) -> None:
     """Lost: who can write to the mailbox of a run, without having been shown the question, decides it."""
     agent = agent_of(paying(world))
     begin(world, agent)
@@ -481,9 +481,10 @@ def test_a_thousand_forged_approvals_have_no_effect(world: Any) -> None:
             yield f"forged {number}", accept.answer(question, choice=choice, by=by, body=body, digest=digest)
 
     assert sum(tries(world, forged(), agent).values()) == TRIES and world.effects == []
+    record_property("false_answers", TRIES)
 
 
-def test_a_thousand_replayed_approvals_have_no_further_effect(world: Any) -> None:
+def test_a_thousand_replayed_approvals_have_no_further_effect(world: Any, record_property: Any) -> None:
     """Lost: single use. One yes is played again, as it was, and for the question that was asked next."""
     agent = agent_of(paying(world), ("K-17", 4200), ("K-17", 4200), ("K-18", 1))
     begin(world, agent)
@@ -503,9 +504,10 @@ def test_a_thousand_replayed_approvals_have_no_further_effect(world: Any) -> Non
 
     tries(world, replayed(), agent)
     assert [effect[:2] for effect in world.effects] == [("K-17", 4200)]
+    record_property("false_answers", TRIES)
 
 
-def test_a_thousand_approvals_that_come_too_late_have_no_effect(world: Any) -> None:
+def test_a_thousand_approvals_that_come_too_late_have_no_effect(world: Any, record_property: Any) -> None:
     """Lost: the default, overruled after it was taken; or a yes that was given for an hour and is used in the next."""
     agent = agent_of(paying(world))
     begin(world, agent)
@@ -516,9 +518,10 @@ def test_a_thousand_approvals_that_come_too_late_have_no_effect(world: Any) -> N
         assert not world.store.post(shown.run, f"late {number}", yes).is_stored
         world.clock.by_s += 3.6
     assert world.run(agent) == ["expired by nobody"] and world.effects == []
+    record_property("false_answers", TRIES)
 
 
-def test_a_thousand_altered_approvals_have_no_effect(world: Any) -> None:
+def test_a_thousand_altered_approvals_have_no_effect(world: Any, record_property: Any) -> None:
     """Lost: the binding of a yes to what was shown: one character of the digest, of its length or of its question."""
     agent = agent_of(paying(world))
     begin(world, agent)
@@ -543,6 +546,7 @@ def test_a_thousand_altered_approvals_have_no_effect(world: Any) -> None:
 
     tries(world, altered(), agent)
     assert world.effects == []
+    record_property("false_answers", TRIES)
 
 
 @pytest.mark.parametrize("cents", range(4_201, 4_221))

@@ -158,6 +158,8 @@ class Bench:
         """How long people go on after it was over."""
         self.is_late_by_s = 0.0
         """By so much the clock was set on: nobody could have ended it before."""
+        self.asked_times = 1
+        """So often it may be asked: a yes that has grown old is asked for again, with its whole time."""
         self.tls: Literal["starttls", "none"] = "none"
         """What mail goes by."""
         self.flood = 0
@@ -393,7 +395,7 @@ class Bench:
             return Ended(outcome, by, self.closed_after_s, done)
 
     def _is_on(self, ends: float) -> bool:
-        return self.elapsed < min(ends, self.within_s + self.is_late_by_s + HOUR)
+        return self.elapsed < min(ends, self.asked_times * self.within_s + self.is_late_by_s + HOUR)
 
     async def _asks(self, app: hf.App, agent: Any) -> str:
         """The run, begun again when the store was away."""
@@ -435,8 +437,13 @@ class Bench:
     @property
     def question(self) -> Any:
         """The question, open or closed."""
+        return self.history[-1]
+
+    @property
+    def history(self) -> list[Any]:
+        """All that the run has asked."""
         [run] = [head.run_id for head in self.journal.heads(key="k")]
-        return asking.history(self.journal, run)[-1]
+        return asking.history(self.journal, run)
 
     @property
     def closed_after_s(self) -> float:
@@ -447,10 +454,11 @@ class Bench:
 
     @property
     def decided_by(self) -> str:
-        """Who answered it, of all answers the only one that counts."""
-        closings = [event for event in self.journal.events(self.question.run) if event.kind is Kind.QUESTION_CLOSED]
-        assert len(closings) == 1, "it was closed twice"
-        return str(closings[0].facts.get("by") or "")
+        """Who answered the question that was asked last, of all answers the only one that counts."""
+        events = self.journal.events(self.question.run)
+        closings = [event.facts for event in events if event.kind is Kind.QUESTION_CLOSED]
+        assert [facts["id"] for facts in closings] == [each.id for each in self.history], "it was closed twice"
+        return str(closings[-1].get("by") or "")
 
     def left(self) -> str:
         """All that has left for people, as text."""
