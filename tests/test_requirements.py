@@ -231,6 +231,18 @@ SHOWN_BY = {
         "runtime/test_desk.py::test_an_order_is_done_or_still_lies_there_at_every_write",
         "runtime/test_desk.py::test_operators_at_the_same_time_are_all_recorded",
     ),
+    "R35 actually reachable": (
+        "cli/test_watch.py::test_killed_workers_ask_once_and_who_confirms_is_reached",
+        "cli/test_channels.py::test_the_reason_stands_where_people_look",
+        "inbox/test_withheld.py::test_while_nobody_can_be_reached_nobody_is_asked",
+        "inbox/test_withheld.py::test_after_its_time_the_default_is_taken_and_said_to_be_that",
+        "inbox/test_withheld.py::test_what_needs_people_who_can_be_reached_is_not_started_where_nobody_is_told",
+        "inbox/test_withheld.py::test_nobody_is_there_or_nobody_is_named",
+        "inbox/test_evidence.py::test_an_accepted_notice_proves_nothing_and_an_answer_does",
+        "inbox/test_watch.py::test_each_way_is_asked_about_once_and_who_confirms_is_reachable",
+        "inbox/test_heartbeat.py::test_what_is_wrong_is_told_and_then_not_that_all_is_well",
+        "core/test_reach.py::test_reachable_is_never_said_of_what_nobody_took",
+    ),
     "R36 durable, and answerable from elsewhere": (
         "e2e/test_requirements_people.py::test_it_is_asked_killed_deployed_and_answered_from_elsewhere",
         "e2e/test_requirements_people.py::test_a_hundred_people_answer_at_once_and_one_of_them_counts",
