@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.reach import (
+    LAPSE_FINAL_S,
+    LAPSE_S,
     PROVEN_S,
     Evidence,
     Fact,
@@ -83,6 +85,18 @@ def test_a_way_that_works_again_is_no_longer_refused() -> None:
     """Lost: a channel that is shunned for ever after one bad minute."""
     mended = FRESH.refused(NOW - 20, "timeout").accepted(NOW - 1)
     assert not mended.is_refused and state(route(mended, FRESH)) is State.REACHABLE
+
+
+@pytest.mark.parametrize(("is_final", "lasts_s"), [(False, LAPSE_S), (True, LAPSE_FINAL_S)])
+def test_what_was_refused_once_is_not_out_of_reach_for_ever(is_final: bool, lasts_s: float) -> None:
+    """Lost: after one outage nobody is ever asked anything again, where nobody watches who would find it mended."""
+    refused = replace(FRESH.refused(NOW - 1, "timeout"), is_final=is_final)
+    chain = route(refused, refused)
+    assert judged(chain, NOW - 1 + lasts_s - 0.5).state is State.UNREACHABLE
+    later = judged(chain, NOW - 1 + lasts_s)
+    assert later.state is State.DEGRADED and any("failed last" in each for each in later.because)
+    never_taken = route(replace(refused, taken_at=None))
+    assert judged(never_taken, NOW - 1 + lasts_s).state is State.UNPROVEN
 
 
 times = st.none() | st.floats(NOW - 2 * PROVEN_S, NOW)

@@ -189,6 +189,48 @@ def test_a_step_that_no_preflight_sees_waits(world: World) -> None:
     assert world.head().why == "unreachable" and world.effects == []
 
 
+def listing(world: World) -> Any:
+    """An agent that asks about a list of calls."""
+
+    @hf.tool(effect="once", approve=hf.Ask("finance"))
+    async def pay(what: str) -> str:
+        world.effects.append(what)
+        return f"paid {what}"
+
+    @hf.agent(name="payer")
+    async def payer(run: hf.Run, given: Any) -> list[str]:
+        said = await run.approve("finance", [pay.bind("K-17"), pay.bind("K-18")], within="30m")
+        return [await pay("K-17"), await pay("K-18")] if said else [said.outcome]
+
+    return payer
+
+
+def test_a_list_of_calls_is_not_asked_about_either(world: World, office: Office) -> None:
+    """Lost: the promise, for whoever asks once for several."""
+    payer = listing(world)
+    broken(world, *ALL)
+    begin(world, office, payer)
+    assert world.head().why == "unreachable" and world.events(Kind.QUESTION_ASKED) == []
+    [shown] = unasked(world.store)
+    assert shown.to == "finance"
+    world.clock.by_s += 1_801
+    assert world.run(payer, inbox=office.inbox) == ["unreachable"] and world.effects == []
+    assert world.run(payer, inbox=office.inbox) == ["unreachable"], "a replay says the same"
+
+
+def test_a_list_of_calls_is_asked_about_once_somebody_is_there(world: World, office: Office) -> None:
+    """Lost: a grant that nobody can give any more."""
+    payer = listing(world)
+    broken(world, *ALL)
+    begin(world, office, payer)
+    mended(world, ("ada", "mail"))
+    world.clock.by_s += 60
+    begin(world, office, payer)
+    [question] = world.head().questions
+    world.play(lambda app: app.answer(world.id(), question.id, "approve", by="bob", digest=question.digest))
+    assert world.run(payer, inbox=office.inbox) == ["paid K-17", "paid K-18"]
+
+
 def test_it_looks_again_by_itself_while_it_is_parked(quick: World, office: Office) -> None:
     """Lost: a run that only a restart brings back."""
     broken(quick, *ALL)

@@ -7,7 +7,7 @@ A chain is REACHABLE when
 3. it has two levels at least, and two channels at least that do not fail together;
 4. somebody is there now, and for as long as a question can be answered;
 5. the watch over holdfast itself was told that it lives, within its period.
-One of these that does not hold makes it DEGRADED. Nobody there now, or nothing that was sent last got through:
+One of these that does not hold makes it DEGRADED. Nobody there now, or nothing that was sent lately got through:
 UNREACHABLE. Nobody has ever taken anything: UNPROVEN, as everything is that was only configured.
 """
 
@@ -23,6 +23,11 @@ from holdfast.core.duration import span
 
 PROVEN_S: Final = 7 * 86_400.0
 """How long it counts that somebody has taken something."""
+LAPSE_S: Final = 3_600.0
+LAPSE_FINAL_S: Final = 90_000.0
+"""How long it counts against a chain that a notice was refused, for a while or for good. A way that still fails is
+tried again within that by whoever watches (`core.probing`); where nobody does, a question may try it then: nothing is
+out of reach for ever since it was so once."""
 
 
 class State(StrEnum):
@@ -79,6 +84,10 @@ class Evidence:
         """Whether what was sent last did not get through."""
         later = [at for at in (self.accepted_at, self.taken_at) if at is not None]
         return self.refused_at is not None and self.refused_at > max(later, default=float("-inf"))
+
+    def is_broken(self, now: float) -> bool:
+        """Whether that still counts: it was tried lately."""
+        return self.is_refused and now - (self.refused_at or 0.0) < (LAPSE_FINAL_S if self.is_final else LAPSE_S)
 
     def accepted(self, at: float) -> Evidence:
         """A notice was accepted."""
@@ -162,7 +171,7 @@ def judged(route: Route, now: float) -> Reachability:
         return Reachability(State.UNREACHABLE, ("nobody is there now",))
     if not ways:
         return Reachability(State.UNREACHABLE, ("there is no way to tell anybody",))
-    if all(way.evidence.is_refused for way in ways):
+    if all(way.evidence.is_broken(now) for way in ways):
         return Reachability(State.UNREACHABLE, tuple(_refused(ways)))
     if not taken:
         return Reachability(State.UNPROVEN, ("nobody has ever taken a question or a probe by any of its ways",))

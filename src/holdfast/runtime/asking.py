@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 class Answer:
     """What became of a question: four different outcomes, and the value only where there is one."""
 
-    outcome: Literal["answered", "expired", "undeliverable", "withdrawn"]
+    outcome: Literal["answered", "expired", "undeliverable", "unreachable", "withdrawn"]
     """expired: people were told, as far as that is known, and nobody answered in time. undeliverable: no channel could
-    tell anybody."""
+    tell anybody. unreachable: of an approval of a list of calls, for which nobody was asked."""
     value: Any = None
     """The option taken, the text given or what was filled in; the default when nobody answered in time."""
     by: str = ""
@@ -50,7 +50,7 @@ class Answer:
 class Approval:
     """What became of a list of calls that a person was asked about. True when they may be made."""
 
-    outcome: Literal["approved", "declined", "expired", "undeliverable", "withdrawn"]
+    outcome: Literal["approved", "declined", "expired", "undeliverable", "unreachable", "withdrawn"]
     by: str = ""
     """Who said so; empty when nobody did."""
 
@@ -134,6 +134,7 @@ async def approve(driver: Driver, scope: str, calls: Sequence[Planned[Any]], nam
         shows=shown,
         about=approval.ABOUT,
         more={"digest": of_calls, "valid_s": valid_s, "calls": listed, "urgent": asked.urgent or None} | whose.facts(),
+        ask=asked,
     )
     answered = _answer(await driver.step(question))
     said = answered.outcome if answered.outcome != "answered" else _SAID[answered.value]

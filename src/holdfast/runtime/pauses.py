@@ -12,6 +12,8 @@ from holdfast.core.address import question_id
 from holdfast.core.command import Call, Execute
 from holdfast.core.events import Address, Kind, meta
 from holdfast.core.heads import Why
+from holdfast.core.rung import Ask
+from holdfast.runtime.reaching import reached
 
 if TYPE_CHECKING:
     from holdfast.runtime.calls import Calls
@@ -75,12 +77,17 @@ class Question:
     about: str = "ask"
     more: dict[str, Any] = field(default_factory=dict)
     """Further facts."""
+    ask: Ask | None = None
+    """Of an approval: it is asked for only while somebody can be reached, as is declared there."""
     is_write = False
 
     async def perform(self, driver: Calls, command: Execute) -> None:
         """See `Performance`."""
         address, slot = command.address, command.recovered
         if slot is None or slot.intent is None:
+            if not await self._can_be_asked(driver, address):
+                driver.conclude(address)
+                return
             now = driver.record.now()
             expires_at = None if self.within_s is None else now + self.within_s
             facts = meta(
@@ -102,6 +109,20 @@ class Question:
         with driver.silence.waits(address, Why.QUESTION, expires_at):
             await driver.waits.answered(asked["id"], expires_at)
         driver.conclude(address)
+
+    async def _can_be_asked(self, driver: Calls, address: Address) -> bool:
+        """False: nobody could be reached in its time, and that is its outcome."""
+
+        async def wait(why: Why, until: float) -> None:
+            with driver.silence.waits(address, why, until):
+                await driver.waits.until(until)
+
+        nobody = None if self.ask is None else await reached(driver, address, self.ask, wait)
+        if nobody is not None:
+            facts = meta(outcome=nobody.outcome, because=nobody.because)
+            driver.record.note_step(Kind.STEP_SUCCEEDED, address, self.call.step, self.call.effect, meta=facts)
+            await driver.write()
+        return nobody is None
 
 
 @dataclass(slots=True)
