@@ -343,3 +343,23 @@ def test_stats_say_how_much_waits_and_how_people_answer(shell: Any) -> None:
     assert re.search(r"finance +1 +0", said.out) and re.search(r"ada +1 +0 +1", said.out)
     facts = shell.call("inbox", "--stats", "--json").document["stats"]
     assert facts["rates"] == [{"tool": "refund", "answered": 1, "approved": 0}] and facts["remarks"] == []
+
+
+def test_a_command_is_marked_and_last_time_stands_beside_it(shell: Any) -> None:
+    """Lost: on the terminal, what is uninspectable, and what has changed (S16)."""
+
+    @hf.tool(effect="once", name="refund", approve=hf.Ask("finance"))
+    async def refund_for_real(order: str, cents: int, note: Any = None) -> str:
+        return "done"
+
+    @hf.agent(name="pays")
+    async def pays_for_real(run: hf.Run, given: list[Any]) -> str:
+        return await refund_for_real(*given)
+
+    begin(pays_for_real, ["K-17", 1, "x"], key="first")
+    answer(shell, "first", "approve")
+    hf.App("sqlite:///holdfast.db").run_sync(pays_for_real, ["K-17", 1, "x"], key="first", wait=5)
+    begin(pays_for_real, ["K-18", 1, "rm -rf /"])
+    said = shell.call("inbox", "show", *open_ids(shell)).out
+    assert "Uninspectable: note is a command." in said and "uninspectable: a command" in said
+    assert "Compared with the call that ada approved" in said and re.search(r"last time +K-17", said)

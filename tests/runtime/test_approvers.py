@@ -227,3 +227,25 @@ def test_an_approval_of_anybody_is_none_where_only_some_may(world: Any) -> None:
     assert world.effects == []
     say(world, "bob")
     assert done(world, agent) == "paid K-17"
+
+
+@pytest.mark.parametrize(("what", "needs_two"), [("K-17", False), ("rm -rf /var/lib", True), ("delete from t", True)])
+def test_what_nobody_can_read_off_its_arguments_needs_more_people(world: Any, what: str, needs_two: bool) -> None:
+    """Lost: the stronger policy for a command, a query, a blob (S16)."""
+
+    @hf.tool(effect="once", approve=ask("finance", within="30m", approvers=["money"], quorum_opaque=2))
+    async def pay(what: str, *, idempotency_key: str = hf.INJECTED) -> str:
+        world.effects.append(what)
+        return f"paid {what}"
+
+    @hf.agent(name="payer")
+    async def payer(run: hf.Run, given: Any) -> str:
+        return await pay(what)
+
+    begin(world, payer)
+    say(world, "ann")
+    if needs_two:
+        begin(world, payer)
+        assert world.effects == []
+        say(world, "bob")
+    assert done(world, payer) == f"paid {what}" and world.effects == [what]

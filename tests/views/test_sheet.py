@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.views.asking import Item
-from holdfast.views.sheet import LINES, LONG, WORDS, Sheet, became, earlier, sheet
+from holdfast.views.sheet import WORDS, Sheet, became, earlier, sheet
+from holdfast.views.values import LINES, LONG
 
 EVIL = "EVIL\u202e\x1b[2K"
 ITEM = Item(

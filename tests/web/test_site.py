@@ -303,7 +303,7 @@ def test_what_is_long_is_opened_before_it_is_approved_also_without_a_script(site
     asked, ada = site.begin("pays", ["K-17", 1, {"a": "x" * 500}]), site.person()
     form = site.form(ada, asked)
     refused = site.answer(ada, asked, form, choice="approve")
-    assert refused.status_code == 422 and "Open the long values first" in refused.text
+    assert refused.status_code == 422 and "Open the values that are folded first" in refused.text
     assert site.item(asked).state == "open"
     box = re.findall(r'name="(opened-[^"]+)"', ada.get(path_of(asked)).text)
     assert site.answer(ada, asked, form, choice="approve", **dict.fromkeys(box, "1")).status_code == 303
@@ -370,3 +370,19 @@ def test_behind_a_proxy_nobody_else_signs_in(proxied: Any) -> None:
 def test_without_a_proxy_its_header_means_nothing(site: Any) -> None:
     """Lost: the login, to whoever sends a header."""
     assert site.visitor(**{"x-forwarded-user": "ada", "remote-user": "ada"}).get("/inbox").status_code == 303
+
+
+def test_a_command_is_opened_first_and_last_time_is_beside_it(site: Any) -> None:
+    """Lost: what is uninspectable, approved unread (S16); the difference to last time, which nobody sees."""
+    ada, bob = site.person(), site.person("bob")
+    first = site.begin("pays", ["K-17", 4200, "see you"])
+    assert site.answer(ada, first, site.form(ada, first), choice="approve").status_code == 303
+    site.run("pays", ["K-17", 4200, "see you"])
+    asked = site.begin("pays", ["K-18", 4200, "rm -rf /"], key="other")
+    text = bob.get(path_of(asked)).text
+    assert "Uninspectable: note is a command" in text and "Compared with the call that ada approved" in text
+    assert "<del>K-17</del>" in text and "<del>see you</del>" in text and "<del>4200</del>" not in text
+    form = site.form(bob, asked)
+    refused = site.answer(bob, asked, form, choice="approve")
+    assert refused.status_code == 422 and site.item(asked).state == "open"
+    assert site.answer(bob, asked, form, choice="approve", **{"opened-1-2": "1"}).status_code == 303

@@ -76,6 +76,7 @@ def show(context: click.Context, question: str, store: str | None, is_json: bool
     """
     from holdfast.views import asking, sheet  # loads the codec
     from holdfast.views.advice import advice
+    from holdfast.views.precedent import precedent
     from holdfast.views.taking import taken
 
     outer_store, outer_json = context.obj or (None, False)
@@ -84,12 +85,13 @@ def show(context: click.Context, question: str, store: str | None, is_json: bool
         found = _find(journal, question)
         items, now, advised = asking.history(journal, found.run), journal.now(), advice(journal)
         item = taken(journal, next(one for one in items if one.id == found.id))
+        last = precedent(journal, item)
     earlier = sheet.earlier(items, item)
     if is_json:
         before = [{"asked_at": at, "what": what, "became": became} for at, what, became in earlier]
         document({"schema": SCHEMA, "question": item.facts(), "earlier": before})
         return 0
-    paint(*_shown(item, sheet.sheet(item, now), earlier, now))
+    paint(*_shown(item, sheet.sheet(item, now, last), earlier, now))
     if advised and item.state == "open" and item.digest:
         say(advised)
     for line in _form(item) if item.state == "open" else ():
@@ -219,7 +221,12 @@ def _shown(item: Item, shown: Sheet, earlier: list[tuple[float, str, str]], now:
     if item.taken_at is not None:
         lines.append(text(f"{item.taken_by} took it {ago(now - item.taken_at)} ago", "bold"))
     for call in shown.calls:
-        lines += [text(""), text(f"What would be done: {call.tool}", "bold"), *_rows(call.rows)]
+        lines += [text(""), text(f"What would be done: {call.tool}", "bold")]
+        lines += [*(text(f"! its name: {remark}", "bold yellow") for remark in call.remarks), *_rows(call.rows)]
+    if shown.uninspectable:
+        lines += [text(""), text(f"! {shown.uninspectable}", "bold yellow")]
+    if shown.compared:
+        lines += [text(""), text(shown.compared)]
     lines += [text(""), text("Why it is asked: " + shown.why)]
     if shown.whose:
         lines.append(text("Who may answer: " + shown.whose))
@@ -246,8 +253,12 @@ def _rows(rows: Sequence[Row]) -> list[RenderableType]:
     table.add_column(overflow="fold")
     for row in rows:
         table.add_row(text(row.name), Text("\n").join(text(line) for line in row.value.split("\n")))
-        for remark in row.remarks:
+        for remark in (*([f"uninspectable: {row.opaque}"] if row.opaque else []), *row.remarks):
             table.add_row(text("!", "bold yellow"), text(remark, "bold yellow"))
+        if row.before is not None:
+            table.add_row(
+                text("last time", "dim"), Text("\n").join(text(line, "dim") for line in row.before.split("\n"))
+            )
     return [table]
 
 

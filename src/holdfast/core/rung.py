@@ -67,6 +67,8 @@ class Ask:
     """Of `approve=`: who may answer, people, rotas or chains; anybody when empty. Never who asked for the run."""
     quorum: int = 1
     """Of `approve=`: how many different people must agree; they are asked one after the other."""
+    quorum_opaque: int | None = None
+    """The same where nobody can read off its arguments what a call does (`core.opaque`); None: no more than else."""
 
     def __post_init__(self) -> None:
         who: Any = self.who
@@ -81,8 +83,10 @@ class Ask:
         if self.default is not None and self.within is None:
             raise PolicyInvalid("Ask(default=…) without within= would never be taken. Say how long to wait.")
         object.__setattr__(self, "approvers", _names(self.approvers))
-        if type(self.quorum) is not int or not 1 <= self.quorum <= QUORUM_MAX:
-            raise PolicyInvalid(f"Ask(quorum={self.quorum!r}) is no number of people. Give 1 to {QUORUM_MAX}.")
+        for name in ("quorum", "quorum_opaque"):
+            many: Any = getattr(self, name)
+            if (type(many) is not int or not 1 <= many <= QUORUM_MAX) and (many is not None or name == "quorum"):
+                raise PolicyInvalid(f"Ask({name}={many!r}) is no number of people. Give 1 to {QUORUM_MAX}.")
 
     @property
     def within_s(self) -> float | None:

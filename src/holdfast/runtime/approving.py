@@ -15,15 +15,17 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from holdfast.core import approval, approvers
+from holdfast.core import approval, approvers, opaque
 from holdfast.core.approvers import Approvers
 from holdfast.core.events import NOTHING, Address, Effect, Event, Kind, meta
 from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.heads import Status, Why
 from holdfast.core.rung import Ask
 from holdfast.core.slot import Slot
+from holdfast.journal.codec import decode
 from holdfast.runtime.pauses import fresh_question_id
 from holdfast.runtime.reaching import reached
 from holdfast.runtime.spec import Spec
@@ -132,7 +134,9 @@ class Approving(ABC):
     def _is_word(self, grant: approval.Grant) -> bool:
         """Whether who approved the list may approve this: what the tool itself demands is not undone by a list."""
         declared = self.terms.policy().approve
-        if declared is not None and (declared.quorum > 1 or approvers.is_same(grant.by, self.driver.state.requester)):
+        if declared is not None and (
+            self._quorum(declared) > 1 or approvers.is_same(grant.by, self.driver.state.requester)
+        ):
             return False
         named = (grant.approvers, () if declared is None else declared.approvers)
         return all(grant.by in self._members(names) for names in named if names)
@@ -152,7 +156,7 @@ class Approving(ABC):
         declared = self.terms.policy().approve
         if declared is not None or asked is None:
             assert declared is not None
-            return declared
+            return replace(declared, quorum=self._quorum(declared))
         facts = asked.facts
         return Ask(
             facts["to"],
@@ -163,6 +167,12 @@ class Approving(ABC):
             urgent=facts.get("urgent", False),
             quorum=facts.get("quorum", 1),
         )
+
+    def _quorum(self, declared: Ask) -> int:
+        """How many must agree: more, where it is declared, to what nobody can read off its arguments."""
+        more = declared.quorum_opaque
+        is_opaque = more is not None and more > declared.quorum and opaque.found(decode(self.plan.args))
+        return more if more is not None and is_opaque else declared.quorum
 
     def _digest(self, ask: Ask, expires_at: float | None, whose: Approvers) -> str:
         driver = self.driver

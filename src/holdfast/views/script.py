@@ -1,8 +1,7 @@
 """What in a text may deceive whoever reads it: alphabets that are mixed, letters that look like others, odd spaces.
 
-It only remarks; nothing is changed or refused. It knows the alphabets whose letters are mistaken for each other, and
-by name those letters that are drawn like Latin ones; it is no copy of Unicode's tables, and other likenesses (`rn` for
-`m`, `l` for `1`) are as they are.
+It only remarks; nothing is changed or refused. Which letters are drawn alike is Unicode's table (`views.skeleton`); of
+Latin letters alone (`rn` for `m`, `l` for `1`) it is said where there is something to compare with.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
+from holdfast.views.skeleton import is_alike, look
 from holdfast.views.text import counted, is_drawn, safe_text
 
 _ALSO: Final = {
@@ -36,14 +36,17 @@ _TOGETHER: Final = (
     frozenset({"LATIN", "CJK", "HANGUL"}),
 )
 """Alphabets that one word of Japanese, Chinese or Korean may mix (the "highly restrictive" profile of UTS 39)."""
-_LIKE_LATIN: Final = dict(
-    zip(
-        "аеорсухѕіјһԁԛԝАВЕКМНОРСТУХЅІЈαοικρυνΑΒΕΖΗΙΚΜΝΟΡΤΥΧօսո",
-        "aeopcyxsijhdqwABEKMHOPCTYXSIJaoikpuvABEZHIKMNOPTYXoun",
-        strict=True,
-    )
+_OTHER_HANDS: Final = frozenset(
+    {"ARABIC", "HEBREW", "SYRIAC", "THAANA", "NKO", "CJK", "HIRAGANA", "KATAKANA", "HANGUL"}
 )
-"""Letters of other alphabets that are drawn like a Latin one, and which: Cyrillic, Greek, Armenian."""
+"""Alphabets of which no whole word is taken for one of Latin letters, although single letters are drawn like some."""
+
+
+def compared(text: str, known: str) -> list[str]:
+    """What a reader should know who remembers `known`: that this is another text, and looks the same."""
+    if not is_alike(text, known):
+        return []
+    return [f'looks like "{safe_text(known, 80)}", which was approved last, and is another text']
 
 
 def remarks(text: str) -> list[str]:
@@ -73,8 +76,11 @@ def _of_word(word: str) -> Iterator[str]:
     scripts = {script(letter) for letter in word if letter.isalpha()} - {""}
     if len(scripts) > 1 and not any(scripts <= together for together in _TOGETHER):
         yield f'"{word}" mixes {" and ".join(sorted(each.capitalize() for each in scripts))} letters'
-    elif scripts and "LATIN" not in scripts and all(letter in _LIKE_LATIN for letter in word if letter.isalpha()):
-        yield f'"{word}" looks like "{_as_latin(word)}" and is {scripts.pop().capitalize()}'
+    elif len(scripts) == 1 and not scripts & (_OTHER_HANDS | {"LATIN"}) and all(map(_is_like_latin, word)):
+        yield f'"{word}" looks like "{"".join(map(look, word))}" and is {scripts.pop().capitalize()}'
+    zeros = {ord(digit) - unicodedata.decimal(digit) for digit in word if digit.isdecimal()}
+    if len(zeros) > 1 or (zeros - {ord("0")} and "LATIN" in scripts):
+        yield f'"{word}" has digits that are not those of its letters: {_in_digits(word)}'
     plain = unicodedata.normalize("NFKC", word)
     if plain != word and plain != unicodedata.normalize("NFC", word):
         yield f'"{word}" is written with unusual forms of "{plain}"'
@@ -98,8 +104,12 @@ def _is_host(name: str) -> bool:
     return bool(labels) and all(labels) and len(last) > 1 and last.isalpha()
 
 
-def _as_latin(word: str) -> str:
-    return "".join(_LIKE_LATIN.get(letter, letter) for letter in word)
+def _is_like_latin(letter: str) -> bool:
+    return not letter.isalpha() or look(letter).isalpha()
+
+
+def _in_digits(word: str) -> str:
+    return "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in word)
 
 
 def _in_ascii(host: str) -> str:

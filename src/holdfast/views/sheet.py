@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from holdfast.core.accept import WITH_FORM
 from holdfast.core.approval import ABOUT as APPROVE
 from holdfast.core.approval import STOP
 from holdfast.views.asking import Item
-from holdfast.views.script import remarks
-from holdfast.views.text import ago, safe_json, safe_lines, safe_text
+from holdfast.views.text import ago, safe_lines, safe_text
+from holdfast.views.values import Call, call, rows_of
+from holdfast.views.values import Row as Row
 from holdfast.views.verdict import moment
 
-LONG: Final = 400
-"""A value of more characters, or of more than `LINES` lines, is long: it must be opened before it can be approved."""
-LINES: Final = 12
 WORDS: Final = {
     "approve": "Approve",
     "decline": "Decline",
@@ -36,30 +34,6 @@ WORDS: Final = {
 }
 """Our own answers, as a person reads them."""
 _AGAIN: Final = " It is asked again: "
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One value that would be handed over, or that the agent shows."""
-
-    name: str
-    value: str
-    """All of it; its line breaks are kept."""
-    remarks: tuple[str, ...] = ()
-    """What may deceive a reader, and what the value cannot show of itself."""
-
-    @property
-    def is_long(self) -> bool:
-        """Whether it has to be opened first."""
-        return len(self.value) > LONG or self.value.count("\n") >= LINES
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call that would be made."""
-
-    tool: str
-    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +52,10 @@ class Sheet:
     """The agent's words, unverified; empty: it says nothing."""
     shows: tuple[Row, ...]
     """What the agent shows beside them, unverified."""
+    uninspectable: str
+    """That nobody can say what it does, and why; empty where it can be read off the values."""
+    compared: str
+    """With what it is compared; empty: with nothing."""
     choices: tuple[tuple[str, str], ...]
     """Our own answers, and how they read. Empty: the agent's options, or any text."""
     filled: tuple[Row, ...] = ()
@@ -91,19 +69,22 @@ class Sheet:
         return sum(row.is_long for row in (*self.shows, *(row for call in self.calls for row in call.rows)))
 
 
-def sheet(item: Item, now: float) -> Sheet:
-    """The question as it is shown at this time."""
+def sheet(item: Item, now: float, last: Item | None = None) -> Sheet:
+    """The question as it is shown at this time. last: the call of the same tool that was approved last."""
     is_agents = item.about == "ask"
+    calls = () if is_agents else tuple(_calls(item, last))
     return Sheet(
         title=title(item),
-        calls=() if is_agents else tuple(_calls(item)),
+        calls=calls,
+        uninspectable=_uninspectable(calls),
+        compared="" if last is None or is_agents else _compared(last),
         why=_why(item),
         whose=_whose(item),
         silence=_silence(item, now) if item.state == "open" else became(item),
         says=safe_lines(item.text) if is_agents else "",
-        shows=tuple(_rows(item.arguments)) if is_agents and item.arguments is not None else (),
+        shows=tuple(rows_of(item.arguments)) if is_agents and item.arguments is not None else (),
         choices=() if is_agents else tuple((each, WORDS.get(each, safe_text(each))) for each in item.options),
-        filled=tuple(_rows(item.filled)),
+        filled=tuple(rows_of(item.filled)),
         with_form=WORDS.get(WITH_FORM.get(item.about, ""), ""),
     )
 
@@ -153,58 +134,24 @@ def became(item: Item) -> str:
 # --- what would be done --------------------------------------------------------------------------------------------
 
 
-def _calls(item: Item) -> Iterator[Call]:
+def _uninspectable(calls: Sequence[Call]) -> str:
+    found = dict.fromkeys(f"{row.name} is {row.opaque}" for each in calls for row in each.rows if row.opaque)
+    if not found:
+        return ""
+    return f"Uninspectable: {', '.join(found)}. What it does cannot be read off it; nobody has worked that out for you."
+
+
+def _compared(last: Item) -> str:
+    at = "" if last.closed_at is None else f" at {moment(last.closed_at)}"
+    return f"Compared with the call that {safe_text(last.by, 80) or 'somebody'} approved{at}, the last of this tool."
+
+
+def _calls(item: Item, last: Item | None) -> Iterator[Call]:
     if item.about == APPROVE and isinstance(item.arguments, list):
         for each in item.arguments:
-            yield Call(safe_text(str(each.get("tool", "")), 200), tuple(_rows(each.get("arguments"))))
+            yield call(str(each.get("tool", "")), each.get("arguments"))
     elif item.tool and item.about not in ("stuck", "probe"):
-        yield Call(safe_text(item.tool, 200), tuple(_rows(item.arguments)))
-
-
-def _rows(value: Any) -> Iterator[Row]:
-    if not isinstance(value, dict):
-        if value is not None:
-            yield _row("value", value)
-        return
-    for name, child in value.items():
-        yield _row(name, child)
-
-
-def _row(name: str, value: Any) -> Row:
-    odd = [f"its name: {each}" for each in remarks(name)] + [each for text in _texts(value) for each in remarks(text)]
-    if not isinstance(value, str):
-        return Row(safe_text(name), safe_json(value), tuple(dict.fromkeys(odd)))
-    if not value:
-        odd.append("an empty text")
-    elif _reads_as_data(value):
-        odd.append("a text, not a number or a constant")
-    return Row(safe_text(name), safe_lines(value), tuple(dict.fromkeys(odd)))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Each text in it, names too."""
-    match value:
-        case str():
-            yield value
-        case dict():
-            for name, child in value.items():
-                yield from (str(name), *_texts(child))
-        case list():
-            for child in value:
-                yield from _texts(child)
-        case _:
-            pass
-
-
-def _reads_as_data(text: str) -> bool:
-    """Whether it would be drawn just like a value that is no text."""
-    if text.strip() in ("true", "false", "null", "None", "True", "False"):
-        return True
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        yield call(item.tool, item.arguments, None if last is None else last.arguments)
 
 
 # --- why, and what then --------------------------------------------------------------------------------------------

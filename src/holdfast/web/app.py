@@ -38,6 +38,7 @@ from holdfast.views import asking
 from holdfast.views.advice import advice
 from holdfast.views.asking import Item
 from holdfast.views.fields import fields as form_fields
+from holdfast.views.precedent import precedent
 from holdfast.views.sheet import earlier, sheet
 from holdfast.views.stats import stats, summary, tables
 from holdfast.views.taking import taken
@@ -172,7 +173,7 @@ class Inbox:
         if session is None:
             return _to_login(request)
         items, item = await self._found(request)
-        return self._question_page(session, items, item, "", 200)
+        return await self._question_page(session, items, item, "", 200)
 
     async def answer(self, request: Request) -> Response:
         """Answers it, when the form is of this session and of what the session was shown."""
@@ -183,7 +184,7 @@ class Inbox:
             await run_in_threadpool(answer.post, self.journal, self.clock, self.roll, item, shown, sent, session)
         except HTTPException as refused:
             items, item = await self._found(request)  # as it is now
-            return self._question_page(session, items, item, refused.detail, refused.status_code, sent)
+            return await self._question_page(session, items, item, refused.detail, refused.status_code, sent)
         return RedirectResponse(f"/q/{item.run}/{item.id}", 303)
 
     async def take(self, request: Request) -> Response:
@@ -193,7 +194,7 @@ class Inbox:
         try:
             await run_in_threadpool(take, self.journal, item.run, item.id, session.name, self.clock.fresh_id())
         except MessageRefused as refused:
-            return self._question_page(session, items, item, str(refused), 409)
+            return await self._question_page(session, items, item, str(refused), 409)
         return RedirectResponse(f"/q/{item.run}/{item.id}", 303)
 
     async def _checked(self, request: Request) -> tuple[Session, dict[str, str]]:
@@ -213,7 +214,7 @@ class Inbox:
             raise HTTPException(404, "There is no such question in this store.")
         return items, item
 
-    def _question_page(
+    async def _question_page(
         self,
         session: Session,
         items: list[Item],
@@ -225,12 +226,13 @@ class Inbox:
         now = self.journal.now()
         token = self.who.sessions.token(session, *answer.about(item.run, item.id, item.digest))
         may_not = answer.may_not(item, session, self.roll)
+        last = await run_in_threadpool(precedent, self.journal, item)
         return page(
             "question",
             status,
             item=item,
             row=row(item, now),
-            sheet=sheet(item, now),
+            sheet=sheet(item, now, last),
             fields=[] if item.schema is None else form_fields(item.schema, typed),
             earlier=[(f"{ago(now - at)} ago", what, became) for at, what, became in earlier(items, item)],
             token=token,
