@@ -304,6 +304,22 @@ SHOWN_BY = {
         "web/test_session.py::test_a_token_is_for_one_session_and_one_thing",
         "web/test_session.py::test_a_session_ends_in_time_or_when_it_is_ended",
     ),
+    "S8 who may answer": (
+        "runtime/test_approvers.py::test_nobody_answers_who_may_not_and_the_question_stays_open",
+        "runtime/test_approvers.py::test_whoever_came_in_later_may_not_and_whoever_left_may_not_either",
+        "runtime/test_approvers.py::test_whoever_left_between_their_word_and_the_effect_is_not_heard",
+        "runtime/test_approvers.py::test_who_asks_for_a_run_does_not_approve_what_it_does",
+        "runtime/test_approvers.py::test_two_must_agree_one_after_the_other_until_the_same_moment",
+        "core/test_approvers.py::test_the_digest_covers_who_may_agree",
+        "web/test_whose.py::test_who_may_not_answer_is_told_so_and_their_form_is_refused",
+        "cli/test_inbox.py::test_who_may_not_answer_is_refused_and_told_who_may",
+    ),
+    "S10 the attention of people is bounded": (
+        "core/test_load.py::test_ten_thousand_questions_at_once_are_twenty_notices_and_one_digest",
+        "inbox/test_attention.py::test_of_a_flood_so_many_are_told_then_one_digest_and_the_urgent_by_themselves",
+        "inbox/test_attention.py::test_of_questions_that_are_alike_one_notice_is_sent_and_all_are_listed",
+        "views/test_stats.py::test_who_approves_everything_is_told_and_who_does_not_is_not",
+    ),
     "S11 facts are ours, and the agent's words in their box": (
         "views/test_sheet.py::test_the_agents_words_reach_no_title_no_button_and_no_reason_of_ours",
         "web/test_page.py::test_the_agents_words_stand_in_their_box_alone",
@@ -316,11 +332,24 @@ SHOWN_BY = {
         "views/test_sheet.py::test_long_values_are_marked_and_not_cut",
         "web/test_site.py::test_what_is_long_is_opened_before_it_is_approved_also_without_a_script",
     ),
+    "S13 what is drawn alike is named": (
+        "views/test_skeleton.py::test_each_line_of_the_table_is_alike",
+        "views/test_skeleton.py::test_what_is_taken_for_each_other_is_alike",
+        "views/test_script.py::test_what_may_deceive_is_named",
+        "views/test_values.py::test_what_is_drawn_like_last_time_and_is_another_is_named",
+        "views/test_values.py::test_a_tool_whose_name_deceives_is_named",
+    ),
     "S14 markup is text": (
         "web/test_page.py::test_what_strangers_write_is_text_and_nothing_else",
         "web/test_page.py::test_whatever_a_template_writes_is_made_safe",
         "inbox/test_slack.py::test_names_are_no_markup",
         "inbox/test_email.py::test_a_title_with_line_ends_cannot_be_a_header",
+    ),
+    "S16 what cannot be explained is called uninspectable": (
+        "core/test_opaque.py::test_what_an_interpreter_would_run_is_uninspectable",
+        "runtime/test_approvers.py::test_what_nobody_can_read_off_its_arguments_needs_more_people",
+        "web/test_site.py::test_a_command_is_opened_first_and_last_time_is_beside_it",
+        "cli/test_inbox.py::test_a_command_is_marked_and_last_time_stands_beside_it",
     ),
     "S27 where a webhook may go": (
         "inbox/test_guard.py::test_what_is_not_public_is_refused",

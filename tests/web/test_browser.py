@@ -95,7 +95,7 @@ def test_it_works_without_a_script(site: Any, browser: Browser) -> None:
     page = window(browser, site, java_script_enabled=False)
     page.goto(path_of(asked))
     page.get_by_role("button", name="Approve").click()
-    page.get_by_text("Open the long values first").wait_for()
+    page.get_by_text("Open the values that are folded first").wait_for()
     assert site.item(asked).state == "open"
     page.get_by_text("open to read").click()
     page.get_by_label("I have read all of it").check()

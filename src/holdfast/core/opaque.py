@@ -35,7 +35,7 @@ _PROGRAM = (
     r"pkill|systemctl|mkfs\S*|crontab|nc|openssl|tar|find|xargs|sed|awk|tee|powershell|pwsh|cmd(?:\.exe)?)"
 )
 _SHELL = re.compile(
-    rf"#!|\s*(?:sudo|doas)\s+\w|.*(?:\$\(|`[^`]+`|\s(?:&&|\|\|)\s|[|;&]\s*{_PROGRAM}\s|\s\d?>>?\s*[/~.&]\S)"
+    rf"#!|\s*(?:sudo|doas)\s+\w|.*(?:\$\(|`{_PROGRAM}\b[^`]*`|\s(?:&&|\|\|)\s|[|;&]\s*{_PROGRAM}\s|\s\d?>>?\s*[/~.&]\S)"
     rf"|\s*{_PROGRAM}\s+(?:\S+\s+)*?(?:-{{1,2}}\w|[/~.]\S|\S*[/=:@]\S)",
     re.DOTALL,
 )

@@ -42,7 +42,9 @@ def decide(journal: Journal, roll: Roll, item: Item, shown: Sheet, given: Given,
     if given.typed is None and not given.choice.strip():
         raise UsageError("Choose an answer first. Nothing was answered.")
     if shown.long_rows > given.opened and given.choice != DECLINE:
-        raise UsageError("Open the values that are folded first, and confirm that you have read them. Nothing was answered.")
+        raise UsageError(
+            "Open the values that are folded first, and confirm that you have read them. Nothing was answered."
+        )
     answering.post(journal, item.run, message_id, _message(item, given), roll)
 
 
