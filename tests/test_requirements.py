@@ -320,6 +320,14 @@ SHOWN_BY = {
         "inbox/test_attention.py::test_of_questions_that_are_alike_one_notice_is_sent_and_all_are_listed",
         "views/test_stats.py::test_who_approves_everything_is_told_and_who_does_not_is_not",
     ),
+    "S7 buttons in a chat": (
+        "web/test_slack.py::test_what_is_not_signed_now_with_our_secret_is_nothing",
+        "web/test_slack.py::test_a_repeated_request_says_nothing_new",
+        "web/test_slack.py::test_other_workspaces_and_apps_are_nobody",
+        "web/test_slack.py::test_who_is_not_in_the_file_now_may_do_nothing",
+        "web/test_slack_socket.py::test_other_workspaces_are_nobody_here_too",
+        "cli/test_chat.py::test_a_worker_tells_hears_and_goes_on",
+    ),
     "S11 facts are ours, and the agent's words in their box": (
         "views/test_sheet.py::test_the_agents_words_reach_no_title_no_button_and_no_reason_of_ours",
         "web/test_page.py::test_the_agents_words_stand_in_their_box_alone",
@@ -331,6 +339,7 @@ SHOWN_BY = {
         "views/test_sheet.py::test_all_of_the_arguments_is_shown_and_none_of_it_steers",
         "views/test_sheet.py::test_long_values_are_marked_and_not_cut",
         "web/test_site.py::test_what_is_long_is_opened_before_it_is_approved_also_without_a_script",
+        "web/test_slack.py::test_what_is_not_shown_in_full_cannot_be_approved",
     ),
     "S13 what is drawn alike is named": (
         "views/test_skeleton.py::test_each_line_of_the_table_is_alike",
@@ -343,6 +352,7 @@ SHOWN_BY = {
         "web/test_page.py::test_what_strangers_write_is_text_and_nothing_else",
         "web/test_page.py::test_whatever_a_template_writes_is_made_safe",
         "inbox/test_slack.py::test_names_are_no_markup",
+        "web/test_slack.py::test_arguments_are_shown_as_they_are",
         "inbox/test_email.py::test_a_title_with_line_ends_cannot_be_a_header",
     ),
     "S16 what cannot be explained is called uninspectable": (

@@ -6,7 +6,9 @@ If these fail, an effect begins that nobody has agreed to, or somebody agrees to
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -32,6 +34,7 @@ from holdfast.inbox.slack import SlackChannel
 from holdfast.inbox.slack_api import SlackApi
 from holdfast.protocols import Notice
 from holdfast.views.asking import Item
+from holdfast.views.taking import taken
 from holdfast.web.slack_desk import Desk
 from holdfast.web.slack_door import BYTES_MAX, Door, Signed
 
@@ -94,8 +97,6 @@ class Chat:
 
 def _settle(is_so: Any) -> None:
     """The request was answered; what is done after that takes a moment."""
-    import time
-
     end = time.monotonic() + 10
     while not is_so() and time.monotonic() < end:
         time.sleep(0.005)
@@ -151,8 +152,6 @@ def test_who_takes_care_is_told_to_the_chain_and_decides_nothing(chat: Chat) -> 
     chat.send(chat.slack.press(ADA, chat.told(asked), "take"))
     _settle(lambda: chat.slack.replies)
     assert "You take" in chat.slack.replies[-1][1]["text"] or "you take care" in chat.slack.replies[-1][1]["text"]
-    from holdfast.views.taking import taken
-
     item = taken(chat.site.journal, chat.site.item(asked))
     assert (item.state, item.taken_by) == ("open", "ada")
 
@@ -182,6 +181,20 @@ def test_a_step_in_doubt_takes_a_result(chat: Chat) -> None:
     assert "no JSON" in wrong.text and chat.state(asked)[0] == "open"
     chat.send(chat.slack.submit(view, {"choice": number(view, "It happened"), "result": '"R-17"'}))
     assert chat.site.run("doubts", "x") == "R-17"
+
+
+def test_a_probe_is_confirmed_by_one_press(chat: Chat) -> None:
+    """Lost: whether Slack reaches ada, which nobody then knows."""
+    asked = chat.site.begin("asks", {"text": "?", "options": ["confirm"]})
+    message = chat.told(replace(asked, about="probe"))
+    assert list(message.elements) == ["confirm"]
+    chat.send(chat.slack.press(ADA, message, "confirm"))
+    _settle(lambda: chat.slack.replies)
+    assert chat.state(asked) == ("posted", "confirm", "ada", "slack")
+    pays = chat.site.begin("pays", ["K-17", 4200], key="pays")
+    chat.send(chat.slack.press(ADA, chat.told(replace(pays, about="probe")), "confirm"))  # no answer to an approval
+    _settle(lambda: len(chat.slack.replies) > 1)
+    assert chat.state(pays)[0] == "open"
 
 
 FORM = {
@@ -304,6 +317,8 @@ def test_a_repeated_request_says_nothing_new(chat: Chat) -> None:
         assert chat.post(body, headers).status_code == 200
     _settle(lambda: len(chat.slack.replies) >= 5)
     assert len(chat.site.journal.mail(asked.run)) == 1
+    told = {said["text"] for _, said in chat.slack.replies}
+    assert told == {"Your answer is taken: decline."}  # the same answer, and not a late one
     chat.site.run("pays", ["K-17", 4200])
     other = chat.site.begin("pays", ["K-18", 1], key="other")
     assert chat.post(body, headers).status_code == 200
@@ -438,10 +453,21 @@ def test_what_is_not_shown_in_full_cannot_be_approved(chat: Chat, note: Any) -> 
     assert chat.state(asked)[:2] == ("posted", "decline")
 
 
+def test_what_has_too_many_parts_is_answered_elsewhere(chat: Chat) -> None:
+    """Lost: an answer by somebody who was shown a part of it, each value of which is short."""
+    given = {"text": "All of these?", "options": ["yes", "no"], "show": {f"n{number}": number for number in range(60)}}
+    asked = chat.site.begin("asks", given)
+    view = chat.looked(asked)
+    assert "too long to be shown here" in view.shown and "submit" not in view.view
+    small = chat.looked(chat.site.begin("asks", {"text": "?", "options": ["yes", "no"]}, key="small"))
+    payload = chat.slack.submit(small, {"choice": "0"})
+    about = json.loads(payload["view"]["private_metadata"])
+    payload["view"]["private_metadata"] = json.dumps(about | {"run": asked.run, "question": asked.id})
+    assert "Not all of it was shown" in chat.send(payload).text and chat.state(asked)[0] == "open"
+
+
 def test_where_the_file_does_not_say_so_nothing_is_shown_and_nothing_approved(tmp_path: Path) -> None:
     """Lost: arguments in Slack that nobody has allowed there (S25)."""
-    from dataclasses import replace
-
     chat = Chat(tmp_path)
     try:
         asked = chat.site.begin("pays", ["K-17", 4200])
@@ -477,7 +503,7 @@ def test_an_answer_is_told_only_to_where_slack_takes_it(chat: Chat) -> None:
     for url in ("https://evil.example/x", "http://hooks.slack.com/x", "https://hooks.slack.com.evil.example/", 7, None):
         chat.send(chat.slack.press(ADA, chat.told(asked), "decline") | {"response_url": url})
     _settle(lambda: chat.state(asked)[0] == "posted")
-    assert chat.slack.replies == []
+    assert chat.slack.replies == [] and {call.headers["host"] for call in chat.slack.calls} == {"slack.com"}
 
 
 def test_an_unsigned_form_of_a_browser_is_no_delivery(chat: Chat) -> None:

@@ -104,7 +104,7 @@ class Desk:
         if choice not in item.options:
             raise UsageError("That is no answer to this question. Nothing was answered.")
         self._decide(payload, item, Given(choice, by, "slack", item.digest))
-        return f"Taken: {choice}."
+        return "Your answer is taken: decline." if name == DECLINE else "Thank you. Nothing else happens."
 
     def _looked(self, payload: Mapping[str, Any], item: Item, by: str) -> str:
         if not self._settings.shows_call:
