@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
@@ -14,15 +13,21 @@ from holdfast.inbox.directory import Chain, Directory, Person, Step
 from holdfast.inbox.inbox import Inbox
 from holdfast.views import asking
 
-ask = partial(hf.Ask, require_reachable=False)
-"""Nobody is told of anything here: people look by themselves."""
-TWO = ask("finance", within="30m", approvers=["money"], quorum=2)
+TWO = hf.Ask("finance", within="30m", approvers=["money"], quorum=2)
+
+
+class Nobody(Inbox):
+    """Tells nobody: people look by themselves, and are there."""
+
+    def unreachable(self, to: str, within_s: float | None) -> str:
+        """Never."""
+        return ""
 
 
 def people(*names: str) -> Inbox:
     """Who is there: all, and those of them who are `money`."""
     everybody = {name: Person(name) for name in ("ann", "bob", "eve")}
-    return Inbox(Directory(people=everybody, chains={"money": Chain("money", (Step(names, (), 60.0),))}), {})
+    return Nobody(Directory(people=everybody, chains={"money": Chain("money", (Step(names, (), 60.0),))}), {})
 
 
 MONEY = people("ann", "bob")
@@ -67,7 +72,7 @@ def done(world: Any, agent: Any, inbox: Inbox | None = MONEY) -> Any:
 @pytest.mark.parametrize("by", ["eve", "", "mallory", "money", "Ann"])
 def test_nobody_answers_who_may_not_and_the_question_stays_open(world: Any, by: str) -> None:
     """Lost: an effect on the word of somebody who was never to decide; or a question that a stranger has closed."""
-    agent = payer_of(world, ask("finance", approvers=["money"]))
+    agent = payer_of(world, hf.Ask("finance", approvers=["money"]))
     begin(world, agent)
     for choice in ("approve", "decline"):
         with pytest.raises(MessageRefused, match="stays open"):
@@ -80,7 +85,7 @@ def test_nobody_answers_who_may_not_and_the_question_stays_open(world: Any, by: 
 
 def test_whoever_came_in_later_may_not_and_whoever_left_may_not_either(world: Any) -> None:
     """Lost: the list as it was shown with the question; or a word of somebody who was taken off it since."""
-    agent = payer_of(world, ask("finance", approvers=["money"]))
+    agent = payer_of(world, hf.Ask("finance", approvers=["money"]))
     begin(world, agent)
     later = people("bob", "eve")
     with pytest.raises(MessageRefused, match="none of those who may answer"):
@@ -93,7 +98,7 @@ def test_whoever_came_in_later_may_not_and_whoever_left_may_not_either(world: An
 
 def test_whoever_left_between_their_word_and_the_effect_is_not_heard(world: Any) -> None:
     """Lost: an effect by somebody who had been dismissed when it happened. It is put to those who are there."""
-    agent = payer_of(world, ask("finance", approvers=["money"]))
+    agent = payer_of(world, hf.Ask("finance", approvers=["money"]))
     begin(world, agent)
     say(world, "ann")
     later = people("bob", "eve")
@@ -107,7 +112,7 @@ def test_whoever_left_between_their_word_and_the_effect_is_not_heard(world: Any)
 
 def test_a_message_that_was_left_without_asking_anybody_is_judged_by_the_store(world: Any) -> None:
     """Lost: all of it, by a program that writes to the mailbox itself."""
-    agent = payer_of(world, ask("finance", approvers=["money"]))
+    agent = payer_of(world, hf.Ask("finance", approvers=["money"]))
     begin(world, agent)
     (shown,) = asking.items(world.store)
     forged = accept.answer(shown.id, choice="approve", by="eve", body=None, digest=shown.digest)
@@ -116,7 +121,7 @@ def test_a_message_that_was_left_without_asking_anybody_is_judged_by_the_store(w
 
 def test_who_asks_for_a_run_does_not_approve_what_it_does(world: Any) -> None:
     """Lost: the four eyes, when one person starts the run and then agrees to it."""
-    agent = payer_of(world, ask("finance"))
+    agent = payer_of(world, hf.Ask("finance"))
     begin(world, agent, by="ann")
     assert world.state().requester == "ann"
     for by in ("ann", "ANN", ""):
@@ -174,7 +179,7 @@ def test_where_too_few_could_agree_nobody_is_asked_and_nothing_is_done(world: An
 
 def test_without_a_directory_names_are_people(world: Any) -> None:
     """Lost: approvers= in a program that tells nobody by itself."""
-    agent = payer_of(world, ask("finance", approvers=["ann"]))
+    agent = payer_of(world, hf.Ask("finance", approvers=["ann"]))
     begin(world, agent, None)
     with pytest.raises(MessageRefused, match="none of those"):
         say(world, "bob", inbox=None)
@@ -185,10 +190,10 @@ def test_without_a_directory_names_are_people(world: Any) -> None:
 @pytest.mark.parametrize(
     ("asks", "approvers", "is_enough"),
     [
-        (ask("finance"), (), True),
-        (ask("finance", approvers=["money"]), (), True),
-        (ask("finance", approvers=["eve"]), (), False),
-        (ask("finance", approvers=["eve"]), ("money",), False),
+        (hf.Ask("finance"), (), True),
+        (hf.Ask("finance", approvers=["money"]), (), True),
+        (hf.Ask("finance", approvers=["eve"]), (), False),
+        (hf.Ask("finance", approvers=["eve"]), ("money",), False),
         (TWO, (), False),
     ],
 )
@@ -208,7 +213,7 @@ def test_a_list_does_not_undo_what_the_tool_demands(
 
 def test_a_list_is_answered_by_those_who_may_and_by_nobody_else(world: Any) -> None:
     """Lost: approvers= of `run.approve`."""
-    agent = payer_of(world, ask("finance"), lists=True, approvers=("money",))
+    agent = payer_of(world, hf.Ask("finance"), lists=True, approvers=("money",))
     begin(world, agent)
     with pytest.raises(MessageRefused, match="none of those"):
         say(world, "eve")
@@ -220,9 +225,9 @@ def test_a_list_is_answered_by_those_who_may_and_by_nobody_else(world: Any) -> N
 
 def test_an_approval_of_anybody_is_none_where_only_some_may(world: Any) -> None:
     """Lost: a rule that was written into the tool after somebody had clicked."""
-    begin(world, payer_of(world, ask("finance", within="30m")))
+    begin(world, payer_of(world, hf.Ask("finance", within="30m")))
     say(world, "eve")
-    agent = payer_of(world, ask("finance", within="30m", approvers=["money"]))
+    agent = payer_of(world, hf.Ask("finance", within="30m", approvers=["money"]))
     begin(world, agent)
     assert world.effects == []
     say(world, "bob")
@@ -233,7 +238,7 @@ def test_an_approval_of_anybody_is_none_where_only_some_may(world: Any) -> None:
 def test_what_nobody_can_read_off_its_arguments_needs_more_people(world: Any, what: str, needs_two: bool) -> None:
     """Lost: the stronger policy for a command, a query, a blob (S16)."""
 
-    @hf.tool(effect="once", approve=ask("finance", within="30m", approvers=["money"], quorum_opaque=2))
+    @hf.tool(effect="once", approve=hf.Ask("finance", within="30m", approvers=["money"], quorum_opaque=2))
     async def pay(what: str, *, idempotency_key: str = hf.INJECTED) -> str:
         world.effects.append(what)
         return f"paid {what}"
