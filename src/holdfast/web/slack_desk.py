@@ -27,7 +27,8 @@ from holdfast.runtime import answering
 from holdfast.runtime.escalating import take
 from holdfast.views import asking
 from holdfast.views.asking import Item
-from holdfast.views.sheet import sheet
+from holdfast.views.precedent import precedent
+from holdfast.views.sheet import Sheet, sheet
 from holdfast.web.decision import Given, decide
 from holdfast.web.slack_view import ANSWER, chosen, is_whole, modal, told
 
@@ -110,7 +111,7 @@ class Desk:
         if not self._settings.shows_call:
             raise UsageError("What would be done is not shown in Slack. Look at the page. Nothing was done.")
         may_not = answering.refusal(item, by, self._people)
-        view = modal(item, sheet(item, self._journal.now()), may_not)
+        view = modal(item, self._sheet(item), may_not)
         self._api.call("views.open", {"trigger_id": payload.get("trigger_id"), "view": view})
         return ""
 
@@ -119,8 +120,12 @@ class Desk:
     def _submitted(self, payload: Mapping[str, Any], member: str) -> dict[str, Any]:
         try:
             text = self._answered(payload, member)
-        except (UsageError, MessageRefused, JournalError) as refused:
+        except (MessageRefused, JournalError) as refused:
             text = str(refused)
+        except UsageError as wrong:  # it can be mended, where there is something to fill in
+            text = str(wrong)
+            if blocks := _inputs(payload):
+                return {"response_action": "errors", "errors": {blocks[0]: text}}
         return {"response_action": "update", "view": told(text)}
 
     def _answered(self, payload: Mapping[str, Any], member: str) -> str:
@@ -130,13 +135,14 @@ class Desk:
         try:
             about = json.loads(view["private_metadata"])
             item, digest = self._item(f"{about['run']}/{about['question']}"), str(about["digest"])
-            choice, result, typed = chosen(item, view["state"]["values"])
-            is_seen = is_whole(sheet(item, self._journal.now())) or choice == DECLINED
+            choice, result, has_read, typed = chosen(item, view["state"]["values"])
+            shown = self._sheet(item)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise UsageError("This form cannot be read. Nothing was answered.") from None
-        if not is_seen:
+        if not is_whole(shown) and choice != DECLINED:
             raise UsageError("Not all of it was shown here. Answer on the page. Nothing was answered.")
-        self._decide(payload, item, Given(choice, by, "slack", digest, result, typed=typed))
+        opened = shown.long_rows if has_read else 0
+        self._decide(payload, item, Given(choice, by, "slack", digest, result, opened, typed))
         return "Your answer is taken."
 
     # --- both ------------------------------------------------------------------------------------------------------
@@ -155,8 +161,11 @@ class Desk:
         return item
 
     def _decide(self, payload: Mapping[str, Any], item: Item, given: Given) -> None:
-        shown = sheet(item, self._journal.now())
-        decide(self._journal, self._people, item, shown, given, _id(payload))
+        decide(self._journal, self._people, item, self._sheet(item), given, _id(payload))
+
+    def _sheet(self, item: Item) -> Sheet:
+        """The same that the page shows."""
+        return sheet(item, self._journal.now(), precedent(self._journal, item))
 
     def _tell(self, url: Any, text: str) -> None:
         if not isinstance(url, str) or not url.startswith((_HOOKS, *self._hooks())):
@@ -169,6 +178,14 @@ class Desk:
 
     def _hooks(self) -> list[str]:
         return [f"http://{place}/" for place in self._settings.allow]
+
+
+def _inputs(payload: Mapping[str, Any]) -> list[str]:
+    """The blocks of the modal that something was filled into."""
+    view = payload.get("view")
+    blocks = view.get("blocks") if isinstance(view, dict) else None
+    found = [each for each in blocks if isinstance(each, dict)] if isinstance(blocks, list) else []
+    return [str(each.get("block_id")) for each in found if each.get("type") == "input"]
 
 
 def _id(payload: Mapping[str, Any]) -> str:

@@ -20,8 +20,9 @@ from holdfast.views.sheet import Row, Sheet
 
 ANSWER: Final = "answer"
 """The modal's name, where it arrives."""
-CHOICE, RESULT, FILL = "choice", "result", "fill"
-BLOCKS_MAX: Final = 80
+CHOICE, RESULT, FILL, READ = "choice", "result", "fill", "read"
+BLOCKS_MAX: Final = 70
+"""Of what is shown; with the rest and a form it stays below what Slack takes, which is 100."""
 TEXT_MAX: Final = 2_800
 OPTIONS_MAX: Final = 10
 FIELDS_MAX: Final = 15
@@ -34,11 +35,14 @@ def modal(item: Item, sheet: Sheet, may_not: str = "") -> dict[str, Any]:
     facts = [*_facts(sheet)]
     is_shown = is_whole(sheet)
     blocks = [_header(sheet.title), *(facts if is_shown else [_section(_TOO_LONG)])]
-    blocks += [_context(line) for line in (sheet.why, sheet.whose, sheet.silence) if line]
+    lines = (sheet.uninspectable, sheet.compared, sheet.why, sheet.whose, sheet.silence)
+    blocks += [_context(line) for line in lines if line]
     choices = _choices(item, sheet) if is_shown else [each for each in _choices(item, sheet) if each[0] == DECLINE]
     if may_not or item.state != "open":
         return _view(item, [*blocks, *([_section(may_not)] if may_not else [])], has_form=False)
     form = list(_form(item, choices, is_whole=is_shown))
+    if form and is_shown and sheet.long_rows:
+        form.append(_read(sheet.long_rows))
     return _view(item, [*blocks, *form], has_form=any(block["type"] == "input" for block in form))
 
 
@@ -52,6 +56,8 @@ class Sent(NamedTuple):
 
     choice: str
     result: str
+    has_read: bool
+    """That they have read what has to be read first."""
     typed: dict[str, str] | None
     """Of a question's own fields, by their ids; None: it is not answered by them."""
 
@@ -59,12 +65,13 @@ class Sent(NamedTuple):
 def chosen(item: Item, values: Mapping[str, Any]) -> Sent:
     """What was answered; empty when nothing was."""
     said, result = _value(values, CHOICE), _value(values, RESULT)
+    has_read = bool(values.get(READ, {}).get(READ, {}).get("selected_options"))
     if item.schema is not None and (said == FILL or not item.options):
-        return Sent("", "", {each.id: _value(values, each.id) for each in fields(item.schema, {})})
+        return Sent("", "", has_read, {each.id: _value(values, each.id) for each in fields(item.schema, {})})
     if not item.options:
-        return Sent(said, result, None)
+        return Sent(said, result, has_read, None)
     number = int(said) if said.isascii() and said.isdigit() and len(said) < 5 else len(item.options)
-    return Sent(item.options[number] if number < len(item.options) else "", result, None)
+    return Sent(item.options[number] if number < len(item.options) else "", result, has_read, None)
 
 
 def _value(values: Mapping[str, Any], block: str) -> str:
@@ -79,6 +86,8 @@ def _value(values: Mapping[str, Any], block: str) -> str:
 def _facts(sheet: Sheet) -> Iterator[dict[str, Any]]:
     for call in sheet.calls:
         yield _section(f"What would be called: {call.tool}")
+        if call.remarks:
+            yield _context(f"Mind its name: {'; '.join(call.remarks)}")
         yield from _rows(call.rows)
     if sheet.says:
         yield _context("The agent says (unverified):")
@@ -90,17 +99,23 @@ def _rows(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     for row in rows:
         yield _context(f"{row.name}:")
         yield _section(row.value)
-        if row.remarks:
-            yield _context(f"Mind: {'; '.join(row.remarks)}")
+        if row.remarks or row.opaque:
+            yield _context(f"Mind: {_remarks(row)}")
+        if row.before is not None:
+            yield _context("last time:")
+            yield _section(row.before)
+
+
+def _remarks(row: Row) -> str:
+    return "; ".join([*([f"uninspectable: {row.opaque}"] if row.opaque else []), *row.remarks])
 
 
 def is_whole(sheet: Sheet) -> bool:
-    """Whether a modal shows all of it, and nothing has to be opened first."""
+    """Whether a modal shows all of it."""
     rows = [*sheet.shows, *(row for call in sheet.calls for row in call.rows)]
-    texts = [sheet.says, *(call.tool for call in sheet.calls)]
-    texts += [text for row in rows for text in (row.name, row.value, "; ".join(row.remarks))]
-    is_short = not sheet.long_rows and len([*_facts(sheet)]) <= BLOCKS_MAX
-    return is_short and all(fits(text, TEXT_MAX - 100) for text in texts)
+    texts = [sheet.says, *(text for call in sheet.calls for text in (call.tool, "; ".join(call.remarks)))]
+    texts += [text for row in rows for text in (row.name, row.value, _remarks(row), row.before or "")]
+    return len([*_facts(sheet)]) <= BLOCKS_MAX and all(fits(text, TEXT_MAX - 100) for text in texts)
 
 
 # --- how it is answered ------------------------------------------------------------------------------------------
@@ -135,6 +150,13 @@ def _form(item: Item, choices: Sequence[tuple[str, str, str]], *, is_whole: bool
     if with_result:
         label = f"The result, with “{with_result}” (JSON; empty for nothing)"
         yield _input(RESULT, label, {"type": "plain_text_input", "multiline": True, "max_length": 3_000}, optional=True)
+
+
+def _read(values: int) -> dict[str, Any]:
+    words = "I have read all of it: one value" if values == 1 else f"I have read all of it: {values} values"
+    option = {"text": plain_text(words, LABEL_MAX), "value": READ}
+    element = {"type": "checkboxes", "options": [option]}
+    return _input(READ, "What is long, or that nobody can say the effect of", element, True)
 
 
 def _is_field_whole(field: Field) -> bool:

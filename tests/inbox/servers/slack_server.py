@@ -337,6 +337,9 @@ def _json(said: dict[str, Any]) -> Reply:
 def _chosen(element: dict[str, Any], value: Any) -> dict[str, Any]:
     if element["type"] == "plain_text_input":
         return {"type": element["type"], "value": value}
+    if element["type"] == "checkboxes":
+        taken = [each for each in element["options"] if each["value"] in value]
+        return {"type": element["type"], "selected_options": taken}
     option = next(each for each in element["options"] if each["value"] == value)
     return {"type": element["type"], "selected_option": option}
 
@@ -420,8 +423,8 @@ def _check_button(button: dict[str, Any]) -> None:
 
 def _check_input(element: dict[str, Any]) -> None:
     match element["type"]:
-        case "radio_buttons" | "static_select":
-            most = 10 if element["type"] == "radio_buttons" else 100
+        case "radio_buttons" | "static_select" | "checkboxes":
+            most = 100 if element["type"] == "static_select" else 10
             if not 1 <= len(element["options"]) <= most:
                 raise _Refused("invalid_blocks")
             for each in element["options"]:
