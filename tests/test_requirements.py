@@ -271,6 +271,14 @@ SHOWN_BY = {
         "runtime/test_approving.py::test_each_call_is_asked_about_by_itself",
         "proof/test_simulation.py::test_effects_that_need_an_approval_have_one",
     ),
+    "R39 reviewer load": (
+        "core/test_load.py::test_ten_thousand_questions_at_once_are_twenty_notices_and_one_digest",
+        "inbox/test_attention.py::test_of_questions_that_are_alike_one_notice_is_sent_and_all_are_listed",
+        "inbox/test_attention.py::test_the_count_is_in_the_store_and_not_in_a_process",
+        "views/test_stats.py::test_what_waits_is_counted_by_whom_it_was_put_to",
+        "cli/test_inbox.py::test_stats_say_how_much_waits_and_how_people_answer",
+        "web/test_whose.py::test_the_page_says_how_much_waits_and_how_people_answer",
+    ),
     "S1 only what is stored and pending is decided": (
         "core/test_approval.py::test_a_thousand_forged_answers_are_refused",
         "runtime/test_approving.py::test_a_thousand_forged_approvals_have_no_effect",
@@ -314,6 +322,12 @@ SHOWN_BY = {
         "web/test_whose.py::test_who_may_not_answer_is_told_so_and_their_form_is_refused",
         "cli/test_inbox.py::test_who_may_not_answer_is_refused_and_told_who_may",
     ),
+    "S9 what an approval is worth": (
+        "cli/test_serve.py::test_it_says_that_approvals_are_advisory_where_the_agent_could_write_them",
+        "web/test_whose.py::test_the_page_says_what_an_approval_is_worth",
+        "cli/test_inbox.py::test_who_may_not_answer_is_refused_and_told_who_may",
+        "cli/test_secret.py::test_what_a_tool_starts_has_no_secret_of_a_channel",
+    ),
     "S10 the attention of people is bounded": (
         "core/test_load.py::test_ten_thousand_questions_at_once_are_twenty_notices_and_one_digest",
         "inbox/test_attention.py::test_of_a_flood_so_many_are_told_then_one_digest_and_the_urgent_by_themselves",
@@ -354,6 +368,13 @@ SHOWN_BY = {
         "inbox/test_slack.py::test_names_are_no_markup",
         "web/test_slack.py::test_arguments_are_shown_as_they_are",
         "inbox/test_email.py::test_a_title_with_line_ends_cannot_be_a_header",
+    ),
+    "S15 what is shown is what the tool gets": (
+        "views/test_values.py::test_what_is_shown_is_what_the_tool_gets",
+        "views/test_values.py::test_two_values_are_not_drawn_as_one",
+        "views/test_values.py::test_names_that_a_reader_takes_for_one_are_named",
+        "views/test_values.py::test_a_number_is_shown_in_all_its_digits",
+        "models/test_toolset.py::test_what_a_model_gets_wrong_is_told_to_it_and_begins_nothing",
     ),
     "S16 what cannot be explained is called uninspectable": (
         "core/test_opaque.py::test_what_an_interpreter_would_run_is_uninspectable",

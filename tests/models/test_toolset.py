@@ -77,6 +77,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("refund", {"order": "K-1", "cents": "many"}, "cents: Input should be a valid integer"),
     ("refund", {"order": "K-1", "cents": 1, "idempotency_key": "mine"}, "idempotency_key: Extra inputs"),
     ("refund", '{"order": "K-1", "cents": 1', "no JSON"),
+    ("refund", '{"order": "K-1", "cents": 1, "cents": 9999}', "a name stands twice in one object"),
     ("refund", "[1]", "must be a JSON object"),
     ("refund", None, "must be a JSON object"),
     ("refund", '{"order": "\\ud800", "cents": 1}', "lone surrogate"),

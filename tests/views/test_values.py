@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from holdfast.views.asking import Item
 from holdfast.views.sheet import sheet
@@ -87,7 +90,7 @@ def test_with_what_it_is_compared_is_said() -> None:
 
 def test_a_tool_whose_name_deceives_is_named() -> None:
     """Lost: a tool of somebody else that is called like ours (S13)."""
-    assert call("p\u0430y", {}).remarks == ('"p\u0430y" mixes Cyrillic and Latin letters',)
+    assert call("p\u0430y", {}).remarks == ('its name: "p\u0430y" mixes Cyrillic and Latin letters',)
     assert call("pay", {}) == Call("pay", ())
 
 
@@ -106,3 +109,41 @@ def test_the_commands_of_a_list_are_marked_too() -> None:
     calls = [{"tool": "sh", "arguments": {"cmd": "ls"}}, {"tool": "db", "arguments": {"q": "drop table t"}}]
     shown = sheet(replace(ITEM, arguments=calls), 200.0)
     assert "cmd is a command, q is SQL" in shown.uninspectable and shown.long_rows == 2
+
+
+def test_names_that_a_reader_takes_for_one_are_named() -> None:
+    """Lost: “Amount” and “amount”, of which a receiver takes the other one (S15)."""
+    nested = call("pay", {"order": {"amount": 1, "Amount": 2}, "list": [{"a": 1, "\u0430": 2}]})
+    assert nested.rows[0].remarks == ('has both "amount" and "Amount"',)
+    assert 'has both "a" and "\u0430"' in nested.rows[1].remarks
+    assert call("pay", {"amount": 1, "AMOUNT": 2}).remarks == ('its arguments: has both "amount" and "AMOUNT"',)
+    assert call("pay", {"amount": 1, "amounts": {"x": {"y": 2}}}).remarks == ()
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6),
+    lambda child: st.lists(child, max_size=3) | st.dictionaries(st.text(max_size=3), child, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(VALUES)
+def test_what_is_shown_is_what_the_tool_gets(value: Any) -> None:
+    """Lost: a number that is rounded on the way to the reader, or a value that is shown as its neighbour (S15)."""
+    (shown,) = call("pay", {"a": value}).rows
+    if not isinstance(value, str):
+        assert json.loads(shown.value) == value and type(json.loads(shown.value)) is type(value)
+
+
+@given(VALUES, VALUES)
+def test_two_values_are_not_drawn_as_one(one: Any, other: Any) -> None:
+    """Lost: the difference between two calls, for whoever approves one of them (S15)."""
+    assume(json.dumps(one) != json.dumps(other) and not (isinstance(one, str) and isinstance(other, str)))
+    (first,), (second,) = (call("pay", {"a": each}).rows for each in (one, other))
+    assert (first.value, first.remarks) != (second.value, second.remarks)
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**63) - 1, 10**40, 1.5, 1e300, 0.1])
+def test_a_number_is_shown_in_all_its_digits(number: Any) -> None:
+    """Lost: the last digits of an account number, which another program would round (S15)."""
+    assert call("pay", {"a": number}).rows[0].value == repr(number)

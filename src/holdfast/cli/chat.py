@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from holdfast.cli import secret
 from holdfast.cli.output import say
 from holdfast.cli.store import opened_at
 from holdfast.errors import PolicyInvalid
@@ -37,7 +37,7 @@ def sockets(config: str | None, journal: Journal, *, must: bool) -> Iterator[Non
     with ExitStack() as stack:
         for app in _apps(config):
             token = app.app_token
-            if token is None or (not must and not os.environ.get(token.name)):
+            if token is None or (not must and not secret.environ().get(token.name)):
                 continue
             from holdfast.inbox.slack_api import SlackApi  # these load http.client and ssl
             from holdfast.web.slack_socket import Socket
@@ -80,7 +80,7 @@ def _desk(app: Slack, config: str | None, journal: Journal) -> Desk:
 
 
 def _secret(app: Slack, named: FromEnvironment) -> str:
-    value = os.environ.get(named.name)
+    value = secret.environ().get(named.name)
     if not value:
         raise PolicyInvalid(
             f"[channels.{app.name}] needs {named.name}, which the environment does not have. Nothing was started. Set "

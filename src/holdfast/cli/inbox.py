@@ -222,7 +222,7 @@ def _shown(item: Item, shown: Sheet, earlier: list[tuple[float, str, str]], now:
         lines.append(text(f"{item.taken_by} took it {ago(now - item.taken_at)} ago", "bold"))
     for call in shown.calls:
         lines += [text(""), text(f"What would be done: {call.tool}", "bold")]
-        lines += [*(text(f"! its name: {remark}", "bold yellow") for remark in call.remarks), *_rows(call.rows)]
+        lines += [*(text(f"! {remark}", "bold yellow") for remark in call.remarks), *_rows(call.rows)]
     if shown.uninspectable:
         lines += [text(""), text(f"! {shown.uninspectable}", "bold yellow")]
     if shown.compared:

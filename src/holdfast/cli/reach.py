@@ -6,9 +6,9 @@ And whether that reaches anybody, as the store knows it.
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Final
 
+from holdfast.cli import secret
 from holdfast.core.heads import Status
 from holdfast.errors import NotFound
 
@@ -28,10 +28,13 @@ def inbox_of(config: str | None) -> Inbox | None:
 
     if "channels" not in read(config)[1]:
         return None
-    from holdfast.inbox.load import load  # loads smtplib, http.client and ssl
+    from holdfast.inbox.config import load as directory_of
+    from holdfast.inbox.load import load, secrets_of  # loads smtplib, http.client and ssl
     from holdfast.runtime.clock import SystemClock
 
-    return load(config, os.environ, SystemClock().now)
+    loaded = load(config, secret.environ(), SystemClock().now)
+    secret.withhold(secrets_of(directory_of(config)))
+    return loaded
 
 
 def measured(config: str | None, store: str | None) -> Measured:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from holdfast.errors import PolicyInvalid
 from holdfast.inbox import config
@@ -36,6 +37,16 @@ def load(path: str | Path | None, environ: Mapping[str, str], now: Callable[[], 
         _check("[heartbeat]", (url,) if isinstance(url, FromEnvironment) else (), environ)
         pulse = Pulse(directory.heartbeat, environ)
     return Inbox(directory, made_channels, base_url=environ.get(BASE_URL, ""), pulse=pulse)
+
+
+def secrets_of(directory: Directory) -> list[str]:
+    """The variables that hold a secret of any channel or person, also those that this process does not need."""
+    tables: list[Any] = [*directory.channels.values(), *directory.people.values()]
+    if directory.heartbeat is not None:
+        tables.append(directory.heartbeat)
+    values = [value for table in tables for value in (getattr(table, field.name) for field in fields(table))]
+    each = [one for value in values for one in (value if type(value) is tuple else (value,))]
+    return sorted({one.name for one in each if isinstance(one, FromEnvironment)})
 
 
 def channels(directory: Directory, environ: Mapping[str, str], now: Callable[[], float]) -> dict[str, Channel]:

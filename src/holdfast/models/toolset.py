@@ -120,10 +120,19 @@ async def _together(calls: list[Coroutine[Any, Any, ForModel]]) -> list[ForModel
             task.cancel()
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; refused when a name stands in it twice: a person would be shown one of them, whichever was meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
 def _read(name: str, arguments: Any) -> dict[str, Any]:
     """The arguments as a dict that can be recorded."""
     try:
-        given = json.loads(arguments or "{}") if isinstance(arguments, str) else arguments
+        is_text = isinstance(arguments, str)
+        given = json.loads(arguments or "{}", object_pairs_hook=_once) if is_text else arguments
     except (ValueError, RecursionError) as broken:
         why = "it is nested too deeply" if isinstance(broken, RecursionError) else str(broken)
         raise ArgumentsInvalid(f"The arguments of {name} are no JSON: {why}. It was not begun.") from broken

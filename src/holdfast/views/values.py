@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from holdfast.core.opaque import found
 from holdfast.views.script import compared, remarks
+from holdfast.views.skeleton import skeleton
 from holdfast.views.text import safe_json, safe_lines, safe_text
 
 LONG: Final = 400
@@ -45,7 +46,7 @@ class Call:
     tool: str
     rows: tuple[Row, ...]
     remarks: tuple[str, ...] = ()
-    """What of the tool's name may deceive a reader."""
+    """What of the tool's name, and of the names of its arguments, may deceive a reader."""
 
 
 def call(tool: str, arguments: Any, before: Any = None) -> Call:
@@ -55,7 +56,9 @@ def call(tool: str, arguments: Any, before: Any = None) -> Call:
     if isinstance(before, dict) and isinstance(arguments, dict):
         rows = [_beside(row, name, arguments, before) for row, name in zip(rows, arguments, strict=True)]
         rows += [_gone(name, value) for name, value in before.items() if name not in arguments]
-    return Call(safe_text(tool, 200), tuple(rows), tuple(remarks(tool)))
+    shallow = arguments if isinstance(arguments, dict) else {}
+    odd = [f"its arguments: {each}" for each in _alike_names(dict.fromkeys(shallow))]
+    return Call(safe_text(tool, 200), tuple(rows), (*(f"its name: {each}" for each in remarks(tool)), *odd))
 
 
 def rows_of(value: Any) -> Iterator[Row]:
@@ -88,6 +91,7 @@ def _gone(name: str, value: Any) -> Row:
 
 def _row(name: str, value: Any) -> Row:
     odd = [f"its name: {each}" for each in remarks(name)] + [each for text in _texts(value) for each in remarks(text)]
+    odd += _alike_names(value)
     if not isinstance(value, str):
         return Row(safe_text(name), safe_json(value), tuple(dict.fromkeys(odd)))
     if not value:
@@ -95,6 +99,18 @@ def _row(name: str, value: Any) -> Row:
     elif _reads_as_data(value):
         odd.append("a text, not a number or a constant")
     return Row(safe_text(name), safe_lines(value), tuple(dict.fromkeys(odd)))
+
+
+def _alike_names(value: Any) -> Iterator[str]:
+    """Names in one object that differ in nothing that a reader would see: a receiver may take either."""
+    if isinstance(value, dict):
+        seen: dict[str, str] = {}
+        for name in map(str, value):
+            first = seen.setdefault(skeleton(name.casefold()), name)
+            if first != name:
+                yield f'has both "{safe_text(first, 40)}" and "{safe_text(name, 40)}"'
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _alike_names(child)
 
 
 def _texts(value: Any) -> Iterator[str]:
