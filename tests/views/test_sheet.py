@@ -72,7 +72,9 @@ def test_asked_again_says_why() -> None:
     assert of(text=f"{ITEM.text} It is asked again: {EVIL}").title == ITEM.text
 
 
-@pytest.mark.parametrize("about", ["ask", "approve", "in_doubt", "failed", "stuck", "crash_loop", "later"])
+@pytest.mark.parametrize(
+    "about", ["ask", "approve", "in_doubt", "failed", "stuck", "crash_loop", "budget", "mismatch", "later"]
+)
 def test_the_agents_words_reach_no_title_no_button_and_no_reason_of_ours(about: str) -> None:
     """Lost: a model that words the button which a person presses (S11)."""
     asked = of(about="ask", text=EVIL, options=(EVIL,), arguments={"shown": EVIL, EVIL: 1})

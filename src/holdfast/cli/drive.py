@@ -231,7 +231,7 @@ def _ended(order: Order, driven: Driven, error: RunError) -> int:
 
 def _code(error: RunError, run: dict[str, Any], below: list[str]) -> Exit:
     code = code_of(error)
-    if code is Exit.LATER and (below or run["why"] in (Why.QUESTION, Why.PAUSED, Why.CRASH_LOOP)):
+    if code is Exit.LATER and (below or run["why"] in (Why.QUESTION, Why.PAUSED, Why.CRASH_LOOP, Why.BUDGET)):
         return Exit.PERSON
     if isinstance(error, RunStopped) and not isinstance(error, BudgetExceeded) and run["by"]:
         return Exit.CANCELLED  # somebody aborted it when they were asked

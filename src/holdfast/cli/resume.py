@@ -112,7 +112,7 @@ def _sum(raises: tuple[str, ...]) -> list[int] | None:
 
 def _is_shut(head: Head) -> bool:
     """Whether the run goes on only after a message: it has ended, is blocked by its code, or paused."""
-    return head.status.is_end or head.why in MISMATCHED or head.why in (Why.PAUSED, PAUSING)
+    return head.status.is_end or head.why in MISMATCHED or head.why in (Why.PAUSED, PAUSING, Why.BUDGET)
 
 
 def _check_question(head: Head, raised: list[int] | None, *, is_driven: bool, is_unpause: bool) -> None:

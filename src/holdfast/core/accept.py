@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from holdfast.core import overdraft
 from holdfast.core.approvers import refusal as refusal_of
 from holdfast.core.budget import Limits
 from holdfast.core.desk import DESK, refusal
@@ -47,7 +48,7 @@ FAILED_OPTIONS = ("try_again", "take_this_result", "tell_the_agent", "abort")
 """A person's four answers to a step that has failed for good."""
 WITH_RESULT = {"in_doubt": "it_happened", "failed": "take_this_result"}
 """By what a question is about: the answer that carries a result."""
-WITH_FORM: Mapping[str, str] = {}
+WITH_FORM: Mapping[str, str] = {overdraft.ABOUT: overdraft.RAISE}
 """The same: the answer that carries what was filled in; of what stands not here, it comes without a choice."""
 
 

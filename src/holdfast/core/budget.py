@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from holdfast.core.events import Charge
 from holdfast.core.policy import Duration, seconds
+from holdfast.core.rung import Ask
 from holdfast.errors import PolicyInvalid
 
 USD_NANO = 1_000_000_000
@@ -40,6 +41,8 @@ class Budget:
     """Time in which the run was at work; what it waits for a person, a sleep or a retry does not count."""
     wall: Duration | None = None
     """Time since the run was accepted, whatever it did."""
+    ask: Ask | None = None
+    """Who is asked for more when a cap is reached, instead of the run being stopped at once; with `within=`."""
 
     def __post_init__(self) -> None:
         for name in ("tool_calls", "model_calls", "tokens"):
@@ -47,7 +50,9 @@ class Budget:
         _check_limit("usd", self.usd, whole=False)
         for name in ("active", "wall"):
             _check_time(name, getattr(self, name))
-        if all(getattr(self, name) is None for name in self.__dataclass_fields__):
+        if self.ask is not None:
+            _check_ask(self.ask)
+        if all(getattr(self, name) is None for name in self.__dataclass_fields__ if name != "ask"):
             raise PolicyInvalid(
                 "Budget() without any cap bounds nothing. Set tool_calls, model_calls, tokens, usd, active or wall."
             )
@@ -56,6 +61,30 @@ class Budget:
         """The caps as whole numbers."""
         nano = None if self.usd is None else int(Decimal(str(self.usd)) * USD_NANO)
         return Limits(self.tool_calls, self.model_calls, self.tokens, nano, _ms(self.active), _ms(self.wall))
+
+    def asks(self) -> dict[str, Any] | None:
+        """Who is asked for more, as it is recorded."""
+        if self.ask is None:
+            return None
+        asked = {"who": self.ask.who, "within_s": self.ask.within_s}
+        return asked | {"urgent": True} if self.ask.urgent else asked
+
+
+def asks_of(declared: Budget | None, given: Budget | None) -> dict[str, Any] | None:
+    """Who is asked for more than the caps of a run, whose agent declares one budget and whose start gives another."""
+    found = [budget.asks() for budget in (given, declared) if budget is not None]
+    return next((each for each in found if each is not None), None)
+
+
+def _check_ask(ask: Any) -> None:
+    if not isinstance(ask, Ask):
+        raise PolicyInvalid(f'Budget(ask={ask!r}) names nobody. Write ask=Ask("oncall", within="2h").')
+    if ask.within is None:
+        raise PolicyInvalid("Budget(ask=Ask(…)) needs within=: when nobody answers by then, the run is stopped.")
+    if ask.default not in (None, "stop"):
+        raise PolicyInvalid(f"Budget(ask=…): when nobody answers, the run is stopped, and not {ask.default!r}.")
+    if ask.valid is not None or ask.require_reachable is not None or ask.approvers or ask.quorum != 1:
+        raise PolicyInvalid("Budget(ask=…) takes who, within and urgent. The rest of Ask is for approvals.")
 
 
 def _check_limit(name: str, value: Any, *, whole: bool) -> None:
@@ -135,9 +164,14 @@ class Excess:
     asked: int
 
     @property
+    def needs(self) -> int:
+        """By how much the cap is too low for what was asked for."""
+        return max(0, self.used + self.asked - self.limit)
+
+    @property
     def raise_flag(self) -> str:
         """What to give `holdfast resume --raise` so that it fits."""
-        missing = max(1, self.used + self.asked - self.limit)
+        missing = max(1, self.needs)
         if self.name == "usd_nano":
             return f"usd=+{math.ceil(missing / USD_NANO * 100) / 100:.2f}"
         if self.name in TIMES:

@@ -10,8 +10,10 @@ kind              meta                                                  body
 RunStarted        run, agent, key, input_digest, limits, seed, code,    the input
                   config, created_at; chapter, previous (of a
                   later chapter); parent, depth, detached,
-                  accounts, is_priced (of a child)
-RunResumed        why (takeover, resume, unblocked, unpaused, unwind),
+                  accounts, is_priced (of a child); ask (who is asked
+                  for more than a cap)
+RunResumed        why (takeover, resume, unblocked, unpaused, raised,
+                  unwind),
                   by, because, reopened, alive_until (of the last
                   owner)
 StepIntended      until (sleep, signal); tail, history (of a model      the arguments
@@ -26,7 +28,8 @@ StepAbandoned
 StepRepeated      own
 AttemptFailed     a failure, because, retry_at, way, next, model facts  the response, if there was one
 QuestionAsked     id, about, text, options, to, expires_at, default,    what it shows
-                  schema (of a form), why (the agent's words),
+                  schema (of a form), stop (of a budget: how the
+                  run ends unless it is raised),
                   way (place on the ladder, attempts before it);
                   digest, valid_s, within_s, calls (of an approval)
 QuestionClosed    id, outcome (answered, expired), choice, by, via,     the answer

@@ -66,6 +66,8 @@ class Why(StrEnum):
     """An operator paused it, and has not resumed it."""
     CRASH_LOOP = "crash_loop"
     """Its processes died one after the other without coming further; a person is asked."""
+    BUDGET = "budget"
+    """It has come to a cap; a person is asked to raise it."""
     COMMAND = "command"
     """The operator's desk, which waits for the next command."""
 
@@ -73,6 +75,8 @@ class Why(StrEnum):
 MISMATCHED = frozenset({Why.DRIFT, Why.HOLD, Why.HISTORY_GREW})
 """The code and the record do not match: nothing is begun until somebody resumes the run."""
 BLOCKED = MISMATCHED | {Why.IN_DOUBT}
+UNTIMED = MISMATCHED | {Why.BUDGET}
+"""The run's own time is not looked at: it waits for a person to say what becomes of it."""
 CRASH_LOOP_OPTIONS = ("go_on", "stop")
 """A person's answers to a crash loop."""
 PAUSING = "pausing"
@@ -86,7 +90,8 @@ class OpenQuestion:
     id: str
     about: str
     """`ask`, `approve` for a step that may not begin before, `in_doubt` for one whose effect may have happened,
-    `failed` for one that has failed for good, `crash_loop` for a run that kills its processes."""
+    `failed` for one that has failed for good, `crash_loop` for a run that kills its processes, `budget` for one that
+    has come to a cap."""
     text: str
     options: tuple[str, ...] = ()
     """Empty: any text."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from holdfast.core import approval
+from holdfast.core import approval, overdraft
 from holdfast.core.events import Event, Kind, StepKind
 from holdfast.core.heads import OpenQuestion
 from holdfast.core.slot import Slot
@@ -40,16 +40,22 @@ def became(events: Iterable[Event], question: str) -> str:
 class Questions:
     """What one run has asked."""
 
-    __slots__ = ("open", "slots")
+    __slots__ = ("open", "slots", "stop_said", "whole")
 
     def __init__(self) -> None:
         self.open: dict[str, OpenQuestion] = {}
         self.slots: dict[str, Slot] = {}
         """The steps that questions are about, also closed ones; one about the whole run has none."""
+        self.whole: dict[str, Event] = {}
+        """Open questions about the whole run, as they were asked."""
+        self.stop_said: tuple[Event, Event] | None = None
+        """The question about the run's budget that was answered so, and its answer, until the run is stopped for it."""
 
     def asked(self, event: Event) -> OpenQuestion:
         """One more is open."""
         facts = event.facts
+        if event.address is None:
+            self.whole[facts["id"]] = event
         question = self.open[facts["id"]] = OpenQuestion(
             id=facts["id"],
             about=facts["about"],
@@ -83,7 +89,9 @@ class Questions:
     def closed(self, event: Event) -> tuple[str, Slot | None]:
         """What the question was about, and the step, if any."""
         facts = event.facts
-        question = self.open.pop(facts["id"])
+        question, asked = self.open.pop(facts["id"]), self.whole.pop(facts["id"], None)
+        if asked is not None and question.about == overdraft.ABOUT and facts.get("choice") == overdraft.STOP:
+            self.stop_said = asked, event
         slot = self.slots.get(question.id)
         if slot is None:
             return question.about, None
@@ -108,3 +116,5 @@ class Questions:
             if slot is not None and slot.step is StepKind.QUESTION:
                 slot.intent = None
         self.open.clear()
+        self.whole.clear()
+        self.stop_said = None

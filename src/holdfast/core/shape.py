@@ -45,6 +45,11 @@ def _is_raise(value: Any) -> bool:
     return _is_limits(value) and bool(value) and None not in value
 
 
+def _is_ask(value: Any) -> bool:
+    """Whom to ask for more than a cap, and for how long."""
+    return isinstance(value, dict) and _is_text(value.get("who")) and _is_amount(value.get("within_s"))
+
+
 def _is_names(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
 
@@ -61,7 +66,7 @@ _NEEDED: Final[Mapping[str, Mapping[str, Check]]] = {
 }
 _KNOWN: Final[Mapping[str, Check]] = {
     "by": _is_text, "why": _is_text, "choice": _is_text, "limit": _is_text, "parent": _is_text, "previous": _is_text,
-    "digest": _is_text, "via": _is_text, "form": _is_table,
+    "digest": _is_text, "via": _is_text, "form": _is_table, "ask": _is_ask,
     "now": _is_flag, "unpause": _is_flag, "detached": _is_flag, "is_priced": _is_flag, "with_parent": _is_flag,
     "limits": _is_limits, "raised": _is_raise, "fate": _is_end, "depth": _is_count, "chapter": _is_count,
     "accounts": _is_names,

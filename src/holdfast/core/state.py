@@ -19,7 +19,7 @@ from holdfast.core.books import Books
 from holdfast.core.budget import DEFAULT_LIMITS, Limits
 from holdfast.core.conduct import Conduct
 from holdfast.core.events import NOTHING, Address, Charge, Event, Kind, StepKind
-from holdfast.core.heads import MISMATCHED, PAUSING, Head, Status
+from holdfast.core.heads import PAUSING, UNTIMED, Head, Status
 from holdfast.core.questions import Questions
 from holdfast.core.signals import Signals
 from holdfast.core.slot import Slot
@@ -66,6 +66,10 @@ class State:
         self._questions = Questions()
         self.questions = self._questions.open
         self.question_slots = self._questions.slots
+        self.asked = self._questions.whole
+        """Open questions about the whole run, as they were asked."""
+        self.ask: dict[str, Any] | None = None
+        """Who is asked for more when a cap is reached, and for how long; None: nobody."""
         self.notes: list[str] = []
         self.drifts: list[Event] = []
         self.decisions: list[Event] = []
@@ -318,6 +322,7 @@ class State:
         self.requester = facts.get("by", "")
         self.is_detached = facts.get("detached", False)
         self.chapter, self.stated = facts.get("chapter", 1), facts.get("limits")
+        self.ask = facts.get("ask")
         if facts.get("limits") is not None:
             self.limits = Limits(*facts["limits"])
         self.books.above, self.books.is_priced = tuple(facts.get("accounts", ())), facts.get("is_priced", False)
@@ -364,7 +369,7 @@ class State:
         self.deaths += 1
         self.books.spend(event.charge, event.at)
         if event.facts.get("why") != "takeover":
-            self.paused, self.deaths = None, 0
+            self.paused, self.deaths, self._questions.stop_said = None, 0, None
             self.conduct.let_go(self.count)
         if event.facts.get("why") == UNWIND:
             self.unwinding, self.ended_as = event, self.ended_as or self.end
@@ -412,6 +417,12 @@ class State:
         return str(self.end.facts.get("continued", "")) if self.end is not None else ""
 
     @property
+    def stop_said(self) -> tuple[Event, Event] | None:
+        """The question about its budget to which somebody, or nobody in time, has said that it is to stop, and the
+        answer; None when the run is stopped for it, or goes on."""
+        return self._questions.stop_said
+
+    @property
     def used(self) -> Charge:
         """Spent and reserved together: what a new reservation is checked against."""
         return self.spent.plus(self.reserved) if any(self.reserved) else self.spent
@@ -428,7 +439,7 @@ class State:
     def due_at(self) -> float | None:
         """When somebody has to look at the run again; a run that waits also when its time is over."""
         wall_ms = self.limits.wall_ms
-        if wall_ms is None or self.status is not Status.SUSPENDED or self.why in MISMATCHED:
+        if wall_ms is None or self.status is not Status.SUSPENDED or self.why in UNTIMED:
             return self.wake_at
         over_at = self.created_at + wall_ms / 1000
         return over_at if self.wake_at is None else min(self.wake_at, over_at)

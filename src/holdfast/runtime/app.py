@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from holdfast.core import accept
 from holdfast.core.address import run_id as id_of
-from holdfast.core.budget import Budget
+from holdfast.core.budget import Budget, asks_of
 from holdfast.core.desk import DISABLE, ENABLE, POLICY
 from holdfast.core.override import Overrides, parse_tables
 from holdfast.core.policy import Duration, seconds
@@ -221,6 +221,7 @@ class App:
             limits=None if limits is None else list(limits),
             body=body,
             by=by or None,
+            ask=asks_of(agent.budget, budget),
         )
         run = id_of(services.journal.hash_key, self._tenant, name)
         posted = await services.scribe.post(Post(run, f"start {agent.name} {digest(body)}", message))

@@ -53,6 +53,7 @@ def begin_next(driver: Driver, input: bytes) -> None:
         key=state.key,
         input_digest=shown,
         limits=state.stated,
+        ask=state.ask,
         body=input,
         chapter=state.chapter + 1,
         previous=state.run_id,

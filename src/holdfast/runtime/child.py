@@ -37,6 +37,7 @@ class Child:
     input: bytes
     input_digest: str
     limits: list[int | None] | None
+    ask: dict[str, Any] | None = None
     is_detached: bool
     is_write = False
 
@@ -80,6 +81,7 @@ class Child:
             key=key,
             input_digest=self.input_digest,
             limits=self.limits,
+            ask=self.ask,
             body=self.input,
             parent=parent,
             depth=state.depth + 1,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from holdfast.core import deadline
 from holdfast.core.budget import Excess
 from holdfast.core.events import Kind, meta
-from holdfast.core.heads import MISMATCHED, Status
+from holdfast.core.heads import UNTIMED, Status
 from holdfast.protocols import Clock
 from holdfast.runtime.heartbeat import Pulse, beats_as_before, beats_of
 from holdfast.runtime.thread import forget
@@ -238,7 +238,7 @@ class RunTime:
         self.stop()
         driver, now = self._driver, self._driver.record.now()
         state = driver.state
-        is_blocked = state.status is Status.SUSPENDED and state.why in MISMATCHED
+        is_blocked = state.status is Status.SUSPENDED and state.why in UNTIMED
         if driver.is_closing or driver.is_ending or state.status.is_end or is_blocked:
             return
         if state.unwinding is not None:

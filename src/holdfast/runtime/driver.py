@@ -23,7 +23,7 @@ from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, LeaseLost, StoreFull
 from holdfast.protocols import Claim
-from holdfast.runtime import chapter, child, crashloop, current, ending, mailroom, salvage, unseen, unwind
+from holdfast.runtime import chapter, child, crashloop, current, ending, mailroom, overdraft, salvage, unseen, unwind
 from holdfast.runtime.facts import causes
 from holdfast.runtime.settings import Services
 from holdfast.runtime.stopping import Stopping
@@ -105,13 +105,14 @@ class Driver(Stopping):
             brought, self._brought = self._brought, None
             await mailroom.open_mail(self, brought)
             self.has_begun = True
+            overdraft.settle(self)
             if self._stop is not None:
                 await self._end_stopped()
             elif self.state.paused is not None and self.record.refusal is None:
                 await self._note_paused()
                 self._release(self.state.wake_at)
             elif self.record.refusal is not None or await self._is_shut():
-                self._release(None)
+                self._release(self.state.wake_at)
             else:
                 await self._run_agent()
         except JournalError as error:
@@ -127,7 +128,8 @@ class Driver(Stopping):
     async def _is_shut(self) -> bool:
         """Whether only a message lets the run go on: it is over, does not match its record, or kills its processes."""
         is_blocked = self.state.status is Status.SUSPENDED and self.state.why in MISMATCHED
-        return self.state.status.is_end or is_blocked or await crashloop.is_set_aside(self)
+        is_shut = self.state.status.is_end or is_blocked or overdraft.is_set_aside(self)
+        return is_shut or await crashloop.is_set_aside(self)
 
     async def _run_agent(self) -> None:
         self.latest_at = self.state.created_at
@@ -248,7 +250,11 @@ class Driver(Stopping):
     async def _end_stopped(self) -> None:
         if self._is_hurried:
             await self._cut_off()
-        if self._stop is not None:
+        if self._stop is not None and overdraft.asks(self, self._stop[0], self._stop[2]):
+            self.is_closing = True
+            await overdraft.set_aside(self, *self._stop[1:])
+            self._release(self.state.wake_at)
+        elif self._stop is not None:
             self._note_living("it was cut short and has not ended")
             await self._write_end(self._stopped(*self._stop), None)
 

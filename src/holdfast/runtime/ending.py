@@ -70,7 +70,7 @@ def _choice(state: State) -> str:
 
 
 def _facts(excess: Excess) -> dict[str, Any]:
-    return {"limit": excess.name, "raise": excess.raise_flag}
+    return {"limit": excess.name, "raise": excess.raise_flag, "needs": excess.needs or None}
 
 
 def _because(
@@ -159,7 +159,7 @@ def _warn(driver: Calls, address: Address, mark: StepKind | None, *, is_measured
 
 def stopped(state: State, why: str, facts: dict[str, Any]) -> str:
     """The facts of the end of a run that is stopped: with its hand-over."""
-    known = {name: fact for name, fact in facts.items() if name != "raise"}
+    known = {name: fact for name, fact in facts.items() if name not in ("raise", "needs")}
     how = _how(state.run_id, facts.get("raise", ""))
     last = answer_of(state)
     landed = None if last is None else list(last.address)
@@ -172,7 +172,7 @@ def stop_by(state: State, causes: list[Address]) -> tuple[str, dict[str, Any]] |
         outcome = state.slots[address].outcome if address in state.slots else None
         facts = outcome.facts if outcome is not None and outcome.kind is Kind.STEP_FAILED else {}
         if facts.get("code") in _FINAL_CODES:
-            known = {name: facts[name] for name in ("limit", "raise", "account", "stuck") if name in facts}
+            known = {name: facts[name] for name in ("limit", "raise", "needs", "account", "stuck") if name in facts}
             return str(facts["because"]), known | {"cause": [list(each) for each in causes]}
     return None
 

@@ -134,7 +134,7 @@ def _asked(run: str, key: str, agent: str, event: Event) -> Asked:
         to=facts.get("to") or "",
         asked_at=event.at,
         expires_at=facts.get("expires_at"),
-        default=facts.get("default") or "" if is_of_tool else "",
+        default=facts.get("default") or "" if about != "ask" else "",
         is_urgent=bool(facts.get("urgent")),
         alike=_alike(agent, event),
     )

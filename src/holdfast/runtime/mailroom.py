@@ -21,7 +21,7 @@ from holdfast.core.state import CONFIG, PAUSE, UNWIND
 from holdfast.core.undo import to_reopen
 from holdfast.journal.codec import encode
 from holdfast.protocols import Mail
-from holdfast.runtime import child, crashloop, escalating
+from holdfast.runtime import child, crashloop, escalating, overdraft
 from holdfast.runtime.pauses import about_signal
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ def _started(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
                 key=facts["key"],
                 input_digest=facts["input_digest"],
                 limits=None if limits is None else list(limits),
+                ask=facts.get("ask"),
                 seed=run_id(driver.services.journal.hash_key, "seed", driver.lease.run_id),
                 code=driver.agent.code,
                 config=driver.services.stated.digest or None,
@@ -201,7 +202,10 @@ def _answered(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
     )
     asked, form = driver.state.questions[facts["question"]], facts.get("form")
     body = mail.message.body if form is None or asked.schema is None else encode(filled(asked.schema, form))
+    whole = driver.state.asked.get(asked.id)
     _close_question(driver, asked.id, closed, body)
+    if whole is not None and asked.about == overdraft.ABOUT:
+        overdraft.answered(driver, whole, facts)
     if asked.about == crashloop.ABOUT:
         crashloop.answered(driver, facts)
 
@@ -223,6 +227,7 @@ def _resumed(driver: Driver, facts: dict[str, Any]) -> None:
         changed = meta(limits=list(limits), by=facts.get("by"), because=facts.get("why"))
         driver.record.add(Event(Kind.BUDGET_CHANGED, now, meta=changed))
     is_blocked = state.status is Status.SUSPENDED and state.why in MISMATCHED
+    overdraft.withdraw(driver, facts.get("by"), is_raised=bool(facts.get("raised")))
     if state.paused is not None or (state.status is Status.SUSPENDED and state.why == Why.CRASH_LOOP):
         crashloop.withdraw(driver, facts.get("by"))
     if state.status.is_end or is_blocked or state.paused is not None:
@@ -243,3 +248,4 @@ def _capped(driver: Driver, facts: dict[str, Any]) -> None:
     limits = driver.state.limits._replace(**facts["caps"])
     changed = meta(limits=list(limits), by=facts.get("by"), because=facts.get("why") or None)
     driver.record.note(Kind.BUDGET_CHANGED, changed)
+    overdraft.withdraw(driver, facts.get("by"), is_raised=True)

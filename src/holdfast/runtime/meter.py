@@ -30,6 +30,8 @@ class Meter:
     def __init__(self, budget: Budget) -> None:
         if not isinstance(budget, Budget):
             raise PolicyInvalid(f"budget={budget!r} is no Budget. Write Meter(holdfast.Budget(usd=1.50)).")
+        if budget.ask is not None:
+            raise PolicyInvalid("A Meter asks nobody: Budget(ask=…) is for agents. Leave ask out.")
         self._limits = budget.limits()
         self._lock = threading.Lock()
         self._spent = Charge()

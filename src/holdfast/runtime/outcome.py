@@ -125,6 +125,7 @@ def waiting(head: Head) -> RunWaiting:
         else "Whether an effect happened is not known yet; its `verify` is asked again in time, if a worker runs.",
         "crash_loop": f"Its processes died one after the other. Say what becomes of it with `holdfast answer "
         f"{head.run_id}`: {asked}",
+        "budget": f"It has come to a cap. Say with `holdfast answer {head.run_id}` whether it is raised: {asked}",
         "paused": f"An operator paused it. Go on with `holdfast resume {head.run_id}`.",
         "drift": "Run the old code and `holdfast resume`, or `holdfast cancel` it; `holdfast show` has both sides.",
         "hold": "A model call's prompt is not the recorded one, and which recorded call it is cannot be told for "

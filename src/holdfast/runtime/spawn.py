@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from holdfast.core.budget import Budget
+from holdfast.core.budget import Budget, asks_of
 from holdfast.core.command import Call
 from holdfast.core.events import Effect, Event, Kind, StepKind
 from holdfast.errors import BudgetExceeded, RunCancelled, RunError, RunFailed, RunStopped, Unencodable, UsageError
@@ -39,6 +39,7 @@ async def spawned(
         input=body,
         input_digest=digest(body),
         limits=None if limits is None else list(limits),
+        ask=asks_of(agent.budget, budget),
         is_detached=is_detached,
     )
     outcome: Event = await driver.step(child)

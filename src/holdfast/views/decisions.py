@@ -28,6 +28,7 @@ _REASONS = {
     "signal": "it waits for a signal",
     "paused": "an operator paused it",
     "command": "it waits for the next order",
+    "budget": "it has come to a cap, and a person is asked to raise it",
     "crash_loop": "its processes died one after the other before anything new was recorded",
 }
 

@@ -31,6 +31,7 @@ WORDS: Final = {
     "take_this_result": "Take this result",
     "go_on": "Go on",
     "stop": "Stop the run",
+    "raise": "Raise the cap",
 }
 """Our own answers, as a person reads them."""
 _AGAIN: Final = " It is asked again: "
@@ -104,6 +105,8 @@ def title(item: Item) -> str:
             return f"What now? {tool} has failed"
         case "stuck":
             return f"{agent} seems to be stuck. Shall it go on?"
+        case "budget":
+            return f"{agent} has come to a cap of its budget. Shall it be raised?"
         case "crash_loop":
             return f"The processes of {agent} die one after the other. Shall it go on?"
         case "probe":

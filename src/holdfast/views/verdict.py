@@ -21,7 +21,9 @@ HELD = (
     "on_drift='fresh', which asks again what was answered."
 )
 STALLED = (
-    frozenset({Status.FAILED, Status.STOPPED, Status.CANCELLED}) | BLOCKED | {Why.PAUSED, Why.COMMAND, Why.CRASH_LOOP}
+    frozenset({Status.FAILED, Status.STOPPED, Status.CANCELLED})
+    | BLOCKED
+    | {Why.PAUSED, Why.COMMAND, Why.CRASH_LOOP, Why.BUDGET}
 )
 """Statuses, and reasons to wait, after which people ask why."""
 _UNHEARD = ("signal", "waiting")
@@ -132,7 +134,7 @@ def _suspended(picture: dict[str, Any], now: float) -> str:
         case Why.HISTORY_GREW:
             asked = (suspended["difference"] or {}).get("asked", "?")
             return f"Blocked {since} at {asked}: its history grew. {HistoryGrew.advice}"
-        case Why.CRASH_LOOP:
+        case Why.CRASH_LOOP | Why.BUDGET:
             return f"Set aside {since}: {asked}"
         case Why.UNREACHABLE:
             return f"{withheld(picture)} It is looked again{due.replace('until', 'at')}."
