@@ -232,6 +232,8 @@ SHOWN_BY = {
         "runtime/test_desk.py::test_operators_at_the_same_time_are_all_recorded",
     ),
     "R35 actually reachable": (
+        "e2e/test_requirements_reach.py::test_a_dead_way_keeps_the_next_run_from_asking",
+        "e2e/test_requirements_reach.py::test_who_confirms_a_probe_is_reachable_for_all",
         "cli/test_watch.py::test_killed_workers_ask_once_and_who_confirms_is_reached",
         "cli/test_channels.py::test_the_reason_stands_where_people_look",
         "inbox/test_withheld.py::test_while_nobody_can_be_reached_nobody_is_asked",

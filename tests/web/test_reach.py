@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from tests.web.conftest import pays
+
+import holdfast as hf
 from holdfast.core.reach import Fact, cell_of, text_of
+from holdfast.errors import RunWaiting
 
 FILE = """
 [people.ada]
@@ -54,6 +59,40 @@ def test_what_was_measured_is_shown_and_looking_changes_nothing(site: Any) -> No
         shown.headers["cache-control"] == "no-store"
         and "default-src 'none'" in shown.headers["content-security-policy"]
     )
+
+
+def test_the_inbox_says_when_nobody_is_asked(site: Any) -> None:
+    """Lost: an empty list, while runs wait for people whom nothing reaches."""
+    person = site.person()
+    assert "nobody is asked, since" not in person.get("/inbox").text
+    app = hf.App(site.store, inbox=Nobody(), settings=hf.Settings(quiet_s=0.01))  # type: ignore[arg-type]
+    with pytest.raises(RunWaiting):
+        app.run_sync(pays, ["K-17", 4200], key="k", wait=0)
+    assert "1 approval needed, and nobody is asked" in person.get("/inbox").text
+    assert "needs an approval by finance, and nobody is asked, since nobody can be reached: no way" in (
+        person.get("/reachability").text
+    )
+
+
+class Nobody:
+    """Tells nobody anything."""
+
+    agents = ()
+    lasting = None
+
+    def attach(self, journal: Any) -> None:
+        """See `Escalation`."""
+
+    def members(self, names: Any) -> Any:
+        """See `Roll`."""
+        return ()
+
+    def opened(self, asked: Any) -> None:
+        """See `Escalation`."""
+
+    def unreachable(self, to: str, within_s: float | None) -> str:
+        """See `Escalation`."""
+        return "no way"
 
 
 def test_the_file_is_read_anew_and_a_wrong_one_is_said_to_be_wrong(site: Any) -> None:

@@ -197,6 +197,8 @@ def _silence(item: Item, now: float) -> str:
             return f"{at} it is declined, nothing is done, and the agent is told that nobody answered."
         case "ask":
             return f"{at} the agent goes on with the default that it has declared."
+        case "probe":
+            return f"{at} it counts as not arrived. Nothing else follows from it, whatever you do."
         case _ if item.default:
             return f"{at} this is taken: {safe_text(WORDS.get(item.default, item.default), 120)}."
         case _:

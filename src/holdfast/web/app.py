@@ -43,6 +43,7 @@ from holdfast.views.sheet import earlier, sheet
 from holdfast.views.stats import stats, summary, tables
 from holdfast.views.taking import taken
 from holdfast.views.text import ago
+from holdfast.views.unasked import unasked
 from holdfast.web import answer, reach
 from holdfast.web.feed import LISTENERS_MAX, Feed
 from holdfast.web.form import fields
@@ -144,7 +145,9 @@ class Inbox:
         session = self.who.session(request)
         if session is None:
             return _to_login(request)
-        return page("inbox", **await run_in_threadpool(read, self.journal), **self._frame(session))
+        facts = await run_in_threadpool(read, self.journal)
+        held = len(await run_in_threadpool(unasked, self.journal))
+        return page("inbox", **facts, held=held, **self._frame(session))
 
     async def stats(self, request: Request) -> Response:
         """How many, how old, and how people answer."""
