@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from holdfast.inbox import guard
-from holdfast.inbox.guard import is_public, post, target
+from holdfast.inbox.guard import READ_MAX, exchange, is_public, post, target
 from holdfast.protocols import Undeliverable, Undelivered
 
 INSIDE = [
@@ -175,6 +175,40 @@ def test_a_body_without_end_is_not_read() -> None:
 
     with _server(endless) as port:
         assert _post(port) == 200
+
+
+def test_so_much_of_a_body_is_read_as_is_wanted() -> None:
+    """Lost: an answer that says in its body that nothing was done; or a memory that is filled with it."""
+
+    def says(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 429 Busy\r\nRetry-After: 7\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000)
+
+    with _server(says) as port:
+        where = target(f"http://127.0.0.1:{port}/in", [f"127.0.0.1:{port}"])
+        reply = exchange(where, {}, b"{}", read_max=10)
+        assert (reply.status, reply.headers["retry-after"], reply.body) == (429, "7", b"x" * 10)
+        assert len(exchange(where, {}, b"{}", read_max=10**9).body) == READ_MAX
+        assert exchange(where, {}, b"{}").body == b""
+
+
+def test_a_body_that_does_not_come_in_time_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost: a body that was cut off in the middle counts as what was said."""
+    monkeypatch.setattr(guard, "LIMIT_S", 0.3)
+    over = threading.Event()
+
+    def drips(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not over.wait(0.02):
+            try:
+                connection.sendall(b"x")
+            except OSError:
+                return
+
+    with _server(drips) as port:
+        where = target(f"http://127.0.0.1:{port}/in", [f"127.0.0.1:{port}"])
+        with pytest.raises(Undelivered, match="no answer within"):
+            exchange(where, {}, b"{}", read_max=1_000)
+        over.set()
 
 
 def test_nobody_listens() -> None:
