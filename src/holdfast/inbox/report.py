@@ -88,7 +88,11 @@ def _row(way: Way, now: float) -> tuple[str, ...]:
 
 
 def _age(at: float | None, now: float) -> str:
-    return "never" if at is None else f"{span(round(max(0.0, now - at)))} ago"
+    if at is None:
+        return "never"
+    length_s = max(0.0, now - at)
+    size_s = next((each for each in (86_400.0, 3_600.0, 60.0) if length_s >= each), 1.0)
+    return f"{span(round(length_s / size_s) * size_s)} ago"
 
 
 def facts(measured: Measured) -> dict[str, Any]:
