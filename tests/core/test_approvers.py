@@ -25,6 +25,7 @@ from holdfast.core.approval import (
 from holdfast.core.approvers import ANYBODY, Agreed, Approvers, counts, has_left, refusal
 from holdfast.core.events import Address, Event, Kind, meta
 from holdfast.core.heads import Head, OpenQuestion, Status
+from holdfast.core.ladder import checked_rungs
 from holdfast.core.rung import Ask
 from holdfast.errors import PolicyInvalid
 
@@ -204,3 +205,10 @@ def test_a_quorum_that_is_none_is_refused(wrong: Any) -> None:
     """Lost: an approval by nobody at all."""
     with pytest.raises(PolicyInvalid, match="no number of people"):
         Ask("finance", quorum=wrong)
+
+
+@pytest.mark.parametrize("more", [{"approvers": ["ada"]}, {"quorum": 2}, {"quorum_opaque": 2}])
+def test_where_it_would_not_hold_it_is_refused(more: dict[str, Any]) -> None:
+    """Lost: a list of approvers beside a question that anybody may answer."""
+    with pytest.raises(PolicyInvalid, match="are for approve="):
+        checked_rungs("pay", [Ask("oncall", **more)])

@@ -200,6 +200,10 @@ def checked_rungs(tool: str, rungs: Sequence[Rung]) -> tuple[Rung, ...]:
 def _check_asking(tool: str, rung: Ask, after: Sequence[Rung]) -> None:
     if rung.valid is not None:
         raise PolicyInvalid(f"{tool}: valid= of {rung.name!r} is for approve=, which comes before the tool is called.")
+    if rung.approvers or rung.quorum > 1 or rung.quorum_opaque is not None:
+        raise PolicyInvalid(
+            f"{tool}: approvers= and quorum= of {rung.name!r} are for approve=; here they would not hold."
+        )
     if rung.default is not None and rung.default not in DEFAULTS:
         raise PolicyInvalid(f"{tool}: {rung.default!r} cannot be a default here. Choose one of: {', '.join(DEFAULTS)}.")
     never = [other.name for other in after if not isinstance(other, Stop)] if rung.within is None else []
