@@ -10,6 +10,7 @@ import json
 import re
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -363,3 +364,17 @@ def test_a_command_is_marked_and_last_time_stands_beside_it(shell: Any) -> None:
     said = shell.call("inbox", "show", *open_ids(shell)).out
     assert "Uninspectable: note is a command." in said and "uninspectable: a command" in said
     assert "Compared with the call that ada approved" in said and re.search(r"last time +K-17", said)
+
+
+def test_who_asked_for_a_run_does_not_approve_what_it_does(shell: Any) -> None:
+    """Lost: the four eyes, on the command line."""
+    Path("payer.py").write_text(
+        "import holdfast as hf\n"
+        '@hf.tool(effect="once", approve=hf.Ask("finance"))\n'
+        "async def pay(what: str) -> str:\n    return what\n"
+        "@hf.agent\nasync def payer(run: hf.Run, what: str) -> str:\n    return await pay(what)\n"
+    )
+    shell.call("run", "payer.py:payer", '"K-17"', "--key", "k", "--by", "ada", "--wait", "0s")
+    refused = shell.call("answer", "k", "approve", "--by", "ada")
+    assert refused.code == 2 and "asked for this run" in refused.err
+    assert shell.call("answer", "k", "approve", "--by", "bob").code == 0

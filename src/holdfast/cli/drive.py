@@ -70,6 +70,8 @@ class Order:
     is_json: bool
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What `--policy` says, by tool."""
+    by: str = ""
+    """Who asks for the run, where that was said."""
     tell: Callable[[dict[str, Any]], int] | None = None
     """Says what became of a run that has ended, and gives the exit code; None: as `holdfast run` does."""
 
@@ -117,7 +119,7 @@ async def _drive(order: Order, interrupt: Interrupt) -> Driven:
             watcher = asyncio.create_task(_tell_questions(app.journal, run_id))
             error = None
             try:
-                await app.run(order.agent, order.input, key=key, budget=order.budget, wait=order.wait)
+                await app.run(order.agent, order.input, key=key, budget=order.budget, by=order.by, wait=order.wait)
             except RunError as ended:
                 error = ended
             finally:
@@ -132,7 +134,7 @@ async def _drive(order: Order, interrupt: Interrupt) -> Driven:
 
 async def _start(order: Order, app: App, state: State | None) -> str:
     try:
-        return await app.start(order.agent, order.input, key=order.key, budget=order.budget)
+        return await app.start(order.agent, order.input, key=order.key, budget=order.budget, by=order.by)
     except RunMismatch as mismatch:
         recorded = state.input if state is not None else None
         if recorded is None:

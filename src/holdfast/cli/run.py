@@ -27,6 +27,7 @@ _INPUT_MAX = 200
     metavar="PART=CAP",
     help="usd=1.5, tokens=5000, tool_calls=, model_calls=, active=20m, wall=2h.",
 )
+@click.option("--by", metavar="NAME", help="Who asks for it, for the record: they may not approve what it does.")
 @click.option("--dry-run", "is_dry", is_flag=True, help="Show caps, prices, tools and policies; start nothing.")
 @option.json
 def run(
@@ -38,6 +39,7 @@ def run(
     policy: tuple[str, ...],
     config: str | None,
     budget: tuple[str, ...],
+    by: str | None,
     is_dry: bool,
     is_json: bool,
 ) -> int:
@@ -72,6 +74,7 @@ def run(
         reopen=shlex.join(["holdfast", "resume", key, target, *options]),
         is_json=is_json,
         policies=policies,
+        by=by or "",
     )
     return drive(order)
 
