@@ -115,6 +115,16 @@ def test_the_page_hears_what_slack_has_signed(shell: Any) -> None:
             each.communicate(timeout=30)
 
 
+def test_a_worker_without_the_token_says_that_it_does_not_hear(shell: Any) -> None:
+    """Lost: everybody thinks that somebody else's process hears the buttons."""
+    slack = SlackServer(time.time)
+    with slack.listening() as url:
+        written(slack, url, 'app_token = "env:SLACK_APP_TOKEN"')
+        worker = shell.start("worker", "agents.py", "--until-idle", SLACK_TOKEN=BOT_TOKEN)
+        _, said = worker.communicate(timeout=30)
+    assert "Buttons of chat are not heard here: the environment has no SLACK_APP_TOKEN." in said and not slack.sockets
+
+
 @pytest.mark.parametrize("missing", ["SLACK_SIGNING", "SLACK_APP_TOKEN", "SLACK_TOKEN"])
 def test_a_page_that_would_not_hear_does_not_start(shell: Any, missing: str) -> None:
     """Lost: buttons that nobody hears, and nobody knows."""

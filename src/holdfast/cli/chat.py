@@ -37,7 +37,10 @@ def sockets(config: str | None, journal: Journal, *, must: bool) -> Iterator[Non
     with ExitStack() as stack:
         for app in _apps(config):
             token = app.app_token
-            if token is None or (not must and not secret.environ().get(token.name)):
+            if token is None:
+                continue
+            if not must and not secret.environ().get(token.name):
+                say(f"Buttons of {app.name} are not heard here: the environment has no {token.name}.")
                 continue
             from holdfast.inbox.slack_api import SlackApi  # these load http.client and ssl
             from holdfast.web.slack_socket import Socket
