@@ -117,7 +117,8 @@ def _is_shut(head: Head) -> bool:
 
 def _check_question(head: Head, raised: list[int] | None, *, is_driven: bool, is_unpause: bool) -> None:
     is_paused = is_unpause or head.why in (Why.PAUSED, PAUSING)
-    if head.questions and raised is None and not is_driven and not is_paused:
+    is_blocked = head.why in MISMATCHED  # to resume is one of the answers
+    if head.questions and raised is None and not (is_driven or is_paused or is_blocked):
         raise UsageError(
             f"Run {head.run_id} ({head.key}) waits for an answer, not for a resume. Nothing was changed. "
             f"See `holdfast answer {head.run_id}`."

@@ -91,7 +91,7 @@ class OpenQuestion:
     about: str
     """`ask`, `approve` for a step that may not begin before, `in_doubt` for one whose effect may have happened,
     `failed` for one that has failed for good, `crash_loop` for a run that kills its processes, `budget` for one that
-    has come to a cap."""
+    has come to a cap, `mismatch` for one whose code does not match its record."""
     text: str
     options: tuple[str, ...] = ()
     """Empty: any text."""

@@ -19,6 +19,11 @@ from holdfast.core.events import Event, Kind, StepKind
 from holdfast.core.heads import OpenQuestion
 from holdfast.core.slot import Slot
 
+MISMATCH, RESUME, CANCEL = "mismatch", "resume", "cancel"
+"""About a run whose code does not match its record, and the answers to that."""
+_STOPS = {overdraft.ABOUT: overdraft.STOP, MISMATCH: CANCEL}
+"""By what a question is about: the answer that ends the run."""
+
 
 def became(events: Iterable[Event], question: str) -> str:
     """What whoever answers a question is told that is not open any more; empty when it was never asked."""
@@ -49,7 +54,7 @@ class Questions:
         self.whole: dict[str, Event] = {}
         """Open questions about the whole run, as they were asked."""
         self.stop_said: tuple[Event, Event] | None = None
-        """The question about the run's budget that was answered so, and its answer, until the run is stopped for it."""
+        """The question about the whole run that was answered so, and its answer, until the run is ended for it."""
 
     def asked(self, event: Event) -> OpenQuestion:
         """One more is open."""
@@ -90,7 +95,7 @@ class Questions:
         """What the question was about, and the step, if any."""
         facts = event.facts
         question, asked = self.open.pop(facts["id"]), self.whole.pop(facts["id"], None)
-        if asked is not None and question.about == overdraft.ABOUT and facts.get("choice") == overdraft.STOP:
+        if asked is not None and question.about in _STOPS and facts.get("choice") == _STOPS[question.about]:
             self.stop_said = asked, event
         slot = self.slots.get(question.id)
         if slot is None:

@@ -418,8 +418,8 @@ class State:
 
     @property
     def stop_said(self) -> tuple[Event, Event] | None:
-        """The question about its budget to which somebody, or nobody in time, has said that it is to stop, and the
-        answer; None when the run is stopped for it, or goes on."""
+        """The question about its budget, or about a mismatch, to which somebody, or nobody in time, has said that it is
+        to end, and the answer; None when the run has ended for it, or goes on."""
         return self._questions.stop_said
 
     @property

@@ -23,7 +23,19 @@ from holdfast.core.heads import MISMATCHED, Status, Why
 from holdfast.core.state import State
 from holdfast.errors import InternalError, JournalError, LeaseLost, StoreFull
 from holdfast.protocols import Claim
-from holdfast.runtime import chapter, child, crashloop, current, ending, mailroom, overdraft, salvage, unseen, unwind
+from holdfast.runtime import (
+    chapter,
+    child,
+    crashloop,
+    current,
+    ending,
+    mailroom,
+    mismatch,
+    overdraft,
+    salvage,
+    unseen,
+    unwind,
+)
 from holdfast.runtime.facts import causes
 from holdfast.runtime.settings import Services
 from holdfast.runtime.stopping import Stopping
@@ -106,6 +118,7 @@ class Driver(Stopping):
             await mailroom.open_mail(self, brought)
             self.has_begun = True
             overdraft.settle(self)
+            mismatch.settle(self)
             if self._stop is not None:
                 await self._end_stopped()
             elif self.state.paused is not None and self.record.refusal is None:
@@ -302,6 +315,7 @@ class Driver(Stopping):
         is_over = self._root is None or self._root.done()
         self.is_closing = self.is_closing or is_over
         difference = {"asked": block.asked, "recorded": list(block.recorded)}
+        mismatch.ask(self, block)
         self.record.note(Kind.RUN_SUSPENDED, meta(why=block.why, difference=difference))
         await self.record.write()
         if is_over:

@@ -21,7 +21,7 @@ from holdfast.core.state import CONFIG, PAUSE, UNWIND
 from holdfast.core.undo import to_reopen
 from holdfast.journal.codec import encode
 from holdfast.protocols import Mail
-from holdfast.runtime import child, crashloop, escalating, overdraft
+from holdfast.runtime import child, crashloop, escalating, mismatch, overdraft
 from holdfast.runtime.pauses import about_signal
 
 if TYPE_CHECKING:
@@ -206,6 +206,8 @@ def _answered(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
     _close_question(driver, asked.id, closed, body)
     if whole is not None and asked.about == overdraft.ABOUT:
         overdraft.answered(driver, whole, facts)
+    if asked.about == mismatch.ABOUT:
+        mismatch.answered(driver, facts)
     if asked.about == crashloop.ABOUT:
         crashloop.answered(driver, facts)
 
@@ -228,6 +230,7 @@ def _resumed(driver: Driver, facts: dict[str, Any]) -> None:
         driver.record.add(Event(Kind.BUDGET_CHANGED, now, meta=changed))
     is_blocked = state.status is Status.SUSPENDED and state.why in MISMATCHED
     overdraft.withdraw(driver, facts.get("by"), is_raised=bool(facts.get("raised")))
+    mismatch.withdraw(driver, facts.get("by"))
     if state.paused is not None or (state.status is Status.SUSPENDED and state.why == Why.CRASH_LOOP):
         crashloop.withdraw(driver, facts.get("by"))
     if state.status.is_end or is_blocked or state.paused is not None:

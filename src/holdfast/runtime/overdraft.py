@@ -108,8 +108,9 @@ def settle(driver: Driver) -> None:
             outcome = "undeliverable" if is_unheard else "expired"
             closed = meta(id=asked.facts["id"], outcome=outcome, choice=overdraft.STOP)
             driver.record.note(Kind.QUESTION_CLOSED, closed)
-    if state.stop_said is not None and not driver.is_ending and state.paused is None:
-        _stop(driver, *state.stop_said)
+    said = state.stop_said
+    if said is not None and said[0].facts["about"] == ABOUT and not driver.is_ending and state.paused is None:
+        _stop(driver, *said)
 
 
 def _stop(driver: Driver, asked: Event, closed: Event) -> None:

@@ -120,7 +120,7 @@ def answer_of(world: World, run: str, question: OpenQuestion) -> Message:
         choice = approval.APPROVE if world.chance.random() < 0.75 else approval.DECLINE
         return accept.answer(question.id, choice=choice, by="ann", body=None, digest=question.digest)
     if question.about != "in_doubt":
-        wanted = ("go_on", "tell_the_agent", "yes")
+        wanted = ("go_on", "tell_the_agent", "yes", "raise", "resume")
         choice = next((each for each in wanted if each in question.options), "yes")
         return accept.answer(question.id, choice=choice, by="ann", body=None)
     slot = world.oracle.states[run].question_slots[question.id]

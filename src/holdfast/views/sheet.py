@@ -32,6 +32,8 @@ WORDS: Final = {
     "go_on": "Go on",
     "stop": "Stop the run",
     "raise": "Raise the cap",
+    "resume": "Resume the run",
+    "cancel": "Cancel the run",
 }
 """Our own answers, as a person reads them."""
 _AGAIN: Final = " It is asked again: "
@@ -107,6 +109,8 @@ def title(item: Item) -> str:
             return f"{agent} seems to be stuck. Shall it go on?"
         case "budget":
             return f"{agent} has come to a cap of its budget. Shall it be raised?"
+        case "mismatch":
+            return f"The code of {agent} does not match its record. Resume the run, or cancel it?"
         case "crash_loop":
             return f"The processes of {agent} die one after the other. Shall it go on?"
         case "probe":
