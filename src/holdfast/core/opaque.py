@@ -41,7 +41,7 @@ _SHELL = re.compile(
 )
 _CODE = re.compile(
     r".*(?:\b(?:eval|exec|compile|__import__|getattr|system|popen)\s*\(|^\s*(?:import|from)\s+[\w.]+(?:\s+import\s|\s*$)"
-    r"|\bsubprocess\.|\bos\.\w+\(|<script\b|\bfunction\s*\w*\s*\([^)]*\)\s*\{|=>\s*\{|\blambda\b[^:]*:|^\s*def\s+\w+\s*\()",
+    r"|\bsubprocess\.|\bos\.\w+\(|\bfunction\s*\w*\s*\([^)]*\)\s*\{|=>\s*\{|\blambda\b[^:]*:|^\s*def\s+\w+\s*\()",
     re.DOTALL | re.MULTILINE,
 )
 _HEX = re.compile(r"\s*(?:0x|\\x)?(?:[0-9a-fA-F]{2}[\s:]?){66,}\s*")
