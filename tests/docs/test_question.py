@@ -16,4 +16,4 @@ def test_each_fact_of_the_record_is_mapped() -> None:
     rows = [line.strip("|").split("|") for line in table.splitlines()[2:]]
     assert all(len(row) == 7 and all(cell.strip() for cell in row) for row in rows)
     named = set(re.findall(r"`(\w+)`", " ".join(row[0] for row in rows)))
-    assert named == set(OpenQuestion.__dataclass_fields__) | {"outcome", "choice", "by", "via"}
+    assert named == set(OpenQuestion.__dataclass_fields__) | {"why", "outcome", "choice", "by", "via"}

@@ -559,3 +559,22 @@ def test_what_was_changed_after_the_approval_is_not_done(quick: Any, cents: int)
     except (RunWaiting, RunBlocked):
         pass
     assert quick.effects == []
+
+
+def test_why_it_is_wanted_is_recorded_as_the_agents_words_and_is_no_part_of_what_is_approved(world: Any) -> None:
+    """Lost: the agent's reason, among our own facts or not at all; or an approval, to another wording on replay."""
+    reasons = ["the customer insists", "in other words"]
+    pay = paying(world)
+
+    @hf.agent(name="payer")
+    async def agent(run: hf.Run, given: Any) -> Any:
+        said = await run.approve("finance", [pay.bind("K-17", 4200)], why=reasons[0])
+        return said.outcome
+
+    with pytest.raises(RunWaiting):
+        world.run(agent, wait=0)
+    asked = world.events(Kind.QUESTION_ASKED)[0].facts
+    assert asked["why"] == reasons.pop(0) and asked["why"] not in asked["text"]
+    (question,) = world.head().questions
+    world.play(lambda app: app.answer(world.id(), question.id, "approve", digest=question.digest, by="ada"))
+    assert world.run(agent) == "approved" and len(world.events(Kind.QUESTION_ASKED)) == 1

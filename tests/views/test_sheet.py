@@ -138,3 +138,12 @@ def test_what_was_asked_before_is_what_came_before() -> None:
     """Lost: a second approval that looks like the first."""
     first, other = replace(ITEM, id="q_0", state="answered", by="ada"), replace(ITEM, id="q_2")
     assert [became[:15] for _, _, became in earlier([first, ITEM, other], ITEM)] == ["Answered by ada"]
+
+
+@pytest.mark.parametrize("about", ["ask", "approve", "budget"])
+def test_the_agents_reason_stands_with_its_words_and_nowhere_else(about: str) -> None:
+    """Lost: an agent that words why it should be approved where our own facts stand (S11)."""
+    shown = of(about=about, why=EVIL, text="Go on?")
+    rest = [shown.title, shown.why, shown.silence, *(words for _, words in shown.choices)]
+    assert "EVIL" in shown.says and not any("EVIL" in text for text in rest) and "\x1b" not in shown.says
+    assert not any("EVIL" in row.value for call in shown.calls for row in call.rows)

@@ -28,8 +28,8 @@ StepAbandoned
 StepRepeated      own
 AttemptFailed     a failure, because, retry_at, way, next, model facts  the response, if there was one
 QuestionAsked     id, about, text, options, to, expires_at, default,    what it shows
-                  schema (of a form), stop (of a budget: how the
-                  run ends unless it is raised),
+                  why (the agent's words), schema (of a form), stop
+                  (of a budget: how it ends unless it is raised),
                   way (place on the ladder, attempts before it);
                   digest, valid_s, within_s, calls (of an approval)
 QuestionClosed    id, outcome (answered, expired), choice, by, via,     the answer

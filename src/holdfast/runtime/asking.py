@@ -82,12 +82,13 @@ async def ask(
     show: Any,
     urgent: bool,
     form: Any,
+    why: str,
 ) -> Answer:
     """A person is asked, for days if need be; see `Run.ask`."""
     filled_in = None if form is None else declared(form)
     if filled_in is not None and default is not None and default not in options:
         default = filled_in.plain(default)
-    more = {"urgent": urgent or None, "schema": None if filled_in is None else filled_in.schema}
+    more = {"urgent": urgent or None, "schema": None if filled_in is None else filled_in.schema, "why": _words(why)}
     question = Question(
         call=Call(scope, name, "", StepKind.QUESTION, Effect.READ, safe(text, 200).encode()),
         text=safe(text),
@@ -102,6 +103,11 @@ async def ask(
     return answer if filled_in is None or answer.value is None else await _filled_in(driver, name, filled_in, answer)
 
 
+def _words(why: str) -> str | None:
+    """The agent's own words, as they are recorded."""
+    return safe(why) if why else None
+
+
 async def _filled_in(driver: Driver, name: str, form: Declared, answer: Answer) -> Answer:
     """The answer with what was filled in as the agent declares it; of an option it is the option. A form that the agent
     does not take any more blocks the run, as a result that does not fit does."""
@@ -113,7 +119,9 @@ async def _filled_in(driver: Driver, name: str, form: Declared, answer: Answer) 
         await driver.unfit(f"{name}: the form", f"{name}: what was filled in", unfit)
 
 
-async def approve(driver: Driver, scope: str, calls: Sequence[Planned[Any]], name: str, asked: Ask) -> Approval:
+async def approve(
+    driver: Driver, scope: str, calls: Sequence[Planned[Any]], name: str, asked: Ask, why: str
+) -> Approval:
     """A person is asked about a list of calls; see `Run.approve`."""
     asked = approval.checked("run.approve", asked)
     if not calls or not all(isinstance(call, Planned) for call in calls):
@@ -124,6 +132,7 @@ async def approve(driver: Driver, scope: str, calls: Sequence[Planned[Any]], nam
     people = asked.approvers if services.escalation is None else services.escalation.members(asked.approvers)
     whose = Approvers.of(asked, driver.state.requester, {"people": sorted(people)})
     of_calls = approval.digest_of_calls(services.tenant, driver.lease.run_id, listed, asked.who, valid_s, whose)
+    more = {"digest": of_calls, "valid_s": valid_s, "calls": listed, "urgent": asked.urgent or None, "why": _words(why)}
     question = Question(
         call=Call(scope, name, digest(shown), StepKind.QUESTION, Effect.READ, shown),
         text=f"May these {len(calls)} calls be made?" if len(calls) > 1 else f"May {calls[0].spec.name} be called?",
@@ -133,7 +142,7 @@ async def approve(driver: Driver, scope: str, calls: Sequence[Planned[Any]], nam
         default=None,
         shows=shown,
         about=approval.ABOUT,
-        more={"digest": of_calls, "valid_s": valid_s, "calls": listed, "urgent": asked.urgent or None} | whose.facts(),
+        more=more | whose.facts(),
         ask=asked,
     )
     answered = _answer(await driver.step(question))

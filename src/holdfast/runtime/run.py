@@ -186,6 +186,7 @@ class Run:
         show: Any = None,
         urgent: bool = False,
         form: Any = None,
+        why: str = "",
         name: str = "ask",
     ) -> Answer:
         """Ask a person and wait, for days if need be. Answered with `holdfast answer`.
@@ -195,10 +196,11 @@ class Run:
         the value is then a dict, or an instance. within: after so long the question closes as
         `expired` with `default`, or as `undeliverable` when no channel could tell anybody. show: facts that are
         recorded and shown beside the text. urgent: people are told in their quiet hours too.
+        why: more of the agent's own words, shown as that.
         """
         scope = self._where("ask", name).scope
         declared: dict[str, Any] = {"options": options, "to": to, "within": within, "default": default, "form": form}
-        return await asking.ask(self._driver, scope, text, name, show=show, urgent=urgent, **declared)
+        return await asking.ask(self._driver, scope, text, name, show=show, urgent=urgent, why=why, **declared)
 
     async def approve(
         self,
@@ -209,17 +211,19 @@ class Run:
         valid: Duration | None = None,
         urgent: bool = False,
         approvers: Sequence[str] = (),
+        why: str = "",
         name: str = "approve",
     ) -> Approval:
         """Ask a person once about a list of exact calls, such as `[refund.bind("K-17", 4200)]`, before any is made.
 
         Approved, each of them may be made once, within `valid` (an hour) of the answer; a tool with `approve=` then
         asks nobody. within: after so long nobody has answered, which is no approval. approvers: who may answer, people,
-        rotas or chains; anybody when empty. The result is true when approved.
+        rotas or chains; anybody when empty. why: in the agent's own words, which are shown as that. The result is true
+        when approved.
         """
         scope = self._where("approve", name).scope
         asked = Ask(who, within=within, valid=valid, urgent=urgent, approvers=approvers)
-        return await asking.approve(self._driver, scope, calls, name, asked)
+        return await asking.approve(self._driver, scope, calls, name, asked, why)
 
     async def signal(self, name: str, *, within: Duration | None = None, default: Any = None) -> Signal:
         """Wait for a signal with this name: `app.signal`, or `holdfast signal`. One that came before is kept.

@@ -61,6 +61,8 @@ class Item:
     """Who they were when it was asked."""
     barred: tuple[str, ...] = ()
     """Who may not answer: they asked for the run, or have agreed already."""
+    why: str = ""
+    """Why it is asked in the agent's own words, unverified."""
     schema: dict[str, Any] | None = None
     """Of a form: what is filled in (`core.form`)."""
     filled: Any = None
@@ -181,6 +183,7 @@ def _item(head: Head, asked: Event, closing: Event | None, end: Event | None) ->
         approvers=tuple(facts.get("approvers", ())),
         people=tuple(facts.get("people", ())),
         barred=tuple(facts.get("barred", ())),
+        why=facts.get("why", ""),
         schema=facts.get("schema"),
         filled=_plain(closing.body) if closing is not None and "schema" in facts else None,
     )

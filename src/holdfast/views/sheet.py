@@ -84,7 +84,7 @@ def sheet(item: Item, now: float, last: Item | None = None) -> Sheet:
         why=_why(item),
         whose=_whose(item),
         silence=_silence(item, now) if item.state == "open" else became(item),
-        says=safe_lines(item.text) if is_agents else "",
+        says=safe_lines("\n\n".join(words for words in (item.text if is_agents else "", item.why) if words)),
         shows=tuple(rows_of(item.arguments)) if is_agents and item.arguments is not None else (),
         choices=() if is_agents else tuple((each, WORDS.get(each, safe_text(each))) for each in item.options),
         filled=tuple(rows_of(item.filled)),
