@@ -50,9 +50,12 @@ class Sessions:
     def read(self, cookie: str) -> Session | None:
         """The session of this cookie, while it counts."""
         try:
-            session = Session(*self._cookies.loads(cookie))
+            facts = self._cookies.loads(cookie)
         except BadData:
             return None
+        if self._cookies.dumps(facts) != cookie:  # the same bits, written in another way
+            return None
+        session = Session(*facts)
         return session if self.is_open(session) else None
 
     def of_proxy(self, name: str) -> Session | None:
