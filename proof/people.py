@@ -9,11 +9,9 @@ from __future__ import annotations
 from proof.part import Plan, Seen, in_memory
 from proof.suite import ran
 
+DRAWN = "inbox/matrix/test_shaken.py::test_whatever_fails_it_ends_by_its_deadline_many_times"
 TESTS = (
-    "inbox/matrix/test_shaken.py::test_whatever_fails_it_ends_by_its_deadline_many_times[web]",
-    "inbox/matrix/test_shaken.py::test_whatever_fails_it_ends_by_its_deadline_many_times[mail]",
-    "inbox/matrix/test_shaken.py::test_whatever_fails_it_ends_by_its_deadline_many_times[slack]",
-    "inbox/matrix/test_shaken.py::test_whatever_fails_it_ends_by_its_deadline_many_times[hook]",
+    *(f"{DRAWN}[{way}-{half}]" for way in ("web", "mail", "slack", "hook") for half in range(2)),
     "inbox/matrix/test_failures.py",
     "runtime/test_approving.py",
 )

@@ -65,17 +65,19 @@ class EmailChannel:
     @contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
         its, ehlo = self._settings, _domain(self._settings.sender)
-        context = self._context or ssl.create_default_context()
         if its.tls == "tls":
-            opened: smtplib.SMTP = smtplib.SMTP_SSL(its.host, its.port, ehlo, timeout=TIMEOUT_S, context=context)
+            opened: smtplib.SMTP = smtplib.SMTP_SSL(its.host, its.port, ehlo, timeout=TIMEOUT_S, context=self._tls())
         else:
             opened = smtplib.SMTP(its.host, its.port, ehlo, timeout=TIMEOUT_S)
         with opened as server:
             if its.tls == "starttls":
-                server.starttls(context=context)
+                server.starttls(context=self._tls())
             if its.user:
                 server.login(its.user, self._password)
             yield server
+
+    def _tls(self) -> ssl.SSLContext:
+        return self._context or ssl.create_default_context()
 
 
 def message(notice: Notice, sender: str, now: float) -> EmailMessage:
