@@ -140,9 +140,12 @@ def test_what_strangers_write_is_text_and_nothing_else(site: Any, evil: str) -> 
         if number:
             assert all(evil not in text for inside, text in read.texts if "title" in inside or "button" in inside)
     assert evil not in "".join(read.text_in(tag) for read in found for tag in ("title", "h1", "h2", "button", "dd"))
-    if len(evil) < 100:  # the remarks about odd names aside, the page is the same
-        tags = [[tag for tag, _ in each.skeleton() if tag not in ("p", "span")] for each in found[1:3]]
-        assert tags == [[tag for tag, _ in each if tag not in ("p", "span")] for each in harmless[1:3]]
+    if len(evil) < 100:  # remarks about odd names, and what opens a value that is code, aside, the page is the same
+        tags = [[tag for tag, _ in each.skeleton() if tag not in REMARKS] for each in found[1:3]]
+        assert tags == [[tag for tag, _ in each if tag not in REMARKS] for each in harmless[1:3]]
+
+
+REMARKS = frozenset({"p", "span", "details", "summary", "label", "input"})
 
 
 def test_the_agents_words_stand_in_their_box_alone(site: Any) -> None:

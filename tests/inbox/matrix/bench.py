@@ -53,6 +53,8 @@ from holdfast.web.who import Who
 WAYS = ("web", "mail", "slack", "hook")
 MIN, HOUR = 60.0, 3600.0
 WITHIN_S = 12 * HOUR
+REPLIES_MAX = 20
+"""Of whoever answers again and again."""
 BASE = "http://inbox.test"
 SLACK = {"ada": ADA, "bob": BOB, "eve": EVE}
 HIDDEN = re.compile(r'name="(token|digest)" value="([^"]*)"')
@@ -343,7 +345,7 @@ class Bench:
             for name, link in await self.found(person):
                 if person.name == "ada" and self.first_told_at is None:
                     self.first_told_at = self.clock.now()
-                if name not in person.seen or person.repeats:
+                if name not in person.seen or (person.repeats and len(person.replies) < REPLIES_MAX):
                     person.seen.add(name)
                     self.at(self.elapsed + person.think_s, lambda person=person, link=link: self._act(person, link))
 
