@@ -378,3 +378,68 @@ def test_who_asked_for_a_run_does_not_approve_what_it_does(shell: Any) -> None:
     refused = shell.call("answer", "k", "approve", "--by", "ada")
     assert refused.code == 2 and "asked for this run" in refused.err
     assert shell.call("answer", "k", "approve", "--by", "bob").code == 0
+
+
+@hf.tool(effect="read")
+async def look(x: int) -> int:
+    """Costs one tool call."""
+    return x
+
+
+@hf.agent(budget=hf.Budget(tool_calls=1, ask=hf.Ask("ada", within="2h")))
+async def spends(run: hf.Run, given: int) -> list[int]:
+    """Needs more than it has."""
+    return [await look(x) for x in range(given)]
+
+
+@pytest.mark.parametrize(
+    "way", [["raise"], ["raise", "--field", "tool_calls=5"], ["--field", "tool_calls=5"], ["stop"]]
+)
+def test_a_cap_is_raised_on_the_terminal(shell: Any, way: list[str]) -> None:
+    """Lost: how much more, to whoever has no page; or a printed command that does not work."""
+    begin(spends, 2)
+    (question,) = open_ids(shell)
+    shown = shell.call("inbox", "show", question).out
+    assert "raise --field tool_calls=VALUE" in shown and f"--question {question} stop" in shown
+    assert "  tool_calls (More tool calls): a whole number from 1 to 1000000, may be left out" in shown
+    assert shell.call("show", "k").out.count("Set aside") == 1
+    assert shell.call("answer", "k", *way, "--by", "ada").code == 0
+    app = hf.App("sqlite:///holdfast.db", settings=hf.Settings(quiet_s=0.01))
+    if way == ["stop"]:
+        with pytest.raises(hf.errors.BudgetExceeded, match="ada said no"):
+            app.run_sync(spends, 2, key="k")
+    else:
+        assert app.run_sync(spends, 2, key="k") == [0, 1]
+
+
+@hf.tool(effect="once")
+async def pays_once(cents: int) -> int:
+    """Is part of the record."""
+    return cents
+
+
+@hf.agent(name="shop", escalate="oncall")
+async def old(run: hf.Run, given: int) -> list[Any]:
+    """The code that the run began with."""
+    return [await pays_once(1), (await run.ask("Go on?", options=["yes"])).value]
+
+
+@hf.agent(name="shop", escalate="oncall")
+async def new(run: hf.Run, given: int) -> list[Any]:
+    """The code of the next deployment."""
+    return [await pays_once(2), (await run.ask("Go on?", options=["yes"])).value]
+
+
+@pytest.mark.parametrize("way", [["resume", "k"], ["answer", "k", "resume"]])
+def test_a_blocked_run_is_resumed_by_the_command_or_by_the_answer(shell: Any, way: list[str]) -> None:
+    """Lost: the command, to the question that offers the same."""
+    begin(old, 1)
+    answer(shell, "k", "yes")
+    app = hf.App("sqlite:///holdfast.db", settings=hf.Settings(quiet_s=0.01, park_s=0.03))
+    with pytest.raises(hf.errors.RunBlocked):
+        app.run_sync(new, 1, key="k")
+    (question,) = open_ids(shell)
+    shown = shell.call("inbox", "show", question).out
+    assert "The code of shop does not match its record" in shown and "It stays open" in shown
+    assert shell.call(*way, "--by", "ada").code in (0, 75)
+    assert hf.App("sqlite:///holdfast.db").run_sync(old, 1, key="k") == [1, "yes"] and open_ids(shell) == []

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
-from tests.web.conftest import path_of
+from tests.web.conftest import AGENTS, path_of
 from tests.web.test_browser import CHROMIUM, opened_browser, window
 from tests.web.test_page import MARKUP, OURS, Read
+
+import holdfast as hf
+from holdfast.errors import BudgetExceeded
 
 FORM = {
     "type": "object",
@@ -137,3 +140,41 @@ def test_a_form_is_filled_in_in_a_browser(site: Any, browser: Browser, has_scrip
     page.get_by_role("button", name="Send the answer").click()
     page.get_by_text("Answered by ada").wait_for()
     assert site.run("asks", ASKED) == GOT
+
+
+@hf.tool(effect="read")
+async def look(x: int) -> int:
+    """Costs one tool call."""
+    return x
+
+
+@hf.agent(budget=hf.Budget(tool_calls=1, ask=hf.Ask("ada", within="2h")))
+async def spends(run: hf.Run, given: int) -> list[int]:
+    """Needs more than it has."""
+    return [await look(x) for x in range(given)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "came"),
+    [({"fill": "1", "field-0": "5"}, [0, 1, 2]), ({"fill": "1"}, None), ({"choice": "stop"}, "said no")],
+)
+def test_a_cap_is_raised_by_an_amount_or_by_our_own_default_or_not_at_all(
+    site: Any, monkeypatch: Any, sent: Any, came: Any
+) -> None:
+    """Lost: how much more, to whoever answers on the page."""
+    monkeypatch.setitem(AGENTS, "spends", spends)
+    asked, ada = site.begin("spends", 3), site.person()
+    text = ada.get(path_of(asked)).text
+    assert 'type="number" step="1" value="1" min="1"' in text and "as the agent words" not in text
+    assert ">Raise the cap</button>" in text and re.search(
+        r'value="stop"[^>]*formnovalidate>Stop the run</button>', text
+    )
+    assert "this is taken: Stop the run" in text and "1 tool call of 1 tool call are used" in text
+    assert site.answer(ada, asked, site.form(ada, asked), **sent).status_code == 303
+    if isinstance(came, str):
+        with pytest.raises(BudgetExceeded, match=came):
+            site.run("spends", 3)
+    elif came is None:
+        assert site.begin("spends", 3).id != asked.id, "one more, and then the next cap"
+    else:
+        assert site.run("spends", 3) == came

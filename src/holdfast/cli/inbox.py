@@ -275,7 +275,8 @@ def _form(item: Item) -> list[str]:
     """The fields of a form, and what each of them takes."""
     from holdfast.cli.answer import form_in_lines
 
-    return ["", "The form (as the agent words it)", *form_in_lines(item.schema)] if item.schema is not None else []
+    whose = " (as the agent words it)" if item.about == "ask" else ""
+    return ["", f"The form{whose}", *form_in_lines(item.schema)] if item.schema is not None else []
 
 
 def _ways(item: Item, store: str | None) -> list[str]:
