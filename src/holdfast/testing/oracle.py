@@ -172,6 +172,8 @@ class Oracle:
             if question is not None and question.expires_at is not None and self.latest() < question.expires_at:
                 self._early(run_id, event, question.expires_at)
             self.seen["questions_expired"] += 1
+        elif facts["outcome"] == "withdrawn" and facts.get("by") and facts.get("choice") is None:
+            self.seen["questions_withdrawn"] += 1  # an operator has resumed the run: that is no answer
         elif (run_id, facts["id"]) not in self._answers or self._answers[run_id, facts["id"]] != facts.get("choice"):
             if facts.get("by") != "simulation resumes":
                 self.wrong(f"P8: question {facts['id']} of {run_id} was closed by what nobody answered: {facts}")
