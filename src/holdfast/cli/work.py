@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from holdfast.cli.exit import Exit
@@ -27,7 +27,10 @@ _ALL = 1_000_000_000
 
 
 def until_over(
-    app: App, agents: list[Agent[Any, Any]], stay_s: float | None, hears: Callable[[], AbstractContextManager[None]]
+    app: App,
+    agents: list[Agent[Any, Any]],
+    stay_s: float | None,
+    hears: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> int:
     """Be a worker until a signal comes, or with `stay_s` until nothing is due within that time; the exit code.
 
