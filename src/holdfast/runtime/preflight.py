@@ -11,17 +11,25 @@ from holdfast.errors import PolicyInvalid
 from holdfast.protocols import Escalation
 from holdfast.runtime.reachable import reachable
 from holdfast.runtime.reaching import NO_INBOX
-from holdfast.runtime.tool import Tool
+from holdfast.runtime.spec import Spec
+from holdfast.runtime.tool import Tool, declared_specs
 
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
 
 
+def _needs(spec: Spec) -> bool:
+    asked = spec.policy.approve
+    return asked is not None and asked.require_reachable is True
+
+
 def check(agent: Agent[Any, Any], escalation: Escalation | None) -> None:
     """Refuse an agent that calls what needs people who can be reached, where nobody is told of anything."""
-    for used in reachable(agent.fn, Tool) if escalation is None else ():
+    if escalation is not None or not any(_needs(spec) for spec in declared_specs()):
+        return  # the usual case, found out without a look at the agent's code
+    for used in reachable(agent.fn, Tool):
         asked = used.spec.policy.approve
-        if asked is not None and asked.require_reachable:
+        if asked is not None and _needs(used.spec):
             raise PolicyInvalid(
                 f"{used.name}, which {agent.name} can call, needs an approval by {asked.who}, who must be reachable "
                 f"(require_reachable=True), and {NO_INBOX}. Nothing was started."
