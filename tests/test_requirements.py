@@ -325,6 +325,7 @@ SHOWN_BY = {
         "cli/test_inbox.py::test_who_may_not_answer_is_refused_and_told_who_may",
     ),
     "S9 what an approval is worth": (
+        "e2e/test_requirements_people.py::test_a_program_of_another_user_cannot_approve",
         "cli/test_serve.py::test_it_says_that_approvals_are_advisory_where_the_agent_could_write_them",
         "web/test_whose.py::test_the_page_says_what_an_approval_is_worth",
         "cli/test_inbox.py::test_who_may_not_answer_is_refused_and_told_who_may",

@@ -67,7 +67,7 @@ def test_every_python_block_runs(page: str, number: int, block: str, tmp_path: P
 
 def test_there_are_blocks() -> None:
     """Lost: the test above, when the pages change their form."""
-    assert len(blocks("README.md", "python")) == 3 and len(PYTHON) >= 6 and len(SHELL) >= 6
+    assert len(blocks("README.md", "python")) == 4 and len(PYTHON) >= 6 and len(SHELL) >= 6
 
 
 def test_the_same_line_goes_on_and_asks_the_model_once(tmp_path: Path) -> None:
@@ -102,6 +102,13 @@ def test_a_raw_loop_with_streaming_and_parallel_tools_is_25_lines(tmp_path: Path
         ('{"cents": 4200}', False),
         ("There is no tool 'find_oder'. The tools are: find_order.", True),
     ]
+
+
+def test_whom_the_readme_names_can_be_told(tmp_path: Path) -> None:
+    """Lost: the file that somebody copies to be asked at all, refused when the first worker starts."""
+    (tmp_path / "holdfast.toml").write_text(blocks("README.md", "toml")[1], "utf-8")
+    shown = here([sys.executable, "-m", "holdfast.cli", "channels", "show"], tmp_path)
+    assert shown.returncode == 0 and "finance" in shown.stdout and "ada" in shown.stdout, shown.stderr
 
 
 @pytest.mark.parametrize("line", SHELL)

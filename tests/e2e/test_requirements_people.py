@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -146,3 +149,70 @@ def test_it_is_asked_killed_deployed_and_answered_from_elsewhere(tmp_path: Path)
     assert (code, said) == (0, "paid, new\n"), told
     holdfast(tmp_path, "run", "agent.py:payer", "x", *key)
     assert (tmp_path / "effects.txt").read_text("utf-8") == "K-17\n"
+
+
+ATTACK = """
+import os, sys
+import apsw
+from holdfast.cli.__main__ import main
+from holdfast.core import accept
+from holdfast.journal.sqlite import SqliteJournal
+from holdfast.views import asking
+
+path, run, question, digest = sys.argv[1:]
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+
+
+def by_command():
+    sys.argv[1:] = ["answer", run, "approve", "--by", "ada", "--store", f"sqlite:///{path}"]
+    sys.exit(main())
+
+
+def by_library():
+    journal = SqliteJournal(path, clock=lambda: 0.0)
+    said = accept.answer(question, choice="approve", by="ada", body=None, digest=digest)
+    assert journal.post(run, "forged", said).is_stored
+
+
+def by_sql():
+    apsw.Connection(path).execute("DELETE FROM run")
+
+
+def by_another_file():
+    os.replace("/etc/hostname", path)
+
+
+for attempt in (by_command, by_library, by_sql, lambda: open(path, "ab"), lambda: os.remove(path), by_another_file):
+    try:
+        attempt()
+        print("DONE", attempt)
+    except SystemExit as left:
+        print("refused" if left.code else "DONE", attempt)
+    except Exception as error:
+        print("refused", type(error).__name__)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root, to be somebody else for a moment")
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_program_of_another_user_cannot_approve(tmp_path: Path, mode: int) -> None:
+    """Lost: S9. A model that may run programs approves what it asks for, by command, library, SQL, or another file."""
+    done: list[str] = []
+    agent = paying(done)
+    with tempfile.TemporaryDirectory(prefix="holdfast-other-user-") as home:
+        os.chmod(home, mode)
+        path = Path(home) / "h.db"
+        with pytest.raises(RunWaiting):
+            goes_on(f"sqlite:///{path}", agent)
+        journal = open_journal(f"sqlite:///{path}", clock=SystemClock().now)
+        (shown,) = asking.items(journal)
+        journal.close()
+        arguments = [str(path), shown.run, shown.id, shown.digest]
+        tried = subprocess.run([sys.executable, "-c", ATTACK, *arguments], capture_output=True, text=True, timeout=60)
+        outcomes = [line.split()[0] for line in tried.stdout.splitlines() if line.startswith(("DONE", "refused"))]
+        assert outcomes == ["refused"] * 6, tried.stdout + tried.stderr
+        with pytest.raises(RunWaiting):
+            goes_on(f"sqlite:///{path}", agent)
+        assert done == []

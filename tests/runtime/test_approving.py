@@ -281,6 +281,32 @@ def test_other_terms_than_those_that_were_shown_are_asked_about_anew(world: Any)
     assert asked.to == "the board" and world.effects == []
 
 
+@pytest.mark.parametrize("first", ["approve", "decline"])
+def test_an_answer_to_what_was_asked_first_is_none_to_what_was_asked_next(world: Any, first: str) -> None:
+    """Lost: whose word counts. The terms change while a question is open; who was asked first has the last word."""
+    pay = paying(world)
+
+    @hf.agent(name="payer")
+    async def agent(run: hf.Run, given: Any) -> Any:
+        paid, _ = await asyncio.gather(pay("K-17", 4200), run.sleep("1m"), return_exceptions=True)
+        return paid if isinstance(paid, str) else f"{paid.outcome} by {paid.by}"
+
+    begin(world, agent)
+    (old,) = asking.items(world.store)
+    world.clock.by_s += 61  # it is driven on, and nobody has answered yet
+    with pytest.raises(RunWaiting):
+        world.run(agent, wait=0, policies={"pay": {"approve.who": "the board"}})
+    (new,) = asking.items(world.store)
+    assert new.to == "the board" and new.id != old.id, "the first one is withdrawn"
+    with pytest.raises(MessageRefused, match="withdrawn"):
+        world.play(lambda app: app.answer(old.run, old.id, first, by="intern", digest=old.digest))
+    said = "decline" if first == "approve" else "approve"
+    world.play(lambda app: app.answer(new.run, new.id, said, by="chair", digest=new.digest))
+    ended = world.run(agent, policies={"pay": {"approve.who": "the board"}})
+    assert ended == ("paid K-17" if said == "approve" else "declined by chair")
+    assert len(world.effects) == (said == "approve")
+
+
 def test_a_tool_that_took_other_parameters_when_it_was_approved_is_asked_about_anew(world: Any) -> None:
     """Lost: an approval of what the old code would have done."""
     begin(world, agent_of(paying(world)))
@@ -410,6 +436,42 @@ def test_a_list_is_asked_about_once_and_each_call_of_it_is_made_once(world: Any)
     assert [effect[:2] for effect in world.effects] == planned
     say(world, "decline")
     assert world.run(agent) == ["approved", "paid K-17", "paid K-18", "declined"]
+
+
+def test_a_list_holds_no_longer_than_the_tool_lets_it(world: Any) -> None:
+    """Lost: five minutes that a tool demands, made into a month by the agent that calls it."""
+    pay = paying(world, hf.Ask("finance", within="30m", valid="5m"))
+
+    @hf.agent(name="payer")
+    async def payer(run: hf.Run, given: Any) -> str:
+        assert await run.approve("finance", [pay.bind("K-17", 4200)], within="30m", valid="30d")
+        await run.sleep("10m")
+        return await pay("K-17", 4200)
+
+    begin(world, payer)
+    say(world, "approve")
+    with pytest.raises(RunWaiting):
+        world.run(payer, wait=0)
+    world.clock.by_s += 700
+    with pytest.raises(RunWaiting):
+        world.run(payer, wait=0)
+    (shown,) = asking.items(world.store)
+    assert shown.text.startswith("May pay be called") and world.effects == []
+
+
+def test_a_list_that_nobody_could_approve_is_put_to_nobody(world: Any) -> None:
+    """Lost: a run that waits for ever for an answer that nobody may give."""
+    pay = paying(world)
+
+    @hf.agent(name="payer")
+    async def payer(run: hf.Run, given: Any) -> str:
+        return (await run.approve("finance", [pay.bind("K-17", 4200)], approvers=["ada"])).outcome
+
+    async def scenario(app: hf.App) -> Any:
+        return await app.run(payer, None, key="k", wait=1.0, by="ada")
+
+    assert world.play(scenario) == "undeliverable"
+    assert world.play(scenario) == "undeliverable" and world.head().questions == ()
 
 
 def test_a_list_that_was_declined_grants_nothing(world: Any) -> None:

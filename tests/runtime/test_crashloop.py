@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -98,6 +99,22 @@ def test_stop_stops_the_run_and_resume_reopens_it(world: Any) -> None:
         world.run(deadly.agent)
     world.resume()
     assert world.run(deadly.agent) == ["alive", "alive"]
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+@pytest.mark.parametrize("number", [1, 2])
+def test_stop_is_heard_also_by_the_next_process(world: Any, number: int, is_written: bool) -> None:
+    """Lost: the answer of a person, taken by a process that dies before the run has ended; the next one goes on."""
+    deadly = Deadly(world, deaths=3)
+    deadly.die(3)
+    with pytest.raises(RunWaiting):
+        world.run(deadly.agent)
+    world.answer("stop", deadly.agent)
+    with contextlib.suppress(world.Crash, RunStopped):
+        world.run(deadly.agent, prepare=lambda journal: journal.die_at(number, is_written=is_written))
+    with pytest.raises(RunStopped, match="ann stopped it"):
+        world.run(deadly.agent)
+    assert deadly.attempts == 3
 
 
 def test_resume_says_go_on(world: Any) -> None:

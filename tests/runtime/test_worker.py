@@ -306,6 +306,27 @@ def test_a_bug_of_ours_in_a_step_is_raised_and_does_not_hang(quick: Any) -> None
     assert quick.store.owner(quick.id()) is None
 
 
+def test_a_bug_of_ours_before_the_run_has_begun_reaches_the_caller(quick: Any, monkeypatch: Any) -> None:
+    """Lost: whoever waits for the run; it is claimed again and again, and nobody is told why."""
+
+    @deploy
+    async def agent(run: hf.Run, given: Any) -> Any:
+        return "done"
+
+    async def breaks(*_: Any) -> None:
+        raise ZeroDivisionError("a bug of ours")
+
+    async def scenario(app: hf.App) -> None:
+        async with asyncio.timeout(5):
+            with pytest.raises(InternalError, match="a bug of ours"):
+                await app.run(agent, None, key="k")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("holdfast.runtime.mailroom.open_mail", breaks)
+        quick.play(scenario)
+    assert quick.run(agent) == "done"
+
+
 def test_sigterm_lets_an_effect_finish_and_gives_the_run_back(world: Any, shop: Any) -> None:
     """A deploy in the middle of a payment would leave it in doubt, or the run without an owner for 30 s."""
     is_open = False

@@ -103,6 +103,19 @@ def test_it_works_without_a_script(site: Any, browser: Browser) -> None:
     page.get_by_text("Answered by ada").wait_for()
 
 
+def test_who_has_opened_a_question_is_known_to_the_others(site: Any, browser: Browser) -> None:
+    """Lost: whether anybody has looked; or a look without a script, which is no more than a GET, that counts."""
+    asked = site.begin("pays", ["K-17", 4200])
+    site.tells(asked)
+    bob = site.person("bob")
+    assert "seen by" not in bob.get(path_of(asked)).text and "seen by" not in bob.get("/inbox").text
+    page = window(browser, site)
+    with page.expect_response(lambda reply: reply.url.endswith("/seen")) as told:
+        page.goto(path_of(asked))
+    assert told.value.status == 204
+    assert "seen by ada" in bob.get("/inbox").text and site.item(asked).state == "open"
+
+
 def test_a_new_question_comes_by_itself_and_at_the_end(site: Any, browser: Browser) -> None:
     """Lost: a row that moves away under the finger, or that nobody is told of."""
     first = site.begin("asks", {"text": "Which?"}, "first")

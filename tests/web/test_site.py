@@ -261,6 +261,10 @@ def test_who_takes_care_of_it_is_seen_by_all_and_nothing_is_decided(site: Any) -
     assert site.visitor().post(f"{path_of(asked)}/take", data=form).status_code == 401
     assert bob.post(f"{path_of(asked)}/take", data=form).status_code == 403
     assert site.snapshot() == before
+    for _ in range(2):
+        assert bob.post(f"{path_of(asked)}/seen", data=form).status_code == 403
+        assert ada.post(f"{path_of(asked)}/seen", data=form).status_code == 204
+    assert "seen by ada<" in bob.get("/inbox").text.replace("</span>", "<")
     assert ada.post(f"{path_of(asked)}/take", data=form).status_code == 303
     assert "ada took it" in bob.get(path_of(asked)).text and "ada took it" in bob.get("/inbox").text
     assert site.item(asked).state == "open" and site.effects == []

@@ -34,6 +34,8 @@ NEWS: Final = "news"
 """The signal by which they are told anything."""
 ACKNOWLEDGED: Final = "acknowledged"
 """What it says when a person takes care of the question."""
+SEEN: Final = "seen"
+"""What it says when a person has opened the question; nothing follows from that."""
 PAUSE_MIN_S: Final = 60.0
 """After a round that told nobody; longer when the chain's own waits are, and twice as long after each further one."""
 PAUSE_MAX_S: Final = 3600.0

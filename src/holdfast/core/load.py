@@ -6,6 +6,7 @@
 3. There is at most one digest in an hour. What comes after it is held until the next hour, or the next digest.
 4. One of the runs whose question is held sends the digest; if it has not within `CLAIM_S`, another one does.
 5. Of questions that are alike a person is told once an hour, while the first of them is open: all are in the inbox.
+   That counts once a channel has taken the notice of the first; until then the others wait, for `CLAIM_S` at most.
 6. Nobody counts twice: a run that asks again for the same notice, after a crash, gets the same answer.
 
 What is held is not lost, and holds nothing up: the others of a level are told, deadlines run, and so do the levels.
@@ -36,6 +37,9 @@ class Told(NamedTuple):
     run: str
     question: str
     alike: str
+    at: float = 0.0
+    is_taken: bool = False
+    """A channel has taken it: until then it stands for nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,10 @@ class Load:
 
     @staticmethod
     def of(text: str) -> Load:
-        """What a cell holds."""
+        """What a cell holds; names it does not know are ignored."""
         facts = json.loads(text) if text else {}
-        return Load(**facts | {"told": tuple(Told(*each) for each in facts.get("told", ()))})
+        known = {name: facts[name] for name in Load.__dataclass_fields__ if name in facts}
+        return Load(**known | {"told": tuple(Told(*each[: len(Told._fields)]) for each in facts.get("told", ()))})
 
 
 def cell_of(person: str) -> str:
@@ -104,6 +109,9 @@ class Covered:
 class SendDigest:
     """This run is to send the digest."""
 
+    due_at: float = 0.0
+    """Since when it is due: by that it is known."""
+
 
 Admission = Tell | Hold | Covered | SendDigest
 
@@ -118,10 +126,14 @@ def admitted(
     if any(told.notice == wanted.notice for told in load.told):
         return load, Tell()
     alike = [told for told in load.told if told.alike == wanted.alike and _is_other(told, wanted)]
-    if any(is_open(told.run, told.question) for told in alike):
+    waiting = [told for told in alike if is_open(told.run, told.question)]
+    if any(told.is_taken for told in waiting):
         return load, Covered()
+    under_way = [told.at + CLAIM_S for told in waiting if now < told.at + CLAIM_S]
+    if under_way:
+        return load, Hold(min(under_way))
     if len(load.told) < per_hour:
-        told = Told(wanted.notice, wanted.run, wanted.question, wanted.alike)
+        told = Told(wanted.notice, wanted.run, wanted.question, wanted.alike, now)
         return replace(load, told=(*load.told, told)), Tell()
     if load.digest_at is None:
         due_at = max(now + COLLECT_S, load.sent_at + HOUR_S)
@@ -131,7 +143,14 @@ def admitted(
     is_claimed = load.claimed_by not in ("", wanted.notice) and now < load.claimed_at + CLAIM_S
     if is_claimed:
         return load, Hold(load.claimed_at + CLAIM_S)
-    return replace(load, claimed_by=wanted.notice, claimed_at=now), SendDigest()
+    return replace(load, claimed_by=wanted.notice, claimed_at=now), SendDigest(load.digest_at)
+
+
+def taken(load: Load, notice: str) -> Load:
+    """A channel has taken this notice."""
+    return replace(
+        load, told=tuple(told._replace(is_taken=True) if told.notice == notice else told for told in load.told)
+    )
 
 
 def sent(load: Load, channel: str, now: float) -> Load:

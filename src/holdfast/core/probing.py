@@ -2,8 +2,9 @@
 
 1. Whoever took something by a way has shown that it reaches them: they are asked again `every_s` after that, or after
    they were asked last. Where nothing is known they are asked at once.
-2. A way whose last notice was refused is tried again after `RETRY_S`, or `RETRY_FINAL_S` where time changes nothing: or
-   nobody would ever learn that it works again, while runs wait for that.
+2. A way whose last notice was refused is tried again after `RETRY_S`, and the later the longer nothing has got through:
+   after a quarter of that time. Where time changes nothing, and at the latest, it is after `RETRY_FINAL_S`. Or nobody
+   would ever learn that it works again, while runs wait for that.
 3. A person is asked in working hours, where their zone is known, and never in their quiet hours. What is tried again is
    asked at any time but in quiet hours.
 """
@@ -28,9 +29,15 @@ def due_at(known: Evidence, every_s: float, now: float, hours: tzinfo | None, qu
     """When to ask about this way: now, or the first moment after it that is right."""
     if known.is_refused:
         last = max(known.refused_at or 0.0, known.probed_at or 0.0)
-        return _allowed(max(now, last + (RETRY_FINAL_S if known.is_final else RETRY_S)), None, quiet)
+        return _allowed(max(now, last + _again_s(known, last)), None, quiet)
     last = max(known.taken_at or 0.0, known.probed_at or 0.0)
     return _allowed(max(now, last + every_s if last else now), hours, quiet)
+
+
+def _again_s(known: Evidence, last: float) -> float:
+    good = max(known.accepted_at or 0.0, known.taken_at or 0.0)
+    out_s = last - good if good else 4 * RETRY_S
+    return RETRY_FINAL_S if known.is_final else min(max(RETRY_S, out_s / 4), RETRY_FINAL_S)
 
 
 def _allowed(at: float, hours: tzinfo | None, quiet: Quiet | None) -> float:

@@ -16,12 +16,14 @@ from datetime import UTC, datetime
 
 from holdfast.core import approval, overdraft
 from holdfast.core.events import Event, Kind, StepKind
-from holdfast.core.heads import OpenQuestion
+from holdfast.core.heads import CRASH_LOOP_OPTIONS, OpenQuestion
 from holdfast.core.slot import Slot
 
 MISMATCH, RESUME, CANCEL = "mismatch", "resume", "cancel"
 """About a run whose code does not match its record, and the answers to that."""
-_STOPS = {overdraft.ABOUT: overdraft.STOP, MISMATCH: CANCEL}
+CRASH_LOOP = "crash_loop"
+"""About a run whose processes die one after the other; its answers are `CRASH_LOOP_OPTIONS`."""
+_STOPS = {overdraft.ABOUT: overdraft.STOP, MISMATCH: CANCEL, CRASH_LOOP: CRASH_LOOP_OPTIONS[1]}
 """By what a question is about: the answer that ends the run."""
 
 
@@ -104,8 +106,8 @@ class Questions:
             slot.doubt = None
             slot.verdicts += (event,)
         elif question.about == approval.ABOUT and slot.step is not StepKind.QUESTION:
-            slot.grant = event
-        elif question.about == "failed":
+            slot.grant = event if _is_of(slot.approval, event) else slot.grant
+        elif question.about == "failed" and _is_of(slot.appeal, event):
             slot.ruling = event
             slot.again_at = event.at if facts.get("choice") == "try_again" else slot.again_at
         elif question.about == "stuck":
@@ -123,3 +125,8 @@ class Questions:
         self.open.clear()
         self.whole.clear()
         self.stop_said = None
+
+
+def _is_of(asked: Event | None, closed: Event) -> bool:
+    """Whether this is what became of the question that the step asked last: one to an earlier one says nothing."""
+    return asked is not None and asked.facts["id"] == closed.facts["id"]

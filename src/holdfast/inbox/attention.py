@@ -10,9 +10,9 @@ compare-and-set from within the body of a step, whose recorded outcome is what a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from holdfast.core import load
@@ -24,6 +24,7 @@ from holdfast.inbox.directory import Directory
 from holdfast.inbox.wording import Waiting, digest
 from holdfast.journal.codec import digest as name_of
 from holdfast.protocols import Asked, Journal, Notice
+from holdfast.runtime.thread import in_thread
 
 TRIES: Final = 16
 """So often a compare-and-set is tried; each time it is lost, another one has won."""
@@ -36,8 +37,7 @@ def admit(
     journal: Journal, directory: Directory, asked: Asked, step: Notify, held_since: float | None
 ) -> dict[str, Any]:
     """What becomes of this notice, as plain data: tell, hold, covered, or digest."""
-    notice = f"{asked.question}/{step.round}/{step.level}"
-    wanted = Wanted(notice, asked.run, asked.question, asked.alike or asked.question, held_since)
+    wanted = Wanted(_notice(asked, step), asked.run, asked.question, asked.alike or asked.question, held_since)
     per_hour = directory.people[step.person].per_hour if step.person in directory.people else load.PER_HOUR
     found, now = Tell(), journal.now()  # type: Admission, float
     with suppress(JournalError):  # what is wrong with the store is said by whoever writes the step
@@ -51,8 +51,18 @@ def admit(
             return {"what": "hold", "until": until, "since": now if held_since is None else held_since}
         case Covered(channel):
             return {"what": "covered", "channel": channel}
-        case SendDigest():
-            return {"what": "digest"}
+        case SendDigest(due_at):
+            return {"what": "digest", "due_at": due_at}
+
+
+def _notice(asked: Asked, step: Notify) -> str:
+    return f"{asked.question}/{step.round}/{step.level}"
+
+
+def taken(journal: Journal, asked: Asked, step: Notify) -> None:
+    """A channel has taken this notice: whoever was told knows of what is alike, too."""
+    with suppress(JournalError):  # else others are told of by themselves
+        _changed(journal, step.person, lambda before: (load.taken(before, _notice(asked, step)), Tell()))
 
 
 def sent(journal: Journal, person: str, channel: str) -> None:
@@ -83,12 +93,11 @@ def _is_open(journal: Journal) -> Callable[[str, str], bool]:
 # --- the digest --------------------------------------------------------------------------------------------------
 
 
-async def digest_for(journal: Journal, directory: Directory, step: Notify, *, to: str, link: str) -> Notice:
-    """What this person is told of all that waits for them."""
-    now = journal.now()
-    cell = journal.cell(load.cell_of(step.person))
-    due_at = Load.of("" if cell is None else cell.value).digest_at or now
-    waiting = await asyncio.to_thread(waits_for, journal, directory, step.person)
+async def digest_for(
+    journal: Journal, directory: Directory, step: Notify, due_at: float, *, to: str, link: str
+) -> Notice:
+    """What this person is told of all that waits for them. due_at: as was decided when it was admitted."""
+    waiting = await in_thread("inbox", partial(waits_for, journal, directory, step.person))
     key = f"digest-{name_of(step.person.encode())[:12]}-{due_at:.0f}"
     return digest(step.person, waiting, key=key, to=to, link=link)
 

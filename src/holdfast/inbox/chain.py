@@ -15,8 +15,9 @@ It is an agent like any other: what it has sent is in its record, and after a cr
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from holdfast.core import chain as moves
 from holdfast.core.budget import Budget
@@ -33,12 +34,16 @@ from holdfast.protocols import Amending, Asked, Channel, Gone, Journal, Notice, 
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.run import Run
 from holdfast.runtime.signature import INJECTED
+from holdfast.runtime.thread import in_thread
 from holdfast.runtime.tool import Tool, tool
 
 SOON_S: Final = 5.0
 """A channel that wants nothing for longer than that is not waited for: the next one is tried."""
 SEND_S: Final = 45.0
 """A channel that has not come back by then has not taken the notice."""
+UNDER_WAY_MAX: Final = 8
+"""Threads of one channel in this process; those that hang hold up no other channel, and not the end of the process."""
+_under_way: Counter[str] = Counter()
 _STEPS_MAX: Final = 100_000
 SHUT_MAX_S: Final = 86_400.0
 """Nobody is believed who wants nothing for longer."""
@@ -114,10 +119,10 @@ class Telling:
                 case Notify(_, _, person, channel):
                     if (attended := await self._attended(asked, move, sent, held)) is None:
                         continue
-                    channel, taken = attended
-                    happening = (Failed if taken is None else Taken)(person, channel)
+                    by, taken = attended
+                    happening = (Failed if taken is None else Taken)(person, by or channel)
                     course = moves.happened(plan, course, happening, run.now)
-                    told += [] if taken is None else [[person, channel]]
+                    told += [] if taken is None or not by else [[person, by]]
                     sent += [taken] if taken else []
                 case Wait(until):
                     course = await self._news(run, plan, course, until - run.now, told)
@@ -132,8 +137,8 @@ class Telling:
     async def _attended(
         self, asked: dict[str, Any], move: Notify, sent: list[dict[str, str]], held: dict[str, Held]
     ) -> tuple[str, dict[str, str] | None] | None:
-        """By which channel this person is told, and what `_notify` gives; or they know already, or are told of many
-        questions at once. None: not now, see `held`."""
+        """By which channel this person is told, and what `_notify` gives; or they know already (by none, if they were
+        told of another question), or are told of many questions at once. None: not now, see `held`."""
         step, before = _as_data(move), held.get(move.person)
         found: dict[str, Any] = {"what": "tell"}
         if not asked["is_urgent"]:
@@ -144,10 +149,10 @@ class Telling:
                 return None
             case "covered":
                 await self.covered(asked, step, found["channel"])
-                return found["channel"] or move.channel, {}
+                return found["channel"], {}
             case "digest":
                 try:
-                    await self.digest(asked, step)
+                    await self.digest(asked, step, found["due_at"])
                 except ToolFailed:
                     return move.channel, None
                 return move.channel, {}
@@ -224,13 +229,13 @@ class Telling:
         """This person knows of it already."""
 
     async def _digest(
-        self, asked: dict[str, Any], move: dict[str, Any], *, idempotency_key: str = INJECTED
+        self, asked: dict[str, Any], move: dict[str, Any], due_at: float, *, idempotency_key: str = INJECTED
     ) -> dict[str, Any]:
         """Hand one notice about all that waits for this person to one channel."""
         assert self.journal is not None
         step, journal, link = Notify(**move), self.journal, self._link_of("", "")
         channel, to = self._channel_of(step)
-        message = await attention.digest_for(journal, self._directory, step, to=to, link=link)
+        message = await attention.digest_for(journal, self._directory, step, due_at, to=to, link=link)
         receipt = await self._handed_over(step, channel, message)
         attention.sent(journal, step.person, step.channel)
         return {"state": receipt.state, "reference": plain(receipt.reference)}
@@ -251,6 +256,8 @@ class Telling:
         link = self._link_of(what.run, what.question)
         message = notice(what, step, key=idempotency_key, link=link, to=to, earlier=move.get("earlier", ""))
         receipt = await self._handed_over(step, channel, message)
+        if not what.is_urgent and self.journal is not None:
+            attention.taken(self.journal, what, step)
         can_change = {"can_change": True} if isinstance(channel, Amending) else {}
         return {"state": receipt.state, "reference": plain(receipt.reference), **can_change}
 
@@ -314,9 +321,19 @@ async def handed_over(channel: Channel, message: Notice) -> Receipt:
 
 async def at_its_word(does: Callable[[Notice], _T], message: Notice, name: str) -> _T:
     """The same of anything that this channel does with a notice."""
+    if _under_way[name] >= UNDER_WAY_MAX:
+        raise Undelivered(f"{name} has {UNDER_WAY_MAX} notices under way, and has come back from none of them")
+
+    def work() -> _T:
+        _under_way[name] += 1
+        try:
+            return does(message)
+        finally:
+            _under_way[name] -= 1
+
     try:
         async with asyncio.timeout(SEND_S):
-            return await asyncio.to_thread(does, message)
+            return cast(_T, await in_thread(f"channel {name}", work))
     except Undelivered:
         raise
     except TimeoutError:

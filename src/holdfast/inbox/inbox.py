@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from holdfast.errors import UsageError
+from holdfast.errors import MessageRefused, UsageError
 from holdfast.inbox import routes
 from holdfast.inbox.chain import Telling
 from holdfast.inbox.directory import Directory
@@ -17,7 +17,7 @@ from holdfast.inbox.heartbeat import Pulse
 from holdfast.inbox.probe import Probing
 from holdfast.inbox.watch import Watching
 from holdfast.journal.codec import encode
-from holdfast.protocols import Asked, Channel, Journal
+from holdfast.protocols import Asked, Channel, Journal, Roll
 from holdfast.runtime.agent import Agent
 
 
@@ -26,16 +26,23 @@ class Inbox:
 
     directory: who is asked, as `holdfast.toml` says (`holdfast.inbox.config.load`). channels: by the names that the
     directory has for them. base_url: where the pages are that questions are answered on; empty: there are none.
-    pulse: who is told outside that holdfast lives.
+    pulse: who is told outside that holdfast lives. roll: whom names stand for when somebody has agreed; without it
+    whomever the directory says.
     """
 
     def __init__(
-        self, directory: Directory, channels: Mapping[str, Channel], *, base_url: str = "", pulse: Pulse | None = None
+        self,
+        directory: Directory,
+        channels: Mapping[str, Channel],
+        *,
+        base_url: str = "",
+        pulse: Pulse | None = None,
+        roll: Roll | None = None,
     ) -> None:
         missing = sorted(directory.channels.keys() - channels.keys())
         if missing:
             raise UsageError(f"There is no channel {missing[0]!r}, which chains name. Nothing was started.")
-        self._directory = directory
+        self._directory, self._roll = directory, roll
         self._base_url = base_url.rstrip("/")
         self._telling = Telling(directory, channels, self._link)
         self.probing = Probing(directory, channels, self._link)
@@ -62,7 +69,12 @@ class Inbox:
 
     def members(self, names: Sequence[str]) -> Sequence[str]:
         """See `Roll`."""
-        return self._directory.everybody(names)
+        if self._roll is None:
+            return self._directory.everybody(names)
+        try:
+            return self._roll.members(names)
+        except MessageRefused:  # nobody knows: then nobody may
+            return ()
 
     def opened(self, asked: Asked) -> bytes | None:
         """See `Escalation`."""

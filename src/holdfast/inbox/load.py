@@ -14,6 +14,7 @@ from holdfast.inbox.directory import Apprise, ChannelSettings, Directory, Email,
 from holdfast.inbox.email import EmailChannel
 from holdfast.inbox.heartbeat import Pulse
 from holdfast.inbox.inbox import Inbox
+from holdfast.inbox.roll import FileRoll
 from holdfast.inbox.slack import SlackChannel
 from holdfast.inbox.webhook import WebhookChannel
 from holdfast.protocols import Channel
@@ -36,7 +37,7 @@ def load(path: str | Path | None, environ: Mapping[str, str], now: Callable[[], 
         url = directory.heartbeat.url
         _check("[heartbeat]", (url,) if isinstance(url, FromEnvironment) else (), environ)
         pulse = Pulse(directory.heartbeat, environ)
-    return Inbox(directory, made_channels, base_url=environ.get(BASE_URL, ""), pulse=pulse)
+    return Inbox(directory, made_channels, base_url=environ.get(BASE_URL, ""), pulse=pulse, roll=FileRoll(path))
 
 
 def secrets_of(directory: Directory) -> list[str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from holdfast.core import checkup
@@ -29,6 +30,7 @@ from holdfast.inbox.wording import plain
 from holdfast.protocols import Channel, Journal, Undelivered
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.run import Run
+from holdfast.runtime.thread import in_thread
 from holdfast.runtime.tool import Tool, tool
 
 AGENT: Final = "@watch"
@@ -101,7 +103,7 @@ class Watching:
         due = [way for way in self._directory.all_ways() if self._is_due(*way, now)][:PROBES_MAX]
         wrong = None
         if pulse is not None and now >= (heartbeat.told(journal).tried_at or 0.0) + pulse.every_s - SLACK_S:
-            found = await asyncio.to_thread(selfcheck.found, self._directory, journal, now)
+            found = await in_thread("look", partial(selfcheck.found, self._directory, journal, now))
             wrong = checkup.wrong(found)
         evidence.write(*(Learned(Fact.PROBED, person, channel, now) for person, channel in due))
         return {
@@ -126,7 +128,7 @@ class Watching:
         now, before = journal.now(), heartbeat.told(journal)
         try:
             async with asyncio.timeout(BEAT_S):
-                await asyncio.to_thread(pulse.tell, wrong)
+                await in_thread("heartbeat", partial(pulse.tell, wrong))
         except (Undelivered, TimeoutError) as refused:
             why = plain(str(refused)) or f"no answer within {BEAT_S:g} s"
             evidence.keep(heartbeat.CELL, heartbeat.Told(before.told_at, now, why, tuple(wrong)).text())

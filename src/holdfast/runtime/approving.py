@@ -135,7 +135,9 @@ class Approving(ABC):
         """Whether who approved the list may approve this: what the tool itself demands is not undone by a list."""
         declared = self.terms.policy().approve
         if declared is not None and (
-            self._quorum(declared) > 1 or approvers.is_same(grant.by, self.driver.state.requester)
+            self._quorum(declared) > 1
+            or approvers.is_same(grant.by, self.driver.state.requester)
+            or self.driver.record.now() >= grant.given_at + approval.valid_s(declared)
         ):
             return False
         named = (grant.approvers, () if declared is None else declared.approvers)
@@ -235,6 +237,9 @@ class Approving(ABC):
             digest=self._digest(ask, expires_at, whose),
             **whose.facts(),
         )
+        if before is not None and before.facts["id"] in driver.state.questions:  # it was about something else
+            withdrawn = meta(id=before.facts["id"], outcome="withdrawn")
+            driver.record.add(self._event(Kind.QUESTION_CLOSED, meta=withdrawn))
         driver.record.add(self._event(Kind.QUESTION_ASKED, meta=facts, body=self.plan.args))
         await driver.write()
         return None

@@ -144,6 +144,7 @@ async def approve(
         about=approval.ABOUT,
         more=more | whose.facts(),
         ask=asked,
+        lacking=whose.lacks(),
     )
     answered = _answer(await driver.step(question))
     said = answered.outcome if answered.outcome != "answered" else _SAID[answered.value]

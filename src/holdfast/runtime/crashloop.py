@@ -7,18 +7,19 @@ Whoever `escalate` names decides: go on (three more), or stop.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from holdfast.core.address import question_id
 from holdfast.core.events import Address, Kind, meta
 from holdfast.core.heads import CRASH_LOOP_OPTIONS, Status, Why
+from holdfast.core.questions import CRASH_LOOP
 
 if TYPE_CHECKING:
     from holdfast.runtime.driver import Driver
 
 DEATHS_MAX = 3
-ABOUT = "crash_loop"
-_GO_ON, _STOP = CRASH_LOOP_OPTIONS
+ABOUT = CRASH_LOOP
+_GO_ON = CRASH_LOOP_OPTIONS[0]
 
 
 async def is_set_aside(driver: Driver) -> bool:
@@ -46,11 +47,13 @@ def _ask(driver: Driver) -> None:
     record.note(Kind.RUN_SUSPENDED, meta(why=Why.CRASH_LOOP))
 
 
-def answered(driver: Driver, facts: dict[str, Any]) -> None:
-    """A person has decided."""
-    if facts.get("choice") == _STOP:
-        by = facts.get("by") or "somebody"
-        driver.stop(Status.STOPPED, f"{by} stopped it: its processes died one after the other", {"by": by})
+def settle(driver: Driver) -> None:
+    """Carry out a "stop" that somebody has answered, also after one more death."""
+    said = driver.state.stop_said
+    if said is None or said[0].facts["about"] != ABOUT or driver.is_ending:
+        return
+    by = said[1].facts.get("by") or "somebody"
+    driver.stop(Status.STOPPED, f"{by} stopped it: its processes died one after the other", {"by": by})
 
 
 def withdraw(driver: Driver, by: str | None) -> None:

@@ -119,6 +119,7 @@ class Driver(Stopping):
             self.has_begun = True
             overdraft.settle(self)
             mismatch.settle(self)
+            crashloop.settle(self)
             if self._stop is not None:
                 await self._end_stopped()
             elif self.state.paused is not None and self.record.refusal is None:

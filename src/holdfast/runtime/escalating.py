@@ -15,7 +15,7 @@ from holdfast.core.address import run_id
 from holdfast.core.events import Event, Kind
 from holdfast.core.heads import Head, Status
 from holdfast.core.state import State
-from holdfast.errors import MessageRefused
+from holdfast.errors import JournalCorrupt, MessageRefused
 from holdfast.journal.codec import digest, encode
 from holdfast.protocols import Asked, Journal, Post
 
@@ -66,16 +66,27 @@ def take(journal: Journal, run: str, question: str, by: str, message_id: str, te
         raise MessageRefused(posted.refused)
 
 
+def seen(journal: Journal, run: str, question: str, by: str, tenant: str = "default") -> None:
+    """This person, who is signed in, has opened the question: kept, once, by the run that tells people of it. Nothing
+    follows from it; where nobody is told, or it is over, nothing is kept."""
+    teller = chain_id(journal, run, question, tenant)
+    if journal.head(teller) is not None:
+        told = accept.signal(chain.NEWS, by=by, body=encode({"what": chain.SEEN, "by": by}))
+        journal.post(teller, f"seen {by}", told)
+
+
 def reached_nobody(services: Services, run: str, question: str) -> bool:
     """Whether a chain was there to tell people of this question, and no channel has ever taken a notice of it."""
     if services.escalation is None:
         return False
     teller = chain_id(services.journal, run, question, services.tenant)
-    if services.journal.head(teller) is None:
+    try:
+        events = services.journal.events(teller) if services.journal.head(teller) is not None else None
+    except JournalCorrupt:  # what is wrong with the chain's record must not keep this run from its default
         return False
-    return not any(
+    return events is not None and not any(
         event.kind is Kind.STEP_SUCCEEDED and event.address is not None and event.address.name in chain.TELLS
-        for event in services.journal.events(teller)
+        for event in events
     )
 
 

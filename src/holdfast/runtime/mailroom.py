@@ -209,7 +209,7 @@ def _answered(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:
     if asked.about == mismatch.ABOUT:
         mismatch.answered(driver, facts)
     if asked.about == crashloop.ABOUT:
-        crashloop.answered(driver, facts)
+        crashloop.settle(driver)
 
 
 def _close_question(driver: Driver, question: str, facts: str, body: bytes | None) -> None:

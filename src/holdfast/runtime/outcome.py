@@ -67,7 +67,7 @@ async def until_over(
                 check_wait(head, services, give_up)
                 if worker.is_stopping:
                     raise waiting(head)
-            await worker.admit(run)
+            driver = await worker.admit(run)  # if it fails at once, it is gone before the next look
         elif driver.is_waiting and is_too_long(driver.state.head(), services, give_up):
             head = driver.state.head()
             await driver.close()

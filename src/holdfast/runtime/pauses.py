@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core.address import question_id
+from holdfast.core.approval import Refused
 from holdfast.core.command import Call, Execute
 from holdfast.core.events import Address, Kind, meta
 from holdfast.core.heads import Why
@@ -79,6 +80,8 @@ class Question:
     """Further facts."""
     ask: Ask | None = None
     """Of an approval: it is asked for only while somebody can be reached, as is declared there."""
+    lacking: str = ""
+    """Of an approval: why there is nobody who could give it; then nobody is asked."""
     is_write = False
 
     async def perform(self, driver: Calls, command: Execute) -> None:
@@ -117,7 +120,9 @@ class Question:
             with driver.silence.waits(address, why, until):
                 await driver.waits.until(until)
 
-        nobody = None if self.ask is None else await reached(driver, address, self.ask, wait)
+        nobody = Refused("undeliverable", "", self.lacking) if self.lacking else None
+        if nobody is None and self.ask is not None:
+            nobody = await reached(driver, address, self.ask, wait)
         if nobody is not None:
             facts = meta(outcome=nobody.outcome, because=nobody.because)
             driver.record.note_step(Kind.STEP_SUCCEEDED, address, self.call.step, self.call.effect, meta=facts)

@@ -59,7 +59,7 @@ class Worker:
         self.entrance = Entrance(services.clock, self._begin, lambda: services.scribe.active)
         self._has_more = False
         """The last look took as many as it could, or none since others have yet to begin."""
-        self._admitted: dict[str, list[asyncio.Future[None]]] | None = None
+        self._admitted: dict[str, list[asyncio.Future[Driver | None]]] | None = None
         """Runs to claim at the end of this tick."""
         self._adopted: set[str] = set()
         """Runs that others of this process started, and that are driven here though it does not serve."""
@@ -258,17 +258,18 @@ class Worker:
             self._is_unsure = True
             _log.warning("The store failed; nothing is lost, and it is asked again in a moment. %s", error)
 
-    async def admit(self, run_id: str) -> None:
-        """Take this run if it may be taken; all that are admitted in one tick are claimed in one transaction."""
+    async def admit(self, run_id: str) -> Driver | None:
+        """Take this run if it may be taken; all that are admitted in one tick are claimed in one transaction. Gives who
+        drives it then, and may have failed already."""
         if run_id in self.entrance:
-            return
+            return None
         loop = asyncio.get_running_loop()
         if self._admitted is None:
             self._admitted = {}
             loop.call_soon(self._begin_admitted)
-        claimed: asyncio.Future[None] = loop.create_future()
+        claimed: asyncio.Future[Driver | None] = loop.create_future()
         self._admitted.setdefault(run_id, []).append(claimed)
-        await claimed
+        return await claimed
 
     def _begin_admitted(self) -> None:
         task = asyncio.get_running_loop().create_task(self._claim_admitted())
@@ -282,11 +283,11 @@ class Worker:
             await self.claim(list(admitted))
         except JournalError as error:
             failed = error
-        for future in [future for waiting in admitted.values() for future in waiting]:
+        for run_id, future in [(run_id, future) for run_id, waiting in admitted.items() for future in waiting]:
             if future.done():
                 continue
             if failed is None:
-                future.set_result(None)
+                future.set_result(self.drivers.get(run_id))
             else:
                 future.set_exception(failed)
 

@@ -55,6 +55,8 @@ class Item:
     taken_by: str = ""
     """Who said last that they take care of it (`views.taking`)."""
     taken_at: float | None = None
+    seen_by: tuple[str, ...] = ()
+    """Who has opened it, signed in."""
     approvers: tuple[str, ...] = ()
     """Who may answer, as it is declared; empty: anybody."""
     people: tuple[str, ...] = ()
@@ -70,7 +72,7 @@ class Item:
 
     def facts(self) -> dict[str, Any]:
         """As plain data."""
-        lists = ("options", "approvers", "people", "barred")
+        lists = ("options", "approvers", "people", "barred", "seen_by")
         return asdict(self) | {name: list(getattr(self, name)) for name in lists}
 
 

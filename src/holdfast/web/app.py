@@ -5,7 +5,8 @@
 /logout        POST signs out
 /inbox         what is open
 /stats         how much that is, and how people answer
-/q/RUN/Q       one question; POST to …/answer answers it, to …/take says who takes care of it
+/q/RUN/Q       one question; POST to …/answer answers it, to …/take says who takes care of it, to …/seen who has
+               opened it
 /reachability  whether anybody can be reached, as it was measured
 /events        news of the inbox (server-sent events)
 /static/NAME   our own styles and script
@@ -33,7 +34,7 @@ from starlette.types import ASGIApp
 from holdfast.errors import JournalError, MessageRefused, PolicyInvalid
 from holdfast.inbox.measuring import FileMeasures
 from holdfast.protocols import Clock, Journal, Roll
-from holdfast.runtime.escalating import take
+from holdfast.runtime.escalating import seen, take
 from holdfast.views import asking
 from holdfast.views.advice import advice
 from holdfast.views.asking import Item
@@ -85,6 +86,7 @@ class Inbox:
             Route("/q/{run}/{question}", self.question),
             Route("/q/{run}/{question}/answer", self.answer, methods=["POST"]),
             Route("/q/{run}/{question}/take", self.take, methods=["POST"]),
+            Route("/q/{run}/{question}/seen", self.seen, methods=["POST"]),
             Route("/stats", self.stats),
             Route("/reachability", self.reachability),
             Route("/events", self.events),
@@ -199,6 +201,13 @@ class Inbox:
         except MessageRefused as refused:
             return await self._question_page(session, items, item, str(refused), 409)
         return RedirectResponse(f"/q/{item.run}/{item.id}", 303)
+
+    async def seen(self, request: Request) -> Response:
+        """Keeps that whoever is signed in has opened it. The page says so by a script: a GET keeps nothing."""
+        session, _ = await self._checked(request)
+        _, item = await self._found(request)
+        await run_in_threadpool(seen, self.journal, item.run, item.id, session.name)
+        return Response(status_code=204)
 
     async def _checked(self, request: Request) -> tuple[Session, dict[str, str]]:
         """Who has sent the form of this question, and what."""

@@ -79,6 +79,6 @@ class Feed:
             woken.cancel()
 
 
-def _what(state: dict[str, Any]) -> list[tuple[str, bool, bool]]:
+def _what(state: dict[str, Any]) -> list[tuple[str, bool, str]]:
     """What makes a state news: not how old its rows are."""
-    return [(row["id"], row["is_posted"], bool(row["state"])) for row in state["rows"]]
+    return [(row["id"], row["is_posted"], row["state"].partition(" ")[0]) for row in state["rows"]]

@@ -49,11 +49,11 @@ def row(item: Item, now: float) -> dict[str, Any]:
 
 
 def state(item: Item, now: float) -> str:
-    """Who has answered it, or takes care of it; empty: nobody is known to."""
+    """Who has answered it, takes care of it, or has seen it; empty: nobody is known to."""
     if item.state == "posted":
         return f"answered by {safe_text(item.by, 60)}"
     if item.taken_at is None:
-        return ""
+        return f"seen by {safe_text(', '.join(item.seen_by), 80)}" if item.seen_by else ""
     return f"{safe_text(item.taken_by, 60)} took it {ago(now - item.taken_at)} ago"
 
 

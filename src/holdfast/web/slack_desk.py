@@ -24,7 +24,7 @@ from holdfast.inbox.slack import CONFIRM, DECLINE, LOOK, TAKE, plain_text
 from holdfast.inbox.slack_api import SlackApi
 from holdfast.protocols import Journal, Roll, Undelivered
 from holdfast.runtime import answering
-from holdfast.runtime.escalating import take
+from holdfast.runtime.escalating import seen, take
 from holdfast.views import asking
 from holdfast.views.asking import Item
 from holdfast.views.precedent import precedent
@@ -113,6 +113,7 @@ class Desk:
         may_not = answering.refusal(item, by, self._people)
         view = modal(item, self._sheet(item), may_not)
         self._api.call("views.open", {"trigger_id": payload.get("trigger_id"), "view": view})
+        seen(self._journal, item.run, item.id, by)
         return ""
 
     # --- modals ----------------------------------------------------------------------------------------------------

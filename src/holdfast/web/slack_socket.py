@@ -1,8 +1,8 @@
 """Socket Mode: what people press in Slack, heard by a connection that we open; nothing has to reach us from outside.
 
 1. Each delivery is acknowledged at once, as Slack wants it within three seconds; the answer to a modal goes with that.
-2. A connection that ends, or that Slack wants to be made anew, is made anew: at once, and after failures with pauses
-   that grow to a minute. It never ends by itself.
+2. A connection that ends, or that Slack wants to be made anew, is made anew: after a second, and after failures with
+   pauses that grow to a minute. It never ends by itself.
 3. The address that Slack gives for it is looked at as every other one (`inbox.guard`).
 
 The package websockets is optional, and loaded when a connection is made.
@@ -79,7 +79,7 @@ class Socket:
             except (Undelivered, OSError, WebSocketException, ValueError) as error:
                 if not self._over.is_set():
                     self._failed(error)
-            self._over.wait(min(PAUSE_MAX_S, 2.0**self._failures) if self._failures else 0.0)
+            self._over.wait(min(PAUSE_MAX_S, 2.0**self._failures))
 
     def _failed(self, error: Exception) -> None:
         if not self._failures:
@@ -118,6 +118,8 @@ class Socket:
         elif kind == "disconnect":
             if said.get("reason") == "link_disabled":
                 raise Undelivered("Socket Mode is turned off for this app")
+            if said.get("reason") == "too_many_websockets":
+                raise Undelivered("other processes hold all connections that this app may have")
             return False
         elif kind == "interactive" and envelope and isinstance(said.get("payload"), dict):
             work = self._pool.submit(self._answer, connection, envelope, said["payload"])

@@ -14,7 +14,6 @@ import asyncio
 import re
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 from tests.inbox.servers.fault import Fault, Server
 from tests.inbox.servers.hook_server import SECRET, URL, HookServer
 from tests.inbox.servers.mail_server import SENDER, MailServer
@@ -71,17 +71,9 @@ class Clock(ManualClock):
             await asyncio.sleep(0)
 
 
-class Here(ThreadPoolExecutor):
+async def here(name: str, fn: Callable[[], Any]) -> Any:
     """What would run on a thread runs at once: a thread would have an order, and a time, of its own."""
-
-    def submit(self, fn: Any, /, *args: Any, **named: Any) -> Future[Any]:
-        """Do it."""
-        done: Future[Any] = Future()
-        try:
-            done.set_result(fn(*args, **named))
-        except Exception as error:
-            done.set_exception(error)
-        return done
+    return fn()
 
 
 class Gateway(Server):
@@ -354,9 +346,11 @@ class Bench:
     def run(self) -> Ended:
         """From the question to its end."""
         loop = asyncio.new_event_loop()
-        loop.set_default_executor(Here())
         try:
-            return loop.run_until_complete(self._run())
+            with pytest.MonkeyPatch.context() as patch:
+                for place in ("chain", "attention", "watch"):
+                    patch.setattr(f"holdfast.inbox.{place}.in_thread", here)
+                return loop.run_until_complete(self._run())
         finally:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()

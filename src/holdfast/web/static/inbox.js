@@ -55,6 +55,14 @@ for (const form of all("form.answer")) {
   });
 }
 
+// --- who has opened a question is known to the others
+
+const taking = document.querySelector("form.take");
+if (taking) {
+  const to = taking.action.replace(/take$/, "seen");
+  fetch(to, { method: "POST", body: new URLSearchParams(new FormData(taking)) }).catch(() => {});
+}
+
 // --- new rows come at the end, so that nothing moves under a finger; what is closed stays and says so
 
 function put(element, row) {
