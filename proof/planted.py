@@ -111,7 +111,7 @@ class _Bench(NamedTuple):
         tests = sorted({bug.test for bug in chosen})
         before = ran(tests, self.directory, source=self.source, origin=self.origin)
         if before.code:
-            self.seen.problems.append(f"the tests fail without any bug ({before.code}): {before.said}")
+            self.seen.problems.append(f"the tests fail without any bug ({before.code}): {before.failed} {before.said}")
         return not before.code
 
     def plant(self, bug: Bug) -> None:

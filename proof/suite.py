@@ -19,8 +19,12 @@ from proof.origin import Origin
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests"
 BY_DEFAULT = "addopts=--import-mode=importlib --strict-markers -m 'not proof and not frameworks'"
-OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", BY_DEFAULT, "-o", "junit_family=xunit1")
-"""Of the forms of a report, the one that keeps what a test has counted."""
+OPTIONS = (
+    *("-q", "--tb=native", "-p", "no:cacheprovider", "-p", "no:xdist"),
+    *("-o", BY_DEFAULT, "-o", "junit_family=xunit1"),
+)
+"""Of the forms of a report, the one that keeps what a test has counted. Of those of a traceback
+the one that parses no source: a test that fails deep in a recursion has failed, and is no error of pytest."""
 LIMIT_S = 3_600
 TAIL = 1_500
 
