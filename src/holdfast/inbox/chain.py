@@ -75,33 +75,9 @@ class Telling:
         self.became: Tool[Any, Any] = tool(effect="read", name="became", breaker=None)(self._became)
         self.admit: Tool[Any, Any] = tool(effect="read", name="admit", polls=True, breaker=None)(self._admit)
         self.covered: Tool[Any, Any] = tool(effect="read", name=moves.COVERED, breaker=None)(self._covered)
-        self.digest: Tool[Any, Any] = tool(
-            effect="idempotent",
-            name=moves.DIGEST,
-            window=_FOR_EVER,
-            retry=Retry(attempts=3, wait="1s", wait_max="5s"),
-            breaker=None,
-            definite=(Undelivered,),
-            classify={"Undeliverable": "permanent"},
-        )(self._digest)
-        self.deliver: Tool[Any, Any] = tool(
-            effect="idempotent",
-            name=moves.DELIVER,
-            window=_FOR_EVER,
-            retry=Retry(attempts=3, wait="1s", wait_max="5s"),
-            breaker=None,
-            definite=(Undelivered,),
-            classify={"Undeliverable": "permanent"},
-        )(self._deliver)
-        self.amend: Tool[Any, Any] = tool(
-            effect="idempotent",
-            name="amend",
-            window=_FOR_EVER,
-            retry=Retry(attempts=3, wait="1s", wait_max="5s"),
-            breaker=None,
-            definite=(Undelivered,),
-            classify={"Undeliverable": "permanent"},
-        )(self._amended)
+        self.digest = sending(moves.DIGEST, self._digest, window=_FOR_EVER)
+        self.deliver = sending(moves.DELIVER, self._deliver, window=_FOR_EVER)
+        self.amend = sending("amend", self._amended, window=_FOR_EVER)
         self.agent: Agent[dict[str, Any], dict[str, Any]] = Agent(
             self._tell, name=moves.AGENT, budget=Budget(tool_calls=_STEPS_MAX), stuck=None
         )
@@ -312,6 +288,22 @@ class Telling:
         if outcome == "answered" and channel:
             evidence.write(Learned(Fact.TAKEN, by, channel, at))
         return {"outcome": outcome, "by": plain(by), "at": at}
+
+
+def sending(name: str, body: Callable[..., Any], *, window: str, **more: Any) -> Tool[Any, Any]:
+    """A step that hands something to a channel: tried three times within some seconds, under the same id; what the
+    channel did not take was not sent."""
+    made: Tool[Any, Any] = tool(
+        effect="idempotent",
+        name=name,
+        window=window,
+        retry=Retry(attempts=3, wait="1s", wait_max="5s"),
+        breaker=None,
+        definite=(Undelivered,),
+        classify={"Undeliverable": "permanent"},
+        **more,
+    )(body)
+    return made
 
 
 async def handed_over(channel: Channel, message: Notice) -> Receipt:

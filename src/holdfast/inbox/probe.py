@@ -12,11 +12,10 @@ from typing import Any, Final
 
 from holdfast.core.address import question_id
 from holdfast.core.budget import Budget
-from holdfast.core.policy import Retry
 from holdfast.core.reach import Fact
 from holdfast.errors import ToolFailed
 from holdfast.inbox import evidence
-from holdfast.inbox.chain import SEND_S, handed_over
+from holdfast.inbox.chain import SEND_S, handed_over, sending
 from holdfast.inbox.directory import Directory
 from holdfast.inbox.evidence import Learned
 from holdfast.inbox.probing import probe
@@ -42,16 +41,7 @@ class Probing:
         self._channels = channels
         self._link_of = link_of
         self.journal: Journal | None = None
-        self.send: Tool[Any, Any] = tool(
-            effect="idempotent",
-            name="send",
-            window="30d",
-            timeout=SEND_S + 15,
-            retry=Retry(attempts=3, wait="1s", wait_max="5s"),
-            breaker=None,
-            definite=(Undelivered,),
-            classify={"Undeliverable": "permanent"},
-        )(self._send)
+        self.send = sending("send", self._send, window="30d", timeout=SEND_S + 15)
         self.proved: Tool[Any, Any] = tool(effect="read", name="proved", breaker=None)(self._proved)
         self.agent: Agent[dict[str, Any], dict[str, Any]] = Agent(self._ask, name=AGENT, budget=BUDGET, stuck=None)
 
