@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import time
@@ -14,13 +15,16 @@ from tests.inbox.conftest import Office, chains
 from tests.runtime.conftest import Crash, Mortal, World
 
 import holdfast as hf
+from holdfast.core.chain import Notify
 from holdfast.core.events import Kind
 from holdfast.core.heads import Status
 from holdfast.core.quiet import Quiet
 from holdfast.errors import MessageRefused, RunCancelled, RunStopped, RunWaiting, UsageError
+from holdfast.inbox.chain import UNDER_WAY_MAX, handed_over
 from holdfast.inbox.directory import Directory
 from holdfast.inbox.inbox import Inbox
-from holdfast.protocols import Notice, Undeliverable, Undelivered
+from holdfast.inbox.wording import notice
+from holdfast.protocols import Asked, Notice, Undeliverable, Undelivered
 from holdfast.runtime.escalating import take
 from holdfast.views.asking import items
 from holdfast.views.taking import taken
@@ -169,6 +173,35 @@ def test_a_channel_may_fail_as_it_likes(quick: World, office: Office, error: Exc
     assert office.told == [("ada", "page")]
     [chain] = chains(quick)
     assert chain.questions == () and chain.status is Status.SUCCEEDED
+
+
+def test_a_channel_that_hangs_holds_up_no_other(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost: all channels, by the threads of one that never comes back; and the end of the process."""
+    monkeypatch.setattr("holdfast.inbox.chain.SEND_S", 0.01)
+    hangs, told = threading.Event(), []
+    message = notice(ASKED, Notify(0, 0, "ada", "mail"), key="n", link="", to="ada@example.com")
+    office.mail.before = lambda taken: hangs.wait(30) and None
+
+    async def scenario() -> None:
+        for _ in range(UNDER_WAY_MAX + 2):
+            with pytest.raises(Undelivered) as refused:
+                await handed_over(office.mail, message)
+            told.append(str(refused.value))
+        monkeypatch.setattr("holdfast.inbox.chain.SEND_S", 30.0)
+        await handed_over(office.page, message)
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        hangs.set()
+    assert [told[0], told[-1]] == [
+        "mail did not come back within 0.01 s",
+        f"mail has {UNDER_WAY_MAX} notices under way, and has come back from none of them",
+    ]
+    assert office.page.taken == [message]
+
+
+ASKED = Asked("run_1", "k", "asker", "q_1", "ask", "", "finance", 0.0, None, "", False)
 
 
 def test_what_fails_for_a_moment_is_sent_again_under_the_same_id(quick: World, office: Office) -> None:

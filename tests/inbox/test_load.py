@@ -46,6 +46,16 @@ def test_all_of_it(tmp_path: Path) -> None:
     assert inbox is not None and inbox.agent.name == "@chain"
 
 
+def test_whoever_is_taken_out_of_the_file_is_nobody_from_then_on(tmp_path: Path) -> None:
+    """Lost: the word of somebody who has left counts, until the worker is started anew."""
+    inbox = load(written(tmp_path, FILE), ENVIRON, lambda: 0.0)
+    assert inbox is not None and list(inbox.members(("finance",))) == ["ada"]
+    written(tmp_path, FILE.replace("ada", "bob"))
+    assert list(inbox.members(("finance",))) == ["bob"] and list(inbox.members(("ada",))) == []
+    written(tmp_path, FILE + "[people")
+    assert list(inbox.members(("finance",))) == [], "who that is nobody knows: then nobody may"
+
+
 @pytest.mark.parametrize("missing", ["SMTP_PASSWORD", "HOOK_URL", "HOOK_SECRET"])
 def test_a_secret_that_is_not_there_is_named(tmp_path: Path, missing: str) -> None:
     """Lost: the missing password is found at night, by the first question."""
