@@ -1,7 +1,7 @@
 """Every seam of holdfast on one page: what an engine, a clock and a way to tell people must offer.
 
-`Journal` is the waist; `Upkeep`, at the end, is for whoever keeps a store. The invariants of the waist are numbered
-here and in `holdfast.testing.conformance`, which checks each.
+`Journal` is the waist; at the end, `Upkeep` is for whoever keeps a store and `Index` for whoever searches it. The
+invariants of the waist are numbered here and in `holdfast.testing.conformance`, which checks each.
 
 J1  `post` runs `accept` and stores the message in one transaction; a refused message stores nothing.
 J2  `post` is idempotent by (run, message id): the second call changes nothing and says so.
@@ -50,8 +50,10 @@ from holdfast.core.accept import Message, Posted
 from holdfast.core.accounts import Account as Account
 from holdfast.core.accounts import AccountCharge as AccountCharge
 from holdfast.core.budget import Limits
+from holdfast.core.document import Document
 from holdfast.core.events import Event
 from holdfast.core.heads import Head
+from holdfast.core.query import Query
 from holdfast.core.standing import Standing
 from holdfast.errors import JournalError
 
@@ -528,3 +530,49 @@ class Upkeep(Protocol):
 
     def take_identity(self, identity: Identity) -> bool:
         """Become the store of that identity; whether it did (U10)."""
+
+
+class Behind(NamedTuple):
+    """A run whose document is not of its log as it is now."""
+
+    run_id: str
+    mark: str
+    """Of that log."""
+
+
+class Index(Protocol):
+    """Past runs, to be searched: documents of one tenant, made by whoever searches and kept by the engine.
+
+    A reader of the logs with a place of its own, and never in `append`: it is behind until somebody looks. Its
+    invariants are numbered here and checked by `holdfast.testing.conformance_index`.
+
+    I1  `behind` names each run of the tenant whose document is missing or was put under another mark than its log has
+        now, and no others. A log that was added to or replaced has another mark. It names no run that is not there.
+    I2  `put` replaces the documents of these runs: all of a call or none, and nothing of what was before is found.
+    I3  `find` gives the documents that were put and that `core.query.fits`, in the order that is asked for, at most
+        the limit: none of another tenant, none that is forgotten, none of a run that is not in the store any more as
+        of the last `behind`.
+    I4  What a query says is a value: no text of it changes what is asked.
+    I5  It is a cache. When it is missing, damaged, of another version or of another store, it is made anew: `put` is
+        False then, or `find` None, and all is behind. What was changed in it is never handed out.
+    I6  Several may use it at once, also several processes, and what one of them is told is never of another tenant.
+    """
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is an index; to ask makes none."""
+
+    def behind(self) -> list[Behind]:
+        """What has to be put before `find` tells all (I1)."""
+
+    def put(self, documents: Sequence[Document]) -> bool:
+        """Keep documents (I2); False when the index had to be made anew (I5)."""
+
+    def find(self, query: Query) -> list[Document] | None:
+        """What matches (I3, I4); None when the index had to be made anew (I5)."""
+
+    def clear(self) -> None:
+        """Let all be behind. Makes no index."""
+
+    def close(self) -> None:
+        """Close what is open; a second call does nothing."""

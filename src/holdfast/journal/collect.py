@@ -4,6 +4,7 @@ Invariants
 1. What may go is decided by `core.retention`; the store looks once more in the transaction that forgets a run.
 2. Each step is a transaction of its own, and it may be cut short after any: the next time goes on.
 3. A run that cannot be read is left as it is: its bytes may be all that is left of it.
+4. What is forgotten goes from the search index too; an index that is not there is not made.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from holdfast.core.accept import MessageKind
 from holdfast.core.heads import Head
 from holdfast.core.retention import GRACE_S, WORKER_GRACE_S, Known, Retention, choose, known, tombstone
 from holdfast.errors import JournalCorrupt
+from holdfast.journal.lookup import catch_up
+from holdfast.journal.open import index_of
 from holdfast.protocols import Journal, Upkeep
 
 PAGE = 1_000
@@ -65,9 +68,21 @@ def collect(journal: Journal, upkeep: Upkeep, retention: Retention, *, is_trial:
                 done.kept[why] = done.kept.get(why, 0) + 1
     done.workers = upkeep.sweep_workers(now - WORKER_GRACE_S, is_trial=is_trial)
     if not is_trial:
+        _leave_index(journal)
         done.blobs, done.blob_bytes = upkeep.sweep_blobs(now - GRACE_S)
         upkeep.compact()
     return done
+
+
+def _leave_index(journal: Journal) -> None:
+    """What is forgotten goes from the search index too, where there is one."""
+    if hasattr(journal, "index"):
+        index = index_of(journal)
+        try:
+            if index.is_made:
+                catch_up(journal, index)
+        finally:
+            index.close()
 
 
 def _survey(journal: Journal, upkeep: Upkeep) -> tuple[list[Known], int]:

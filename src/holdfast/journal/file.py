@@ -248,7 +248,7 @@ def write_log_again(connection: apsw.Connection) -> None:
 def problems(path: str) -> list[str]:
     """What is wrong with the files of the store, as sentences."""
     found = []
-    for name in (path, path + "-wal", path + "-shm"):
+    for name in (path, path + "-wal", path + "-shm", path + "-search"):
         try:
             mode = stat.S_IMODE(os.stat(name).st_mode)
         except FileNotFoundError:

@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdfast.core.accept import Message, Posted, accept
 from holdfast.core.accounts import Account, charged, countable
@@ -23,6 +23,9 @@ from holdfast.journal import refusal
 from holdfast.journal.memory_run import Run, Shelf
 from holdfast.journal.memory_upkeep import MemoryUpkeep
 from holdfast.protocols import BODY_IN_ROW_MAX, Append, Cell, Claim, Journal, Lease, Letter, Mail, Post, Worker
+
+if TYPE_CHECKING:
+    from holdfast.journal.search import SqliteIndex
 
 
 class MemoryJournal(Journal):
@@ -39,10 +42,23 @@ class MemoryJournal(Journal):
         self._runs, self._workers, self._blobs = shelf.runs, shelf.workers, shelf.blobs
         self._cells, self._accounts = shelf.cells, shelf.accounts
         self._listeners: list[Callable[[], None]] = []
+        self._index: SqliteIndex | None = None
 
     def upkeep(self) -> MemoryUpkeep:
         """The same store, for whoever keeps it."""
         return MemoryUpkeep(self._shelf, self._lock, self._clock, self._is_dead, self.hash_key)
+
+    def index(self) -> SqliteIndex:
+        """The same store, for whoever searches it; it is in memory too, and lasts as long as this journal."""
+        if self._index is None:
+            from holdfast.journal.search import SqliteIndex  # loads apsw
+
+            self._index = SqliteIndex("", "memory", "default", self._marks)
+        return self._index
+
+    def _marks(self) -> dict[str, str]:
+        with self._lock:
+            return {i: f"{len(run.events)}/{hash(tuple(run.events[-1:]))}" for i, run in self._runs.items()}
 
     def _check_open(self) -> None:
         """For each write: a store whose runs go on elsewhere takes none."""

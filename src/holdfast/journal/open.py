@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.errors import NotFound, UsageError
-from holdfast.protocols import Journal, Upkeep
+from holdfast.protocols import Index, Journal, Upkeep
 
 ACCEPTED = (
     "sqlite:///relative.db, sqlite:////absolute/path.db, a path that ends in .db, "
@@ -54,6 +54,15 @@ def upkeep_of(journal: Journal) -> Upkeep:
     if upkeep is None:
         raise UsageError(f"The engine {type(journal).__name__} offers no upkeep. Nothing was done.")
     found: Upkeep = upkeep()
+    return found
+
+
+def index_of(journal: Journal) -> Index:
+    """The same store, for whoever searches it, to be closed; UsageError for an engine that offers no search."""
+    index = getattr(journal, "index", None)
+    if index is None:
+        raise UsageError(f"The engine {type(journal).__name__} offers no search. Nothing was done.")
+    found: Index = index()
     return found
 
 

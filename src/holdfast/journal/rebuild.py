@@ -6,6 +6,7 @@ Invariants
    a log cannot be read: a sum without it would be too small.
 3. A damaged cell that follows from no log is emptied, which its readers take for none: while it is damaged, no append
    that sets it could be written.
+4. The search index is emptied: the next search reads all logs anew.
 
 Never: changes an event. What a log has lost it cannot give back.
 """
@@ -27,6 +28,7 @@ from holdfast.core.heads import Head
 from holdfast.core.state import State, fold
 from holdfast.errors import JournalCorrupt
 from holdfast.journal.collect import every_id
+from holdfast.journal.open import index_of
 from holdfast.protocols import Cell, Journal, Upkeep
 
 
@@ -78,7 +80,18 @@ class _Rebuilding:
         self._look_at_desk(cells)
         self._look_at_cells(cells)
         self._look_at_accounts(accounts, mark)
+        if not self.is_trial:
+            self._clear_index()
         return self.found
+
+    def _clear_index(self) -> None:
+        """The next search makes it anew of all logs."""
+        if hasattr(self.journal, "index"):
+            index = index_of(self.journal)
+            try:
+                index.clear()
+            finally:
+                index.close()
 
     def _differs(self, what: str, was: str, now: str, is_mended: bool) -> None:
         self.found.differences.append(Difference(what, was, now, is_mended))

@@ -34,6 +34,7 @@ from holdfast.journal.ballast import SIZE, Ballast, begins
 from holdfast.journal.database import Database
 from holdfast.journal.doorbell import NAME_MAX, Doorbell
 from holdfast.journal.process import proven_dead
+from holdfast.journal.search import SqliteIndex
 from holdfast.journal.upkeep import SqliteUpkeep
 from holdfast.protocols import Append, Cell, Claim, Lease, Mail, Post, Worker
 
@@ -77,6 +78,13 @@ class SqliteJournal:
     def upkeep(self) -> SqliteUpkeep:
         """The same store, for whoever keeps it."""
         return SqliteUpkeep(self._database, self.url, self.tenant, self._clock, self._is_dead)
+
+    def index(self) -> SqliteIndex:
+        """The same store, for whoever searches it; to be closed."""
+        return SqliteIndex(self.path, self._id, self.tenant, lambda: self._database.read(self._marks))
+
+    def _marks(self, db: apsw.Connection) -> dict[str, str]:
+        return dict(db.execute(_MARKS, (self.tenant,)))
 
     def _refuse_moved(self, db: apsw.Connection) -> None:
         """Refuse to write to a store whose runs go on elsewhere, or that has become another one since it was opened."""
@@ -334,6 +342,7 @@ class SqliteJournal:
         self._database.close()
 
 
+_MARKS = "SELECT run_id, hex(chain) FROM runs WHERE tenant = ? ORDER BY run_no"
 _WHERE = "SELECT id, moved_to, place FROM store"
 _HEADS = "SELECT run_id, head, seal, wake_at FROM runs WHERE tenant = ?"
 _ALL_HEADS = "SELECT run_id, head, seal, wake_at FROM runs WHERE +tenant = ?"

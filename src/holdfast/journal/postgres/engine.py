@@ -43,6 +43,7 @@ from holdfast.journal.postgres import (
 from holdfast.journal.postgres.clock import StoreClock
 from holdfast.journal.postgres.database import Database
 from holdfast.journal.postgres.held import Held
+from holdfast.journal.postgres.search import PostgresIndex
 from holdfast.journal.postgres.server import Db
 from holdfast.journal.postgres.upkeep import PostgresUpkeep
 from holdfast.journal.process import proven_dead
@@ -101,6 +102,10 @@ class PostgresJournal:
     def upkeep(self) -> PostgresUpkeep:
         """The same store, for whoever keeps it."""
         return PostgresUpkeep(self._database, self.url, self.tenant, self.now, self._is_dead)
+
+    def index(self) -> PostgresIndex:
+        """The same store, for whoever searches it."""
+        return PostgresIndex(self._database, self.tenant)
 
     def _refuse_moved(self, db: Db) -> None:
         """Refuse to write to a store whose runs go on elsewhere, or that has become another one since it was opened."""
