@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.errors import Unverified as Unverified
     from holdfast.errors import UsageError as UsageError
     from holdfast.journal.codec import Opaque as Opaque
+    from holdfast.memory.search import search_runs as search_runs
     from holdfast.models.client import http_client as http_client
     from holdfast.models.client import instrument as instrument
     from holdfast.models.client import uninstrument as uninstrument
@@ -91,6 +92,7 @@ _HOMES = {
     "heartbeat": "runtime.heartbeat",
     "http_client": "models.client",
     "instrument": "models.client",
+    "search_runs": "memory.search",
     "tool": "runtime.tool",
     "uninstrument": "models.client",
 }

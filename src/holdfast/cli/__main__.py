@@ -24,6 +24,7 @@ VERBS = {
     "resume": Verb("holdfast.cli.resume:resume", "Let a failed, stopped, blocked or paused run go on."),
     "ls": Verb("holdfast.cli.ls:ls", "List runs; those that need you first."),
     "show": Verb("holdfast.cli.show:show", "Where a run is, why, and what it did."),
+    "search": Verb("holdfast.cli.search:search", "Find past runs by words, outcome, agent, tool, error, time, cost."),
     "inbox": Verb("holdfast.cli.inbox:inbox", "What people are asked; one question with all that belongs to it."),
     "serve": Verb("holdfast.cli.serve:serve", "The inbox as a web page, to answer in a browser."),
     "answer": Verb("holdfast.cli.answer:answer", "Answer a question of a run."),

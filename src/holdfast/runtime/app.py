@@ -7,14 +7,16 @@ from collections.abc import Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
-from holdfast.core import accept
+from holdfast.core import accept, query
 from holdfast.core.address import run_id as id_of
 from holdfast.core.budget import Budget, asks_of
 from holdfast.core.desk import DISABLE, ENABLE, POLICY
+from holdfast.core.document import Found
 from holdfast.core.override import Overrides, parse_tables
 from holdfast.core.policy import Duration, seconds
+from holdfast.core.query import Filters
 from holdfast.errors import (
     MessageRefused,
     NotFound,
@@ -22,6 +24,7 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.journal.codec import digest, encode
+from holdfast.journal.lookup import Looked, search
 from holdfast.journal.open import open_journal
 from holdfast.protocols import Clock, Escalation, Journal, Post
 from holdfast.runtime import current, preflight
@@ -310,6 +313,18 @@ class App:
         if head is None:
             raise NotFound(f"There is no run {run!r} in this store. Give the id that `start` returned.")
         return services.watchers.watch(run, is_over=head.status.is_end)
+
+    async def search(self, words: str = "", **filters: Unpack[Filters]) -> list[Found]:
+        """Past runs of this tenant that match, such as `search("refund", outcome="failed", since="7d")`.
+
+        words: all of them must be there; `"in this order"`, `-not`, `begin*`. filters: agent, outcome, tool, error, key
+        (its beginning), since, until, usd_min, usd_max; sort (rank, newest, cost), limit. One that is not known is a
+        UsageError. The first search reads all runs, later ones those that went on since.
+        """
+        journal = self._open().journal
+        asked = query.read(words, filters, journal.now())
+        looked: Looked = await in_thread("search", lambda: search(journal, asked))
+        return looked.found
 
     # --- messages --------------------------------------------------------------------------------------------
 
