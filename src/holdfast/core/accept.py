@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from holdfast.core import overdraft
+from holdfast.core import desk, order, overdraft
 from holdfast.core.approvers import refusal as refusal_of
+from holdfast.core.board import PROJECT, key_of
 from holdfast.core.budget import Limits
-from holdfast.core.desk import DESK, refusal
+from holdfast.core.desk import DESK
 from holdfast.core.events import Charge, meta
 from holdfast.core.form import names, wrong
 from holdfast.core.heads import PAUSING, Head, OpenQuestion, Status, said
@@ -40,6 +41,8 @@ class MessageKind(StrEnum):
     ENDED = "ended"
 
 
+_COMMANDED = {DESK: desk.refusal, PROJECT: order.refusal}
+"""By the agent of a run without code: why it cannot be told a command."""
 DOUBT_OPTIONS = ("it_happened", "it_did_not", "tell_the_agent", "abort")
 """A person's four answers to a step in doubt."""
 
@@ -144,8 +147,13 @@ def open_desk(body: bytes, input_digest: str) -> Message:
     return start(agent=DESK, key=DESK, input_digest=input_digest, limits=None, body=body)
 
 
+def open_project(name: str, body: bytes, input_digest: str) -> Message:
+    """Make the project of that name, unless it is there."""
+    return start(agent=PROJECT, key=key_of(name), input_digest=input_digest, limits=None, body=body)
+
+
 def command(verb: str, name: str, *, by: str, why: str = "", **facts: Any) -> Message:
-    """A command to the operator's desk; see `core.desk`."""
+    """A command to the operator's desk or to a project; see `core.desk` and `core.project`."""
     return Message(MessageKind.COMMAND, meta(verb=verb, name=name, by=by, why=why, **facts))
 
 
@@ -175,11 +183,11 @@ def accept(head: Head | None, run_id: str, message: Message, now: float) -> Post
         return Posted(False, f"There is no run {run_id} in this store. Look with `holdfast ls`.")
     if head.is_forgotten:
         return Posted(False, f"{forgotten(head)} Nothing can be told to it.")
-    if (head.agent == DESK) is not (message.kind is MessageKind.COMMAND):
-        return Posted(False, f"{DESK} takes commands, and no other run does. Nothing was changed.")
+    if (head.agent in _COMMANDED) is not (message.kind is MessageKind.COMMAND):
+        return Posted(False, f"{DESK} takes commands, as projects do, and no other run does. Nothing was changed.")
     match message.kind:
         case MessageKind.COMMAND:
-            refused = refusal(facts)
+            refused = _COMMANDED[head.agent](facts)
             return Posted(not refused, refused)
         case MessageKind.ANSWER:
             return _accept_answer(head, facts, now)

@@ -1,10 +1,12 @@
 """The board of a project: its features, who works on which, and what was tried, as its log says.
 
 A project is a run without code, under the key `@project/NAME`, as the operator's desk is one. A command to it is mail;
-whoever holds it turns mail into events, and what they amount to is written into one cell. Pure.
+whoever holds it turns mail into events (`core.project`), and what these amount to is the board. Now and then the whole
+board is written into the log, too, so that nobody has to begin at its first event. Pure.
 
 Invariants
-1. The board is a fold over the project's events, and over nothing else: the cell can be computed anew at any time.
+1. The board is a fold over the project's events, and over nothing else: what is written down of it can be computed anew
+   at any time.
 2. A feature passes only by evidence, which is what a check gave that holdfast performed; evidence against it always
    counts.
 3. At most one session holds a feature, a session holds at most one, and at most one session is open at a place.
@@ -13,107 +15,51 @@ Invariants
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Final, NamedTuple
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
-from holdfast.core.feature import Feature
+from holdfast.core.budget import Limits
+from holdfast.core.events import Event, Kind
+from holdfast.core.feature import Feature, of_facts
+from holdfast.core.item import Ended as Ended
+from holdfast.core.item import Item as Item
+from holdfast.core.item import Proof as Proof
+from holdfast.core.item import Remark as Remark
+from holdfast.core.item import Session as Session
+from holdfast.core.item import State as State
+from holdfast.core.item import Try as Try
+from holdfast.core.item import facts_of, item_of
 
 PROJECT: Final = "@project"
 """The agent of all projects."""
+FREEZE, GO_ON, STOP, RAISE = "freeze", "go_on", "stop", "raise"
+"""What operators tell a project."""
+BEGIN, CLAIM, EVIDENCE, NOTE, RESTORED, ENDED = "begin", "claim", "evidence", "note", "restored", "ended"
+"""What sessions tell it."""
+BOARD: Final = "board"
+"""The event whose body is the board after it."""
+UNSAID: Final = "not said"
+"""What stands for a reason that nobody gave."""
+TRIES_KEPT, ENDED_KEPT, EDITED_KEPT, NOTES_KEPT = 3, 10, 10, 20
+PASSES_COUNTED: Final = 3
+"""A feature that comes to pass, or to fail again, more often than that since a person last looked is no progress."""
+FORMAT: Final = 1
+"""Of the text; a board that was written in another one is computed anew."""
 
 
-class State(StrEnum):
-    """Where a feature is."""
-
-    OPEN = "open"
-    PASSING = "passing"
-    REGRESSED = "regressed"
-    """It passed once, and does not any more."""
+NO_CAPS: Final = Limits()
 
 
-class Try(NamedTuple):
-    """A session that ended with a feature of its own not passing."""
-
-    session: int
-    at: float
-    why: str
-    """One line."""
-    branch: str = ""
-    """Where its unfinished work was put aside; empty when there was none."""
+def key_of(name: str) -> str:
+    """The key of the project of that name."""
+    return f"{PROJECT}/{name}"
 
 
-class Proof(NamedTuple):
-    """The last evidence for or against a feature."""
-
-    passed: bool
-    at: float
-    session: int
-    """0: outside of every session."""
-    commit: str
-    """The commit on which it was performed, or which followed from it."""
-    tree: str
-    """What the check saw, as git names a tree."""
-    because: str
-    exit_code: int | None
-    output_sha256: str
-    event: int
-    """Number of the event that has all of it; its body has the end of the output, and the artefacts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A feature, and what is known of it."""
-
-    feature: Feature
-    state: State = State.OPEN
-    since: float = 0.0
-    """Since when it is in that state."""
-    proof: Proof | None = None
-    """None: its check was never performed."""
-    is_flaky: bool = False
-    tries: tuple[Try, ...] = ()
-    """The last few since it last passed, oldest first."""
-    tried: int = 0
-    """How many there were in all."""
-
-
-class Session(NamedTuple):
-    """A session that has begun and not ended."""
-
-    number: int
-    run: str
-    place: str
-    """The working tree, as its host and path name it."""
-    at: float
-    feature: str = ""
-    """What it holds; empty: nothing yet."""
-    by: str = ""
-    """Which process began it, for people: pid and host."""
-
-
-class Ended(NamedTuple):
-    """A session that is over."""
-
-    number: int
-    run: str
-    feature: str
-    outcome: str
-    """passed, partial, failed, cancelled, stopped, lost, or nothing (it held no feature)."""
-    at: float
-    commit: str
-    branch: str
-    digest: Mapping[str, Any]
-    """What its record said when it ended: see `memory.digest`."""
-
-
-class Remark(NamedTuple):
-    """A note of an agent's, or a view that somebody had edited."""
-
-    at: float
-    session: int
-    text: str
+def cell_of(name: str) -> str:
+    """The cell that says which event has the last written board; also the account of what its sessions use."""
+    return f"project/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +88,204 @@ class Board:
     """`count` when the views were last written by the end of a session; an older view was put back by somebody."""
     stopped: str = ""
     """Why no further session is to begin, as a person said it; empty: nobody has."""
+    caps: Limits = NO_CAPS
+    """What all its sessions together may use."""
+
+    def after(self, event: Event) -> Board:
+        """The board after one more event of the project."""
+        board = replace(self, count=self.count + 1)
+        facts = event.facts
+        match event.kind:
+            case Kind.RUN_STARTED:
+                return replace(board, name=facts["key"].removeprefix(f"{PROJECT}/"))
+            case Kind.BUDGET_CHANGED if "account" in facts:
+                return replace(board, caps=Limits(*facts["limits"]))
+            case Kind.DECIDED if "refused" not in facts:
+                return _AFTER.get(facts["what"], _unchanged)(board, event.at, facts)
+            case _:
+                return board
+
+    @property
+    def passing(self) -> list[Item]:
+        """The features that pass."""
+        return [item for item in self.items.values() if item.state is State.PASSING]
+
+    def held(self) -> dict[str, Session]:
+        """By feature, the open session that holds it."""
+        return {session.feature: session for session in self.sessions.values() if session.feature}
+
+    def lacks(self, item: Item) -> list[str]:
+        """The features that have to pass before this one's turn comes, and do not."""
+        passing = {each.feature.id for each in self.passing}
+        return [name for name in item.feature.after if name not in passing]
+
+    def text(self) -> str:
+        """As it is written down."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        items = [facts_of(item) for item in self.items.values()]
+        return json.dumps({**plain, "items": items, "sessions": [*self.sessions.values()], "format": FORMAT})
+
+    @staticmethod
+    def of(text: str) -> Board:
+        """What `text` wrote; ValueError, KeyError or TypeError for what it did not."""
+        found = json.loads(text)
+        if found.pop("format") != FORMAT:
+            raise ValueError("a board of another version")
+        items = [item_of(facts) for facts in found["items"]]
+        sessions = [Session(*facts) for facts in found["sessions"]]
+        lists: dict[str, Any] = {
+            "items": {item.feature.id: item for item in items},
+            "sessions": {session.run: session for session in sessions},
+            "ended": tuple(Ended(*facts) for facts in found["ended"]),
+            "notes": tuple(Remark(*facts) for facts in found["notes"]),
+            "edited": tuple(Remark(*facts) for facts in found["edited"]),
+            "caps": Limits(*found["caps"]),
+        }
+        return Board(**found | lists)
+
+
+def fold(events: Iterable[Event], board: Board | None = None) -> Board:
+    """What these events amount to, from the project's first on, or after `board`."""
+    board = Board() if board is None else board
+    for event in events:
+        board = board.after(event)
+    return board
+
+
+# --- what an event changes -----------------------------------------------------------------------------------------
+
+
+def _unchanged(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
+    return board
+
+
+def _frozen(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
+    """What is the same feature stays where it was; what is another one under that name is open."""
+    items: dict[str, Item] = {}
+    for listed in facts["features"]:
+        feature = of_facts(listed)
+        known = board.items.get(feature.id)
+        if known is not None and _sense(known.feature) == _sense(feature):
+            items[feature.id] = replace(known, feature=feature, passes=0)
+        else:
+            items[feature.id] = Item(feature, since=at)
+    return replace(board, items=items, digest=facts["digest"], frozen_by=facts.get("by", ""), idle=0)
+
+
+def _sense(feature: Feature) -> Feature:
+    """What a feature is, apart from when its turn is."""
+    return replace(feature, priority=0, after=())
+
+
+def _gone_on(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
+    items = {name: replace(item, passes=0) for name, item in board.items.items()}
+    return replace(board, items=items, idle=0, stopped="")
+
+
+def _stopped(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
+    return replace(board, stopped=facts["because"])
+
+
+def _begun(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
+    run = facts["session"]
+    session = Session(facts["number"], run, facts["place"], at, by=facts.get("by", ""))
+    return replace(board, sessions={**board.sessions, run: session}, numbered=max(board.numbered, facts["number"]))
+
+
+def _claimed(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
+    session = board.sessions[facts["session"]]._replace(feature=facts["feature"])
+    return replace(board, sessions={**board.sessions, session.run: session})
+
+
+def _evident(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
+    item = board.items[facts["feature"]]
+    session = board.sessions.get(facts["session"])
+    passed = facts["passed"]
+    seen = Proof(
+        passed,
+        at,
+        facts["number"],
+        facts["commit"],
+        facts["tree"],
+        facts["because"],
+        facts.get("exit_code"),
+        facts.get("output_sha256", ""),
+        board.count,
+    )
+    is_changed = passed is not (item.state is State.PASSING) and (passed or item.state is State.PASSING)
+    state = State.PASSING if passed else State.REGRESSED if item.state is State.PASSING else item.state
+    known = replace(item, state=state, since=at if is_changed else item.since, proof=seen, is_flaky=facts["is_flaky"])
+    if is_changed and passed:
+        known = replace(known, tries=(), passes=item.passes + 1)
+    board = replace(board, items={**board.items, item.feature.id: known})
+    return _useful(board, session) if is_changed and known.passes <= PASSES_COUNTED else board
+
+
+def _useful(board: Board, session: Session | None) -> Board:
+    """Something has changed, by that session or outside of every one."""
+    if session is None:
+        return replace(board, idle=0)
+    return replace(board, idle=0, sessions={**board.sessions, session.run: session._replace(is_useful=True)})
+
+
+def _noted(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
+    return replace(board, notes=(*board.notes, _remark(board, at, facts))[-NOTES_KEPT:])
+
+
+def _restored(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
+    return replace(board, edited=(*board.edited, _remark(board, at, facts))[-EDITED_KEPT:])
+
+
+def _remark(board: Board, at: float, facts: Mapping[str, Any]) -> Remark:
+    session = board.sessions.get(facts["session"])
+    return Remark(at, 0 if session is None else session.number, facts["text"])
+
+
+def _over(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
+    session = board.sessions[facts["session"]]
+    sessions = {run: each for run, each in board.sessions.items() if run != session.run}
+    end = Ended(
+        session.number,
+        session.run,
+        session.feature,
+        facts["outcome"],
+        at,
+        facts["commit"],
+        facts["branch"],
+        facts["record"],
+    )
+    items = dict(board.items)
+    item = items.get(session.feature)
+    if item is not None and item.state is not State.PASSING:
+        tried = Try(session.number, at, _why_not(item, session, facts), facts["branch"])
+        items[session.feature] = replace(item, tries=(*item.tries, tried)[-TRIES_KEPT:], tried=item.tried + 1)
+    return replace(
+        board,
+        sessions=sessions,
+        items=items,
+        ended=(*board.ended, end)[-ENDED_KEPT:],
+        idle=board.idle if session.is_useful else board.idle + 1,
+        revision=max(board.revision, facts["revision"]),
+    )
+
+
+def _why_not(item: Item, session: Session, facts: Mapping[str, Any]) -> str:
+    """Why a session ended without its feature passing, in one line: as it said itself, or as its last evidence did."""
+    if facts["because"] != UNSAID:
+        return str(facts["because"])
+    proof = item.proof
+    is_own = proof is not None and proof.session == session.number and not proof.passed
+    return " ".join(proof.because.split()) if proof is not None and is_own else str(facts["outcome"])
+
+
+_AFTER: Final = {
+    FREEZE: _frozen,
+    GO_ON: _gone_on,
+    STOP: _stopped,
+    BEGIN: _begun,
+    CLAIM: _claimed,
+    EVIDENCE: _evident,
+    NOTE: _noted,
+    RESTORED: _restored,
+    ENDED: _over,
+}

@@ -17,7 +17,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -233,6 +233,27 @@ def _check_links(found: Sequence[Feature]) -> None:
         raise UsageError(
             f"Features {', '.join(sorted(open_ones))} come after one another in a circle. Nothing was done."
         )
+
+
+def listed(data: Iterable[Mapping[str, Any]]) -> list[Feature]:
+    """The features that `Feature.facts` wrote; UsageError when `features` could not have read them."""
+    try:
+        found = [of_facts(each) for each in data]
+        read = features([_table(each) for each in found])
+    except (AttributeError, KeyError, TypeError, ValueError) as wrong:
+        raise UsageError(f"This is no list of features as holdfast writes it: {wrong!r}. Nothing was done.") from wrong
+    for feature, given in zip(read, found, strict=True):
+        is_pinned = all(path in given.check.pins and isinstance(blob, str) for path, blob in given.pinned.items())
+        if replace(feature, pinned=given.pinned) != given or not is_pinned:
+            raise UsageError(f"Feature {feature.id!r} is not as holdfast writes it. Nothing was done.")
+    return found
+
+
+def _table(feature: Feature) -> dict[str, Any]:
+    check = {**asdict(feature.check), feature.check.kind: feature.check.target, "timeout": feature.check.timeout_s}
+    for name in ("kind", "target", "timeout_s"):
+        del check[name]
+    return {**{name: getattr(feature, name) for name in _FIELDS}, "check": check}
 
 
 # --- what a check found ------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ class Why(StrEnum):
     BUDGET = "budget"
     """It has come to a cap; a person is asked to raise it."""
     COMMAND = "command"
-    """The operator's desk, which waits for the next command."""
+    """The operator's desk, or a project, which waits for the next command."""
 
 
 MISMATCHED = frozenset({Why.DRIFT, Why.HOLD, Why.HISTORY_GREW})

@@ -137,7 +137,7 @@ def _read(driver: Driver, mail: Mail) -> None:
             received = meta(name=facts["name"], by=facts.get("by") or None)
             driver.record.note(Kind.SIGNAL_RECEIVED, received, body=mail.message.body)
         case MessageKind.COMMAND:
-            pass  # for the operator's desk, which has no driver
+            pass  # for the operator's desk and for projects, which have no driver
 
 
 def _started(driver: Driver, mail: Mail, facts: dict[str, Any]) -> None:

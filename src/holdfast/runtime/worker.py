@@ -213,7 +213,7 @@ class Worker:
         """Take what may be taken, of these runs or of all; how many it was."""
         if self.is_stopping:
             return 0
-        agents = [*self._agents, DESK]
+        agents = [*self._agents, *desk.AGENTS]
         limit = CLAIMS_MAX if run_ids is None else len(run_ids)
         ask = partial(self._services.journal.claim, self.id, run_ids=run_ids, agents=agents, limit=limit)
         self._claiming += 1
@@ -234,7 +234,7 @@ class Worker:
         room = self.entrance.room()
         with uncollected():
             for place, claim in enumerate(claims):
-                if place >= room and claim.head.agent != DESK:
+                if place >= room and claim.head.agent not in desk.AGENTS:
                     self.entrance.add(claim)
                     continue
                 try:
@@ -312,9 +312,10 @@ class Worker:
 
     def _drive(self, claim: Claim) -> None:
         journal = self._services.journal
-        if claim.head.agent == DESK:
+        if claim.head.agent in desk.AGENTS:
             desk.work(journal, claim, self._services.clock)
-            self._services.switches.look(journal)
+            if claim.head.agent == DESK:
+                self._services.switches.look(journal)
             return
         try:
             is_fresh = claim.head.status is Status.READY
