@@ -10,6 +10,7 @@ from holdfast.cli import option
 from holdfast.cli.below import asked_below
 from holdfast.cli.output import document, paint, text
 from holdfast.cli.store import driver_of, find, opened
+from holdfast.core.board import PROJECT
 from holdfast.core.books import run_key
 from holdfast.core.desk import DESK
 from holdfast.core.heads import Why
@@ -77,7 +78,7 @@ def _head(picture: dict[str, Any], now: float) -> list[RenderableType]:
 
     run = picture["run"]
     begun = f"{moment(run['created_at'])} ({ago(now - run['created_at'])} ago)"
-    if run["agent"] == DESK:  # it uses nothing
+    if run["agent"] in (DESK, PROJECT):  # they use nothing
         return [text(f"{run['id']}  key {run['key']}  since {begun}")]
     lines = [
         text(f"{run['id']}  key {run['key']}  agent {run['agent']}  since {begun}"),

@@ -13,17 +13,18 @@ Never: changes an event. What a log has lost it cannot give back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from holdfast.core import desk
+from holdfast.core import board, desk
 from holdfast.core.accept import MessageKind, accept
 from holdfast.core.accounts import Account, countable
 from holdfast.core.address import run_id as id_of
 from holdfast.core.books import NONE, Sums, added
 from holdfast.core.budget import Limits
 from holdfast.core.charges import charged, charges
+from holdfast.core.events import Event
 from holdfast.core.heads import Head
 from holdfast.core.state import State, fold
 from holdfast.errors import JournalCorrupt
@@ -70,6 +71,8 @@ class _Rebuilding:
         """By account, as far as the logs have been read."""
         self.caps: dict[str, Limits] = {}
         """Of accounts whose caps are in a log."""
+        self.written: dict[str, str] = {}
+        """By its cell, of each project: where its log has its board written down last."""
         self.unreadable = 0
 
     def run(self) -> Rebuilt:
@@ -78,6 +81,7 @@ class _Rebuilding:
             self.found.runs += 1
             self._look_at(run_id)
         self._look_at_desk(cells)
+        self._look_at_projects(cells)
         self._look_at_cells(cells)
         self._look_at_accounts(accounts, mark)
         if not self.is_trial:
@@ -108,6 +112,8 @@ class _Rebuilding:
             self.found.left.append(f"The record of run {run_id} is damaged itself, and nothing else tells it: {error}")
             return
         self._add(state)
+        if state.agent == board.PROJECT:
+            self._keep(events)
         if head is not None:
             self._compare(run_id, len(events), head)
 
@@ -166,6 +172,24 @@ class _Rebuilding:
         if was is None or was.value != text:
             self._put_cell(desk.CELL, was, text, "damaged" if desk.CELL in cells else "not there")
             cells[desk.CELL] = Cell(0, text)
+
+    def _keep(self, events: Sequence[Event]) -> None:
+        """What a project's log says: the caps of its sessions, and where its board is written down as it is."""
+        known, written = board.Board(), 0
+        for event in events:
+            known = known.after(event)
+            if event.facts.get("what") == board.BOARD and event.body == known.text().encode():
+                written = known.count
+        self.written[board.cell_of(known.name)] = str(written) if written else ""
+        if known.caps != board.NO_CAPS:
+            self.caps[board.cell_of(known.name)] = countable(known.caps)
+
+    def _look_at_projects(self, cells: dict[str, Cell | None]) -> None:
+        for name, text in sorted(self.written.items()):
+            was = cells.get(name)
+            if (was is None and text) or (was is not None and was.value != text):
+                self._put_cell(name, was, text, "damaged" if name in cells else "not there")
+                cells[name] = Cell(0, text)
 
     def _look_at_cells(self, cells: Mapping[str, Cell | None]) -> None:
         for name, cell in cells.items():

@@ -44,11 +44,10 @@ def read(journal: Journal, run_id: str, name: str) -> Found:
         at = int(cell.value) if cell is not None and cell.value.isdecimal() else 0
     except JournalCorrupt:
         at, is_sound = 0, False
-    if at:
-        first, *later = journal.events(run_id, after=at - 1) or [None]
-        board = None if first is None else board_of(first)
-        if first is not None and board is not None and board.count == at:
-            return Found(fold(later, board), len(first.body or b""), _size(later), is_sound)
+    events = journal.events(run_id, after=at - 1) if at else []
+    board = board_of(events[0]) if events else None
+    if board is not None and board.count == at:
+        return Found(fold(events[1:], board), len(events[0].body or b""), _size(events[1:]), is_sound)
     events = journal.events(run_id)
     return Found(fold(events), 0, _size(events), is_sound)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, assert_never
 
+from holdfast.core.board import BOARD, PROJECT
 from holdfast.core.budget import TIMES, USD_NANO, Limits
 from holdfast.core.desk import DESK
 from holdfast.core.events import Address, Event, Kind, StepKind
@@ -72,6 +73,8 @@ def _keep(begun: dict[Address, Event], event: Event) -> None:
 def _of(event: Event, begun: dict[Address, Event]) -> Iterator[_Line]:
     facts = event.facts
     match event.kind:
+        case Kind.DECIDED if event.step is None and facts.get("what") == BOARD:
+            pass  # a project's board is written down: what it says was decided before
         case Kind.DECIDED:
             yield _text(facts.get("what")), _text(facts.get("choice")), _text(facts.get("because"))
         case Kind.STEP_INTENDED:
@@ -209,7 +212,7 @@ def _drifted(facts: dict[str, Any]) -> str:
 
 
 def _begun(facts: dict[str, Any]) -> str:
-    if facts["agent"] == DESK:
+    if facts["agent"] in (DESK, PROJECT):
         return "the first order came"
     given = facts.get("limits")
     return f"caps: {caps(given)}" if given else "no budget stated: default caps"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from holdfast.core.board import PROJECT
 from holdfast.core.duration import span
 from holdfast.core.heads import BLOCKED, PAUSING, Status, Why, said
 from holdfast.core.state import PAUSE
@@ -153,6 +154,8 @@ def _suspended(picture: dict[str, Any], now: float) -> str:
             by, because = _who_paused(picture)
             return f"Paused {since} by {by}: {because}. `holdfast resume` lets it go on."
         case Why.COMMAND:
+            if picture["run"]["agent"] == PROJECT:
+                return "A project: what it was told, and what became of it. `holdfast project status` shows its board."
             return "The operator's desk: who switched what, and why."
         case Why.SHUTDOWN:
             return f"Interrupted by a shutdown {since}; goes on with the next worker or `holdfast run`."
