@@ -102,6 +102,7 @@ class TestSqlite(IndexConformance):
                 side.unlink()
                 side.symlink_to(elsewhere if state == "link" else tmp_path / "nowhere")
         assert [each.run_id for each in search(store.journal, asked()).found] == ["r1"]
+        assert search(store.journal, asked("refund")).found == [], "it is of the log, and not what was put there"
         assert not side.is_symlink() and side.is_file() and stat.S_IMODE(side.stat().st_mode) == 0o600
         assert elsewhere.read_bytes() == b"of somebody else" and not (tmp_path / "nowhere").exists()
         assert sorted(each.name for each in self.path.glob("*search*")) == [side.name]
