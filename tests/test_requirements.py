@@ -385,6 +385,13 @@ SHOWN_BY = {
         "web/test_site.py::test_a_command_is_opened_first_and_last_time_is_beside_it",
         "cli/test_inbox.py::test_a_command_is_marked_and_last_time_stands_beside_it",
     ),
+    "S19 what is searched for is a value, and an unknown filter an error": (
+        "memory/test_search.py::test_no_text_gets_rows_that_were_not_asked_for",
+        "core/test_query.py::test_an_unknown_filter_is_an_error_that_names_the_known_ones",
+        "core/test_query.py::test_a_value_of_no_meaning_is_an_error",
+        "cli/test_search.py::test_what_cannot_be_asked_is_a_usage_error",
+        "memory/test_search.py::test_another_tenant_finds_nothing_of_it",
+    ),
     "S27 where a webhook may go": (
         "inbox/test_guard.py::test_what_is_not_public_is_refused",
         "inbox/test_guard.py::test_however_it_is_written",

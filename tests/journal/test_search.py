@@ -5,7 +5,6 @@ import os
 import stat
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -144,6 +143,24 @@ class TestSqlite(IndexConformance):
         finally:
             connection.close()
 
+    def test_where_no_file_takes_a_byte_it_is_searched_all_the_same(self, store: Store) -> None:
+        """Lost: a search on a disk that is full, or that has become read-only."""
+        store.start("r1")
+        code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); {self.searching()}"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+        assert done.stdout.strip() == "1", done.stderr
+        assert list(self.path.glob("*search*")) == [], "what could not be made whole is not left"
+
+    def searching(self) -> str:
+        """A program that says how many runs it finds."""
+        path = str(self.path / "store.db")
+        return (
+            "from holdfast.core.query import read; from holdfast.journal.lookup import search;"
+            "from holdfast.journal.open import open_journal;"
+            f"journal = open_journal({path!r}, clock=lambda: 1e6);"
+            "print(len(search(journal, read('', {'limit': 100}, 1e6)).found)); journal.close()"
+        )
+
     def test_what_is_forgotten_leaves_the_file(self, store: Store) -> None:
         """Lost: what was removed for a reason can still be read in the side file."""
         claim = store.hold("r1")
@@ -160,17 +177,7 @@ class TestSqlite(IndexConformance):
         """Lost: the second one fails, or finds half."""
         for number in range(60):
             store.start(f"r{number}")
-        code = textwrap.dedent(
-            f"""
-            import sys
-            from holdfast.core.query import read
-            from holdfast.journal.lookup import search
-            from holdfast.journal.open import open_journal
-            journal = open_journal({str(self.path / "store.db")!r}, clock=lambda: 1e6)
-            print(len(search(journal, read("", {{"limit": 100}}, 1e6)).found))
-            journal.close()
-            """
-        )
+        code = self.searching()
         begun = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
         assert [each.communicate(timeout=50)[0].strip() for each in begun] == ["60"] * 3
         assert len(search(store.journal, read("", {"limit": 100}, 1e6)).found) == 60

@@ -14,10 +14,11 @@ import pytest
 
 import holdfast as hf
 from holdfast.core import accept
-from holdfast.core.document import Found
+from holdfast.core.document import Found, document
 from holdfast.core.events import Event
-from holdfast.core.query import read
+from holdfast.core.query import Filters, read
 from holdfast.core.retention import Retention
+from holdfast.core.words import matches
 from holdfast.errors import RunFailed, UsageError
 from holdfast.journal.collect import collect
 from holdfast.journal.lookup import search
@@ -26,6 +27,7 @@ from holdfast.journal.open import open_journal, upkeep_of
 from holdfast.journal.rebuild import rebuild
 from holdfast.journal.search import SUFFIX
 from holdfast.runtime.clock import SystemClock
+from holdfast.testing.conformance_index import ATTACKS
 
 CLOCK = SystemClock()
 
@@ -108,6 +110,31 @@ def test_an_unknown_filter_is_an_error(store: str) -> None:
         looked(store, outcome="success")
 
 
+def test_no_text_gets_rows_that_were_not_asked_for(store: str) -> None:
+    """Lost: the store, to whoever may type a word into a field. Each engine is tried by the suite of `Index`, too."""
+    journal = open_journal(store, clock=CLOCK.now)
+    before, tried = journal.facts()["events"], 0
+    for attack in ATTACKS:
+        for filters in ({"words": attack}, *({name: attack} for name in Filters.__annotations__), {attack: attack}):
+            words = filters.pop("words", "")
+            try:
+                asked = read(words, filters, CLOCK.now())
+            except UsageError:
+                continue
+            tried += 1
+            found = search(journal, asked).found
+            assert found == [] or words, (attack, filters)
+            assert all(matches(text_of(journal, each), asked.parts) for each in found), attack
+    assert journal.facts()["events"] == before and journal.facts()["integrity"] == "ok"
+    journal.close()
+    assert tried > len(ATTACKS) and keys(store) == ["ticket-2", "ticket-1"]
+
+
+def text_of(journal: Any, found: Found) -> str:
+    head = journal.head(found.run_id)
+    return document(head, journal.events(found.run_id), "").words
+
+
 def test_a_run_that_goes_on_is_found_anew(tmp_path: Path) -> None:
     """Lost: what a run did after the first search."""
     url = f"sqlite:///{tmp_path}/holdfast.db"
@@ -140,7 +167,7 @@ def test_what_is_forgotten_is_found_no_more(store: str, tmp_path: Path) -> None:
     side = tmp_path / f"holdfast.db{SUFFIX}"
     assert keys(store, "parcel") == ["ticket-1"] and b"parcel" in side.read_bytes()
     journal = open_journal(store, clock=CLOCK.now)
-    done = collect(journal, upkeep_of(journal), Retention(status=frozenset({"succeeded"}), keep=0))
+    done = collect(journal, upkeep_of(journal), Retention(status=("succeeded",), keep=0))
     journal.close()
     assert len(done.forgotten) == 1
     assert b"parcel" not in side.read_bytes(), "at once, and not at the next search"

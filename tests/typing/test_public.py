@@ -158,6 +158,9 @@ async def runs(app: hf.App, run: hf.Run) -> None:
     assert_type(await plain(run, "text"), int)
     async for progress in app.watch("run_1"):
         assert_type(progress.missed, int)
+    for found in await app.search("refund -lost", outcome="failed", since="7d", limit=5):
+        assert_type(found.usd, float)
+    await app.search(status="failed")  # type: ignore[call-arg]
     await app.answer("run_1", "q_1", "yes", by="ann")
     await app.cancel("run_1", by="ann", why="no longer needed")
     async with hf.App("memory:", agents=[plain, support], settings=hf.Settings(poll_s=0.1), serves=False) as opened:
