@@ -94,9 +94,9 @@ class TestSqlite(IndexConformance):
             case "header":
                 side.write_bytes(b"SQLite format 3\0" + bytes(200))
             case "version":
-                apsw.Connection(str(side)).execute("PRAGMA user_version = 99").connection.close()
+                apsw.Connection(str(side)).execute("UPDATE about SET about = about || '9'").connection.close()
             case "store":
-                apsw.Connection(str(side)).execute("UPDATE about SET store = 'another'").connection.close()
+                apsw.Connection(str(side)).execute("UPDATE about SET about = 'another'").connection.close()
             case "link" | "dangling":
                 side.unlink()
                 side.symlink_to(elsewhere if state == "link" else tmp_path / "nowhere")

@@ -26,9 +26,10 @@ def seal(tenant: str, run_id: str, mark: str, facts: str, text: str) -> bytes:
     return hashlib.sha256(json.dumps([tenant, run_id, mark, facts, text]).encode()).digest()
 
 
-def read(tenant: str, run_id: str, mark: str, facts: str, text: str, sealed: bytes) -> Document | None:
+def read(tenant: str, run_id: Any, mark: Any, facts: Any, text: Any, sealed: Any) -> Document | None:
     """The document; None when it is not what was written."""
-    if seal(tenant, run_id, mark, facts, text) != bytes(sealed):
+    is_whole = all(isinstance(part, str) for part in (run_id, mark, facts, text)) and isinstance(sealed, bytes)
+    if not is_whole or seal(tenant, run_id, mark, facts, text) != sealed:
         return None
     known: dict[str, Any] = json.loads(facts)
     known |= {"tools": tuple(known["tools"]), "errors": tuple(known["errors"]), "spent": Charge(*known["spent"])}
