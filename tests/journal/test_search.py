@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,22 @@ class TestSqlite(IndexConformance):
         assert [each.communicate(timeout=50)[0].strip() for each in begun] == ["60"] * 3
         assert len(search(store.journal, read("", {"limit": 100}, 1e6)).found) == 60
 
+    @pytest.mark.parametrize("at", [1, 30, 55])
+    def test_a_search_that_is_killed_leaves_nothing_half_done(self, store: Store, at: int) -> None:
+        """Lost: runs that no search finds any more, since one has died while it put them."""
+        for number in range(60):
+            store.start(f"r{number}")
+        dies = (
+            "import os; from holdfast.journal import entry; left = [%d]; seal = entry.seal\n"
+            "def dying(*facts):\n"
+            "    left[0] -= 1\n"
+            "    return seal(*facts) if left[0] else os.kill(os.getpid(), 9)\n"
+            "entry.seal = dying\n%s"
+        )
+        done = subprocess.run([sys.executable, "-c", dies % (at, self.searching())], timeout=50)
+        assert done.returncode == -9
+        assert len(search(store.journal, read("", {"limit": 100}, 1e6)).found) == 60
+
     def test_two_tenants_share_the_file_and_nothing_in_it(self, store: Store, open_engine: OpenTenant) -> None:
         """Lost: clearing one tenant's index would take the other's, or leave text of it."""
         other = Store(lambda name, **options: open_engine(name, tenant="other", **options), "store")
@@ -234,3 +251,13 @@ class TestPostgres(IndexConformance):
 
     def forge_index(self, name: str, before: str, after: str) -> None:
         self.change(name, "UPDATE search_1 SET text = replace(text, %s, %s)", before, after)
+
+    def test_several_who_make_the_table_at_once(self, store: Store) -> None:
+        """Lost: the first searches of a cluster that is being started."""
+        for number in range(60):
+            store.start(f"r{number}")
+        journals = [store.open() for _ in range(4)]
+        query = read("", {"limit": 100}, 1e6)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda journal: len(search(journal, query).found), journals))
+        assert found == [60] * 4

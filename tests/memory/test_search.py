@@ -6,6 +6,7 @@ If these fail, whoever looks for earlier work is told of runs as they were, of r
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,17 @@ def test_a_thousand_runs() -> None:
     journal.post("r1000", "start", start)
     assert [each.key for each in search(journal, read("order 999", {}, 0.0)).found] == ["k999", "k999"]
     assert journal.read == ["r1000"], "only what has changed is read"
+
+
+def test_many_who_search_at_once_read_each_run_once() -> None:
+    """Lost: a hundred runs that begin together and ask what was before, each reading the whole store."""
+    journal = Watched()
+    for number in range(200):
+        start = accept.start(agent="support", key=f"k{number}", input_digest="d", limits=None, body=b'"order"')
+        journal.post(f"r{number}", "start", start)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: len(search(journal, read("order", {"limit": 500}, 0.0)).found), range(8)))
+    assert found == [200] * 8 and len(journal.read) == 200
 
 
 # --- the tool ------------------------------------------------------------------------------------------------------

@@ -4,11 +4,13 @@ Invariants
 1. What is told is of the logs as they were when the search began, or newer.
 2. An index that has to be made anew is, and is asked only once it is whole.
 3. A run that cannot be read is told by its id, and in no other way; it is tried again by each search.
-4. A run that others write to meanwhile keeps nobody waiting: each run is brought up to date once in a search.
+4. Of many who search at once in a process one reads what is behind, and the others wait for it, for `PATIENCE_S`.
+5. A run that others write to meanwhile keeps nobody waiting: each run is brought up to date once in a search.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Final, NamedTuple
 
 from holdfast.core.accept import MessageKind
@@ -19,7 +21,9 @@ from holdfast.journal.open import index_of
 from holdfast.protocols import Behind, Index, Journal
 
 PAGE: Final = 50
+PATIENCE_S: Final = 30.0
 _ATTEMPTS: Final = 3
+_READING = threading.Lock()
 
 
 class Looked(NamedTuple):
@@ -50,6 +54,15 @@ def search(journal: Journal, query: Query) -> Looked:
 def catch_up(journal: Journal, index: Index) -> list[str] | None:
     """Put what is behind; the ids of runs that cannot be read. None: the index had to be made anew, so all is behind
     again."""
+    is_first = _READING.acquire(timeout=PATIENCE_S)  # after a fork nobody may be left to release it
+    try:
+        return _caught_up(journal, index)
+    finally:
+        if is_first:
+            _READING.release()
+
+
+def _caught_up(journal: Journal, index: Index) -> list[str] | None:
     unread: list[str] = []
     behind = index.behind()
     for first in range(0, len(behind), PAGE):
