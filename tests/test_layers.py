@@ -47,6 +47,12 @@ def test_the_command_line_reads_the_environment_and_nothing_else_of_the_list(tmp
     assert uses(set(banned()) - ENVIRONMENT, SOURCE / "cli", tmp_path / "ruff.toml") == []
 
 
+def test_what_passes_the_environment_on_reads_nothing_else_of_the_list(tmp_path: Path) -> None:
+    """Its exemption in pyproject.toml covers a whole file, too."""
+    path = SOURCE / "memory" / "environment.py"
+    assert uses(set(banned()) - ENVIRONMENT, path, tmp_path / "ruff.toml") == []
+
+
 def test_the_clock_reads_time_and_chance_and_nothing_else_of_the_list(tmp_path: Path) -> None:
     """Its exemption in pyproject.toml covers a whole file; settings reach it as arguments."""
     assert uses(ENVIRONMENT | STORED_CODE, SOURCE / "runtime" / "clock.py", tmp_path / "ruff.toml") == []

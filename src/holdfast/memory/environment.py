@@ -1,0 +1,60 @@
+"""What programs that we start see of our environment: never what looks like a secret, and nothing of holdfast's own.
+
+A check runs code that an agent has written, and git runs what a repository's config names: neither is to find a key
+there that the agent was not given. The environment is read here to be passed on, never as a setting.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+
+_NAME = re.compile(r"auth(?!or)|cookie|credential|key|passw|_pwd$|secret|session|signature|token|dsn", re.IGNORECASE)
+_VALUE = re.compile(
+    r"://[^/\s:@]*:[^/\s@]+@"  # an address with a password
+    r"|-----BEGIN|\b(?:sk|rk|xox[a-z]|gh[a-z]|glpat|AKIA)[-_]?[0-9A-Za-z_-]{12}"
+)
+_OURS = ("HOLDFAST_", "PYTEST_")
+_GIT = frozenset(
+    {
+        "GIT_AUTHOR_NAME",
+        "GIT_AUTHOR_EMAIL",
+        "GIT_COMMITTER_NAME",
+        "GIT_COMMITTER_EMAIL",
+        "GIT_CONFIG_GLOBAL",
+        "GIT_CONFIG_SYSTEM",
+        "GIT_CONFIG_NOSYSTEM",
+        "GIT_EXEC_PATH",
+    }
+)
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a variable looks like a credential, by its name or its value."""
+    return _NAME.search(name) is not None or _VALUE.search(value) is not None
+
+
+def visible(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Of the environment (ours, when none is given) what a program of the project may see."""
+    given = os.environ if environ is None else environ
+    return {
+        name: value
+        for name, value in given.items()
+        if not name.startswith((*_OURS, "GIT_")) and not is_secret(name, value)
+    }
+
+
+def for_check() -> dict[str, str]:
+    """Of a check: `python` is the interpreter that we run in, and leaves no compiled files in the tree."""
+    seen = visible()
+    here = os.path.dirname(sys.executable)
+    seen["PATH"] = os.pathsep.join(part for part in (here, seen.get("PATH", os.defpath)) if part)
+    return {**seen, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def for_git() -> dict[str, str]:
+    """Of git: also who the author is and where the user's config lies, and no other variable of git's."""
+    kept = {name: value for name, value in os.environ.items() if name in _GIT}
+    return {**visible(), **kept}
