@@ -147,6 +147,15 @@ SHOWN_BY = {
         "e2e/test_unwind.py::test_an_unwinding_by_command_survives_a_kill_in_the_middle_of_an_undo",
         "runtime/test_unwind.py::test_a_budget_that_is_used_up_does_not_keep_anything_from_being_undone",
     ),
+    "R18 discoverable prior work (runs)": (
+        "memory/test_search.py::test_runs_are_found_by_what_they_did",
+        "memory/test_search.py::test_an_agent_finds_what_earlier_runs_did",
+        "runtime/test_prior.py::test_a_run_is_told_what_earlier_ones_of_its_agent_did",
+        "runtime/test_prior.py::test_what_is_in_doubt_is_told",
+        "core/test_prior.py::test_everything_that_a_record_says_is_told",
+        "core/test_prior.py::test_it_never_takes_more_than_its_tokens",
+        "cli/test_search.py::test_what_is_found_is_shown_with_the_words_marked",
+    ),
     "R24 hard caps before the call": (
         "e2e/test_requirements_models.py::test_the_fourth_call_of_thirty_cents_is_never_sent",
         "models/test_wire.py::test_a_call_that_does_not_fit_its_tokens_is_never_sent",

@@ -109,6 +109,7 @@ async def support(run: hf.Run, ticket: Ticket) -> list[str]:
     await run.sleep(1.5)
     await run.sleep(timedelta(days=1), name="a day")
     await run.note("closed")
+    assert_type(await run.prior(tokens=500), str)
     run.emit({"cents": ticket.cents})
     assert_type(run.key, str)
     assert_type(run.now, float)

@@ -98,7 +98,7 @@ class Ended(NamedTuple):
     commit: str
     branch: str
     digest: Mapping[str, Any]
-    """What its record said when it ended: see `memory.digest`."""
+    """What its record said when it ended: see `core.digest`."""
 
 
 class Remark(NamedTuple):

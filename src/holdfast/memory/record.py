@@ -213,7 +213,7 @@ class ProjectRecord:
     ) -> Board:
         """End a session, and give free what it holds. branch: where its unfinished work is; empty: there is none.
 
-        digest: what its record says (`memory.digest`). revision: the `count` of the board that its views show.
+        digest: what its record says (`core.digest`). revision: the `count` of the board that its views show.
         why: in one line, why its feature does not pass; empty: as the last evidence said."""
         return self.tell(
             b.ENDED,

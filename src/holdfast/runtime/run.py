@@ -17,6 +17,7 @@ from holdfast.core.command import Call
 from holdfast.core.confidence import Otherwise
 from holdfast.core.events import Charge, Effect, StepKind
 from holdfast.core.policy import Duration, Retry, seconds
+from holdfast.core.prior import TOKENS
 from holdfast.core.rung import Ask
 from holdfast.errors import UsageError
 from holdfast.journal.codec import digest, encode
@@ -27,6 +28,7 @@ from holdfast.runtime.declared import Declared
 from holdfast.runtime.facts import safe
 from holdfast.runtime.gating import NOTHING, Gated, gate
 from holdfast.runtime.pauses import Note, Sleep
+from holdfast.runtime.prior import checked, earlier
 from holdfast.runtime.spawn import spawned
 from holdfast.runtime.spec import Classify, Definite, EffectName
 from holdfast.runtime.tool import Planned, Tool, as_tool, take_step
@@ -333,6 +335,17 @@ class Run:
         scope = self._where("note").scope
         call = Call(scope, "note", digest(encode(text)), StepKind.NOTE, Effect.READ, safe(text, 200).encode())
         await self._driver.step(Note(call, safe(text)))
+
+    async def prior(self, *, tokens: int = TOKENS) -> str:
+        """What earlier runs of this agent did, in at most so many tokens: how the newest ones ended, what is in doubt,
+        what failed and why, what was decided, what it cost. Read off their records as one step, of effect read.
+
+        A token counts as three bytes, so it is no fewer than a model's. What agents, tools and people wrote is quoted.
+        """
+        journal, asked = self._driver.services.journal, {"tokens": checked(tokens)}
+        given = (journal, self._driver.agent.name, self.id, tokens)
+        told: str = await self.step("prior", earlier, *given, effect="read", input=asked)
+        return told
 
     def emit(self, data: Any) -> None:
         """Tell progress to whoever watches this run in this process (`app.watch`, `App(on_emit=…)`).
