@@ -33,6 +33,7 @@ VERBS = {
     "channels": Verb("holdfast.cli.channels:channels", "Whom questions reach, by what, and when."),
     "tools": Verb("holdfast.cli.tools:tools", "What is switched for all runs; switch tools off and on, set policies."),
     "budget": Verb("holdfast.cli.budget:budget", "What is used and capped; set the caps of a day, of all, of a run."),
+    "project": Verb("holdfast.cli.project:project", "Features of a directory: what is done, and what is next."),
     "unwind": Verb("holdfast.cli.unwind:unwind", "Undo what an ended run did, the last step first."),
     "gc": Verb("holdfast.cli.gc:gc", "Forget ended runs by policy, and give their space back."),
     "migrate": Verb("holdfast.cli.migrate:migrate", "Move all runs to another store, where they go on."),

@@ -17,6 +17,9 @@ why = click.option("--why", default="", metavar="TEXT", help="Kept in the record
 policy = click.option(
     "--policy", multiple=True, metavar="TOOL.SETTING=VALUE", help="Such as look.retry.attempts=2; over holdfast.toml."
 )
+directory = click.option(
+    "--directory", "-C", default=".", metavar="DIR", help="Within the working tree; here when left out."
+)
 wait = click.option(
     "--wait", default="60s", show_default=True, metavar="TIME", help="Stay so long for what is due; or 'forever'."
 )

@@ -114,12 +114,9 @@ def post(journal: Journal, run_id: str, message: Message) -> None:
 
 def driver_of(journal: Journal, run_id: str) -> Worker | None:
     """The process that holds the run, unless its lease is over or it is proven dead."""
-    from holdfast.journal.process import proven_dead
+    from holdfast.journal.process import holder
 
-    owner = journal.owner(run_id)
-    if owner is None or owner[1] <= journal.now() or proven_dead(owner[0]):
-        return None
-    return owner[0]
+    return holder(journal, run_id)
 
 
 def who_goes_on(journal: Journal, head: Head) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from holdfast.protocols import Worker
+from holdfast.protocols import Journal, Worker
 
 
 def this_worker(worker_id: str) -> Worker:
@@ -40,6 +40,14 @@ def proven_dead(worker: Worker) -> bool:
     if not stat:
         return False
     return _started(stat) != worker.started or (_state(stat) in ("Z", "X") and _has_one_task(worker.pid))
+
+
+def holder(journal: Journal, run_id: str) -> Worker | None:
+    """The process that holds the run, unless its lease is over or it is proven dead."""
+    owner = journal.owner(run_id)
+    if owner is None or owner[1] <= journal.now() or proven_dead(owner[0]):
+        return None
+    return owner[0]
 
 
 def _namespaces() -> str:

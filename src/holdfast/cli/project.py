@@ -1,0 +1,23 @@
+"""`holdfast project`: what a directory is to become, feature by feature; each verb is a file of its own."""
+
+from __future__ import annotations
+
+import click
+
+from holdfast.cli.lazy import LazyGroup, Verb
+
+VERBS = {
+    "brief": Verb("holdfast.cli.project_brief:brief", "What the next agent in this directory has to know."),
+    "status": Verb("holdfast.cli.project_status:status", "Each feature: where it is, by what evidence, who holds it."),
+}
+
+
+@click.group(
+    "project",
+    cls=LazyGroup,
+    verbs=VERBS,
+    help="Features of a directory under git, each with a check that says whether it is there.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+def project() -> None:
+    """The group of these verbs."""
