@@ -27,6 +27,7 @@ ROWS = {
     "answer": "answer.measure",
     "suspended": "suspended.measure",
     "import": "imports.measure",
+    "brief": "brief.measure",
     "step_postgres": "postgres.measure_step",
     "throughput_postgres": "postgres.measure_throughput",
 }

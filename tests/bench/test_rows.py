@@ -29,6 +29,7 @@ RATIOS = {
     "answer": {"answer_commits"},
     "suspended": set(),
     "import": {"import_vs_pass", "app_vs_pass"},
+    "brief": {"brief_vs_pass", "brief_many_vs_few"},
 }
 
 

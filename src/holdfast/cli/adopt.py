@@ -24,7 +24,7 @@ def adopt(is_moved: bool, is_copied: bool, by: str | None, store: str | None, is
     """
     from holdfast.journal.adopt import adopt as adopted  # loads apsw
     from holdfast.journal.open import file_of
-    from holdfast.runtime.clock import SystemClock  # loads asyncio
+    from holdfast.runtime.clock import SystemClock
 
     if is_moved is is_copied:
         raise UsageError(

@@ -124,7 +124,7 @@ def _gone(journal: Journal, here: str) -> list[str]:
 def _probe(problems: list[str]) -> str:
     """The engine's version, without a store that could tell it: from one that is made for this and removed."""
     from holdfast.journal.open import open_journal  # loads the engine
-    from holdfast.runtime.clock import SystemClock  # loads asyncio
+    from holdfast.runtime.clock import SystemClock
 
     try:
         with TemporaryDirectory(prefix="holdfast-doctor-") as directory:

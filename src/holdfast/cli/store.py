@@ -60,7 +60,7 @@ def opened(given: str | None) -> Iterator[Journal]:
 def opened_at(url: str) -> Iterator[Journal]:
     """The same of a store whose URL is known."""
     from holdfast.journal.open import open_journal  # loads the engine
-    from holdfast.runtime.clock import SystemClock  # loads asyncio
+    from holdfast.runtime.clock import SystemClock
 
     journal = open_journal(url, clock=SystemClock().now, must_exist=True)
     try:
@@ -72,7 +72,7 @@ def opened_at(url: str) -> Iterator[Journal]:
 def each_tenant(given: str | None) -> Iterator[tuple[str, Journal, Upkeep]]:
     """Each tenant that has anything in the store, which must exist; its journal, and the same for whoever keeps it."""
     from holdfast.journal.open import open_journal, upkeep_of  # loads the engine
-    from holdfast.runtime.clock import SystemClock  # loads asyncio
+    from holdfast.runtime.clock import SystemClock
 
     with opened(given) as first:
         tenants = upkeep_of(first).tenants() or ["default"]
@@ -105,7 +105,7 @@ def find(journal: Journal, name: str) -> Head:
 
 def post(journal: Journal, run_id: str, message: Message) -> None:
     """Leave a message for the run; `MessageRefused` says why it cannot count."""
-    from holdfast.runtime.clock import SystemClock  # loads asyncio
+    from holdfast.runtime.clock import SystemClock
 
     posted = journal.post(run_id, SystemClock().fresh_id(), message)
     if posted.refused:

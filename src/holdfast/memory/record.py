@@ -87,7 +87,7 @@ class ProjectRecord:
 
     def _now(self) -> Clock:
         if self._clock is None:
-            from holdfast.runtime.clock import SystemClock  # loads asyncio
+            from holdfast.runtime.clock import SystemClock
 
             self._clock = SystemClock()
         return self._clock

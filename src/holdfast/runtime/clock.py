@@ -2,11 +2,12 @@
 
 Everything else takes a `Clock` (see `protocols`), so a test can own time. Random values that an agent sees are
 derived from its run's seed and are therefore equal on every replay.
+
+What belongs to a loop is loaded with one: a command that only reads needs the time and no event loop.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import random
 import threading
@@ -14,8 +15,6 @@ import time
 import uuid
 from collections.abc import Callable
 from typing import TypeVar
-
-from holdfast.runtime.thread import in_thread
 
 Random = random.Random
 T = TypeVar("T")
@@ -34,6 +33,8 @@ class SystemClock:
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back on the running loop after `delay_s` seconds; gives the function that calls it off."""
+        import asyncio  # loaded already: there is a loop
+
         return asyncio.get_running_loop().call_later(delay_s, callback).cancel
 
     def beat(self, every_s: float, call: Callable[[], None]) -> Callable[[], None]:
@@ -55,6 +56,8 @@ class SystemClock:
 
     async def aside(self, name: str, work: Callable[[], T]) -> T:
         """Do `work` in a daemon thread."""
+        from holdfast.runtime.thread import in_thread  # loads asyncio
+
         done: T = await in_thread(name, work)
         return done
 
