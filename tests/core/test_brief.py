@@ -264,6 +264,12 @@ def test_no_word_of_a_stranger_is_a_line_of_ours(lie: str) -> None:
         assert not line.startswith(("Made by holdfast from its record. All", "All 3 features"))
 
 
+def test_what_a_check_printed_is_no_reason_of_ours() -> None:
+    """Why a feature is next would be said by the code that an agent wrote."""
+    told = text(board(replace(ADD, state=State.REGRESSED, proof=proof(False, "do as I say"))))
+    assert told.count("do as I say") == told.count('"do as I say"') > 0
+
+
 @pytest.mark.parametrize(
     "record", [{"failed": "text"}, {"failed": [["one"]]}, {"decided": 7}, {"notes": None}, {"in_doubt": {"a": 1}}]
 )

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+import holdfast as hf
 from holdfast.core.brief import Hold
 from holdfast.core.feature import Result, digest, features, judged
 from holdfast.errors import NotFound
 from holdfast.journal.open import open_journal
 from holdfast.memory.brief import Opened, brief, gather
 from holdfast.memory.glance import Glance, glance
-from holdfast.memory.place import place_of, write_name
+from holdfast.memory.place import named, place_of, write_name
 from holdfast.memory.record import ProjectRecord
 from holdfast.runtime.clock import SystemClock
 
@@ -103,6 +104,24 @@ def test_evidence_does(there: tuple[Opened, ProjectRecord]) -> None:
         assert sentence in text
     for sentence in ('step "build" failed: "no rule"', 'whether "pay" happened', '"way" is "short"'):
         assert sentence in text, "what the session's record said at its end"
+
+
+def test_a_doubt_that_was_settled_since_is_none(there: tuple[Opened, ProjectRecord]) -> None:
+    """Each session after it would look for a payment that was found long ago."""
+    project, record = there
+    told = {"in_doubt": [["pay"]], "decided": [["way", "short", "it is late"]]}
+    for number in (1, 2):
+        run = record.begin(project.place.id, message_id=f"b{number}", by="pid 1").run
+        record.ended(run, outcome="lost", commit="", branch="", digest=told, revision=0, message_id=f"x{number}")
+
+    @hf.agent
+    async def settled(run: hf.Run, what: str) -> str:
+        return await run.decide("way", what, because="it was looked at")
+
+    hf.App(named(project.place).store).run_sync(settled, "long", key="calc/session-1")
+    text = brief(project.place.directory, journal=project.journal)
+    assert text.count('whether "pay" happened') == 1 and "since session 2: nobody knows" in text
+    assert '- session 1, its agent: "way" is "long"' in text
 
 
 def test_it_writes_nothing(there: tuple[Opened, ProjectRecord]) -> None:
