@@ -85,6 +85,7 @@ def _table(facts: Facts) -> None:
     from rich.table import Table  # heavy; only for the human form
 
     from holdfast.core.brief import amount, counts
+    from holdfast.views.text import counted
 
     board = facts.board
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -98,7 +99,11 @@ def _table(facts: Facts) -> None:
             text(item["id"]), text(state, _COLOURS[item["state"]]), *(text(cell, limit=200) for cell in cells)
         )
     spent = "" if facts.spent is None else f" · {amount(facts.spent)}"
-    paint(text(f"{_bar(board)} {counts(board)} {board.numbered} sessions{spent}", "bold"), table, text(_next(facts)))
+    paint(
+        text(f"{_bar(board)} {counts(board)} {counted(board.numbered, 'session')}{spent}", "bold"),
+        table,
+        text(_next(facts)),
+    )
 
 
 def _bar(board: Board) -> str:
