@@ -48,16 +48,22 @@ def _hang_up(open_ones: list[socket.socket]) -> None:
 
 
 def _asked(check: Check, open_ones: list[socket.socket]) -> Result:
-    request = urllib.request.Request(check.target, headers={"User-Agent": "holdfast", "Accept-Encoding": "identity"})  # noqa: S310 - http and https alone have a handler
     try:
-        with _opener(check, open_ones).open(request, timeout=check.timeout_s) as answer:
+        with _answer(check, open_ones) as answer:
             return _compared(check, answer.status, answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return _compared(check, error.code, error)
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         return Result(False, False, f"no answer: {reason}"[:200])
+
+
+def _answer(check: Check, open_ones: list[socket.socket]) -> Any:
+    """The answer, whatever its status."""
+    headers = {"User-Agent": "holdfast", "Accept-Encoding": "identity"}
+    request = urllib.request.Request(check.target, headers=headers)  # noqa: S310 - only http and https have a handler
+    try:
+        return _opener(check, open_ones).open(request, timeout=check.timeout_s)
+    except urllib.error.HTTPError as error:
+        return error
 
 
 def _compared(check: Check, status: int, answer: Any) -> Result:
@@ -73,11 +79,13 @@ def _compared(check: Check, status: int, answer: Any) -> Result:
 
 
 def _body(answer: Any) -> bytes:
-    """As much as is looked at. What is cut off by the other side raises."""
+    """As much as is looked at. One that the other side has cut off raises."""
     parts, left = list[bytes](), BODY_MAX
     while left and (data := answer.read(min(left, _CHUNK))):
         parts.append(data)
         left -= len(data)
+    if left and getattr(answer, "length", None):
+        raise http.client.IncompleteRead(b"".join(parts), answer.length)
     return b"".join(parts)
 
 
