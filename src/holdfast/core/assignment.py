@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 from holdfast.core.board import Board, Item, Session, State
@@ -20,39 +21,57 @@ _NAMED_MAX: Final = 3
 """Features that a reason names."""
 
 
+class Halt(StrEnum):
+    """Why nothing comes next."""
+
+    COMPLETE = "complete"
+    """All features pass."""
+    STOPPED = "stopped"
+    """A person has said so."""
+    NO_PROGRESS = "no_progress"
+    """Sessions in a row have changed nothing."""
+    NOTHING = "nothing"
+    """What is left is held by others, or its turn has not come; or no list is frozen."""
+
+
 class Work(NamedTuple):
     """What comes next."""
 
     feature: Feature | None
     """None: nothing does, and `why` says why."""
     why: str
-    is_over: bool = False
-    """All features pass."""
+    halt: Halt | None = None
+    """Where there is no feature: what sort of reason that is."""
+
+    @property
+    def is_over(self) -> bool:
+        """All features pass."""
+        return self.halt is Halt.COMPLETE
 
 
 def next_work(board: Board, regressed: Sequence[str] = (), place: str = "") -> Work:
     """What a session at `place` is to work on. regressed: features that were just found not to pass any more."""
     if not board.digest:
-        return Work(None, "no list is frozen")
+        return Work(None, "no list is frozen", Halt.NOTHING)
     broken = {item.feature.id for item in board.items.values() if item.state is State.REGRESSED} | {*regressed}
     broken &= board.items.keys()
     wanted = [item for item in board.items.values() if item.state is not State.PASSING or item.feature.id in broken]
     if not wanted:
-        return Work(None, f"all {len(board.items)} features pass", is_over=True)
+        return Work(None, f"all {len(board.items)} features pass", Halt.COMPLETE)
     if board.stopped:
-        return Work(None, f"stopped: {board.stopped}")
+        return Work(None, f"stopped: {board.stopped}", Halt.STOPPED)
     held = board.held()
     for item in wanted:
         holder = held.get(item.feature.id)
         if holder is not None and place and holder.place == place:
             return Work(item.feature, f"session {holder.number} has begun it here")
     if board.idle >= IDLE_MAX:
-        return Work(None, f"no progress in {board.idle} sessions")
+        return Work(None, f"no progress in {board.idle} sessions", Halt.NO_PROGRESS)
     free = [item for item in wanted if not _waits_for(board, item, held, broken)]
     if not free:
         whys = [f"{item.feature.id} {_waits_for(board, item, held, broken)}" for item in wanted]
         more = f" and {len(whys) - _NAMED_MAX} more" if len(whys) > _NAMED_MAX else ""
-        return Work(None, f"nothing can begin: {'; '.join(whys[:_NAMED_MAX])}{more}")
+        return Work(None, f"nothing can begin: {'; '.join(whys[:_NAMED_MAX])}{more}", Halt.NOTHING)
     chosen = min(free, key=lambda item: (item.feature.id not in broken, -item.feature.priority, item.tried))
     return Work(chosen.feature, _why(chosen, is_broken=chosen.feature.id in broken))
 

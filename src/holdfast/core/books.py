@@ -1,7 +1,7 @@
 """The books of one run: what it has charged, and to which accounts. Kept by `State`, from its events alone.
 
-A run charges the accounts of its tenant (of each day, and of all time) and those that it shares with other runs: the
-accounts of the runs that it is part of, and its own as soon as it has children.
+A run charges the accounts of its tenant (of each day, and of all time) and those that it shares with other runs: one
+that it was started with, those of the runs that it is part of, and its own as soon as it has children.
 
 Invariants
 1. A reservation and its settlement are charged to the day of the reservation, by the time in its event: days are UTC,
@@ -24,6 +24,8 @@ NONE: Final[Sums] = (NOTHING, NOTHING)
 DAY: Final = "day"
 """The account whose caps hold for each day."""
 TOTAL: Final = "total"
+SHARED: Final = "project/"
+"""Accounts that runs share without being part of one another begin so."""
 _DAY_S: Final = 86_400
 
 
@@ -34,7 +36,7 @@ class Books:
 
     def __init__(self) -> None:
         self.above: tuple[str, ...] = ()
-        """Accounts of the runs that this one is part of, the root's first."""
+        """The account that it was started with, or those of the runs that it is part of, the root's first."""
         self.is_priced = False
         """One of these has a cap in dollars, so that what a call costs must be known."""
         self.is_shared = False

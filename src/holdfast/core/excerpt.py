@@ -50,6 +50,8 @@ class Excerpt(NamedTuple):
 def cut(lines: Sequence[Line], tokens: int, how: str = "") -> Excerpt:
     """As much of the lines as the tokens allow. how: where the rest is seen, as a sentence."""
     room = max(tokens, 0) * BYTES_PER_TOKEN
+    headings = list(dict.fromkeys(line.heading for line in lines))
+    lines = sorted(lines, key=lambda line: headings.index(line.heading))  # each heading once
     shown = Counter(line.heading for line in lines)
     size = sum(_size(line.text) for line in lines) + sum(map(_heading_size, shown))
     out: set[int] = set()

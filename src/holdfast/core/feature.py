@@ -285,6 +285,11 @@ class Result:
     artefacts: tuple[Artefact, ...] = ()
 
 
+def as_result(facts: Mapping[str, Any]) -> Result:
+    """The result whose fields `facts` has, as plain data."""
+    return Result(**{**facts, "artefacts": tuple(Artefact(*each) for each in facts.get("artefacts", ()))})
+
+
 class Verdict(NamedTuple):
     """What several performances of one check amount to."""
 

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 from holdfast.core import accept, query
 from holdfast.core.address import run_id as id_of
+from holdfast.core.books import SHARED
 from holdfast.core.budget import Budget, asks_of
 from holdfast.core.desk import DISABLE, ENABLE, POLICY
 from holdfast.core.document import Found
@@ -205,11 +206,19 @@ class App:
     # --- runs ------------------------------------------------------------------------------------------------
 
     async def start(
-        self, agent: Agent[I, O], input: I, *, key: str | None = None, budget: Budget | None = None, by: str = ""
+        self,
+        agent: Agent[I, O],
+        input: I,
+        *,
+        key: str | None = None,
+        budget: Budget | None = None,
+        by: str = "",
+        account: str = "",
     ) -> str:
         """Start a run, or find the one that this key names; its id. Its record is safe when this returns.
 
-        by: who asks for it, for the record; they may not approve what it does.
+        by: who asks for it, for the record; they may not approve what it does. account: one that it shares with other
+        runs, such as `project/NAME`: what they use is counted there, and its caps (`Journal.cap`) hold for all of them.
         """
         services = self._open()
         self._register(agent)
@@ -225,6 +234,7 @@ class App:
             body=body,
             by=by or None,
             ask=asks_of(agent.budget, budget),
+            **self._counted_in(account),
         )
         run = id_of(services.journal.hash_key, self._tenant, name)
         posted = await services.scribe.post(Post(run, f"start {agent.name} {digest(body)}", message))
@@ -236,6 +246,16 @@ class App:
             await self._worker.admit(run)
         return run
 
+    def _counted_in(self, account: str) -> dict[str, Any]:
+        """For the start of a run that shares an account."""
+        if not account:
+            return {}
+        if not account.startswith(SHARED) or not accept.is_signal_name(account):
+            raise UsageError(f"{account!r} is no account that runs share. Nothing was started. Write {SHARED}NAME.")
+        found = self._open().journal.account(account)
+        is_priced = found is not None and found.limits.usd_nano is not None
+        return {"accounts": [account], "is_priced": is_priced or None}
+
     async def run(
         self,
         agent: Agent[I, O],
@@ -245,14 +265,15 @@ class App:
         budget: Budget | None = None,
         by: str = "",
         wait: Duration | None = None,
+        account: str = "",
     ) -> O:
         """Start or go on, and give the agent's result.
 
-        by: as in `start`. wait: how long to stay for a run that is suspended until a time, or that another process
-        drives; then, and at once when only a person can help, `RunWaiting` is raised and the run stays resumable. None:
-        stay.
+        by, account: as in `start`. wait: how long to stay for a run that is suspended until a time, or that another
+        process drives; then, and at once when only a person can help, `RunWaiting` is raised and the run stays
+        resumable. None: stay.
         """
-        run = await self.start(agent, input, key=key, budget=budget, by=by)
+        run = await self.start(agent, input, key=key, budget=budget, by=by, account=account)
         services, worker = self._open(), self._worker
         assert worker is not None
         clock = services.clock

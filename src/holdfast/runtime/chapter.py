@@ -61,6 +61,8 @@ def begin_next(driver: Driver, input: bytes) -> None:
         depth=state.depth or None,
         by=state.requester or None,
         detached=state.is_detached or None,
+        accounts=list(state.books.above) or None,
+        is_priced=state.books.is_priced or None,
     )
     driver.record.post(Post(state.continued, f"start {state.agent} {shown}", start))
     for number, heard in enumerate(state.unheard):
