@@ -156,6 +156,36 @@ SHOWN_BY = {
         "core/test_prior.py::test_it_never_takes_more_than_its_tokens",
         "cli/test_search.py::test_what_is_found_is_shown_with_the_words_marked",
     ),
+    "R18 discoverable prior work (projects)": (
+        "memory/test_session.py::test_the_brief_of_the_next_session_says_what_was_tried",
+        "memory/test_brief.py::test_it_is_the_same_with_the_store_open_and_by_the_directory_alone",
+    ),
+    "R19 tamper-proof feature list": (
+        "memory/test_views.py::test_an_attack_is_told_once_and_put_right",
+        "memory/test_session.py::test_views_that_the_agent_edits_are_written_anew_and_it_is_recorded",
+        "memory/test_session.py::test_a_check_that_the_agent_edits_is_put_back_and_told",
+    ),
+    "R20 evidence-gated passes": (
+        "memory/test_session.py::test_a_claim_whose_check_fails_stays_false_and_its_work_is_put_aside",
+        "memory/test_session.py::test_a_flaky_check_is_marked",
+        "memory/test_session.py::test_a_check_in_python_is_one_of_the_file_and_passes_by_true_alone",
+    ),
+    "R21 one unit per session": (
+        "memory/test_session.py::test_all_features_one_session_each_and_then_none",
+        "memory/test_session.py::test_a_second_session_in_the_same_tree_is_refused",
+        "memory/test_two_harnesses.py::test_two_processes_never_work_on_the_same_feature",
+        "memory/test_kill_sweep.py::test_killed_at_any_point_a_project_ends_whole",
+        "examples/test_todo.py::test_ten_features_pass_over_kills",
+    ),
+    "R22 start routine owned by the harness": (
+        "memory/test_session.py::test_a_feature_that_was_broken_between_sessions_is_the_next_ones_work",
+        "memory/test_session.py::test_an_init_that_fails_is_told_to_the_agent",
+    ),
+    "R23 terminate exactly": (
+        "memory/test_session.py::test_all_features_one_session_each_and_then_none",
+        "memory/test_session.py::test_sessions_that_change_nothing_stop_and_a_person_is_asked",
+        "cli/test_project.py::test_without_progress_it_exits_with_5_and_says_how_to_go_on",
+    ),
     "R24 hard caps before the call": (
         "e2e/test_requirements_models.py::test_the_fourth_call_of_thirty_cents_is_never_sent",
         "models/test_wire.py::test_a_call_that_does_not_fit_its_tokens_is_never_sent",

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from holdfast.errors import Unverified as Unverified
     from holdfast.errors import UsageError as UsageError
     from holdfast.journal.codec import Opaque as Opaque
+    from holdfast.memory.project import Project as Project
     from holdfast.memory.search import search_runs as search_runs
+    from holdfast.memory.session import Session as Session
     from holdfast.models.client import http_client as http_client
     from holdfast.models.client import instrument as instrument
     from holdfast.models.client import uninstrument as uninstrument
@@ -73,9 +75,11 @@ _HOMES = {
     "NotDone": "errors",
     "ONE_REQUEST": "core.failure",
     "Opaque": "journal.codec",
+    "Project": "memory.project",
     "Retry": "core.policy",
     "Run": "runtime.run",
     "RunError": "errors",
+    "Session": "memory.session",
     "Settings": "runtime.settings",
     "Stuck": "core.loops",
     "Tool": "runtime.tool",

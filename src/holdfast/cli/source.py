@@ -73,6 +73,15 @@ def policy_of(target: str) -> Policy:
     return found
 
 
+def checks_of(target: str) -> dict[str, Any]:
+    """The functions that the file of `FILE.py:AGENT` lists as `checks = {"adds": adds}`; it is loaded already."""
+    path, _ = _parts(target)
+    found = getattr(_modules.get(path.resolve()), "checks", {})
+    if not isinstance(found, dict) or not all(isinstance(name, str) and callable(fn) for name, fn in found.items()):
+        raise UsageError(f"`checks` in {path} is no dict of functions by name. Nothing was started.")
+    return found
+
+
 def path_of(target: str) -> Path:
     """The file in `FILE.py:AGENT`."""
     return _parts(target)[0]

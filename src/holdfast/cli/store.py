@@ -1,7 +1,7 @@
 """Which store, and which run in it.
 
 The store is `--store`, else `HOLDFAST_STORE`, else `[holdfast] store` in holdfast.toml, else `[tool.holdfast] store`
-in pyproject.toml, else holdfast.db here. A reader never makes one.
+in pyproject.toml, else that of the project of this directory, else holdfast.db here. A reader never makes one.
 """
 
 from __future__ import annotations
@@ -26,14 +26,29 @@ _SHOWN_MAX = 10
 
 def address(given: str | None, config: str | None = None) -> str:
     """The store's URL."""
-    named = given or os.environ.get("HOLDFAST_STORE")
+    return given or configured(config) or _of_project() or DEFAULT
+
+
+def configured(config: str | None = None) -> str:
+    """The store's URL as the environment or a file says; empty when nothing does."""
+    named = os.environ.get("HOLDFAST_STORE")
     if named:
         return named
     here = _table(Path(config or "holdfast.toml"), "holdfast") or _table(Path("pyproject.toml"), "tool", "holdfast")
-    found = here.get("store", DEFAULT)
+    found = here.get("store", "")
     if not isinstance(found, str):
         raise UsageError(f"store = {found!r} in the configuration is no text. Write store = {DEFAULT!r}.")
     return found
+
+
+def _of_project() -> str:
+    """The store of the project that this directory belongs to; empty when it belongs to none."""
+    from holdfast.memory.place import named, place_of  # not needed where a store is named
+
+    try:
+        return named(place_of(".")).store
+    except NotFound:
+        return ""
 
 
 def _table(file: Path, *path: str) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""An agent that is a command line, such as a coding agent's: started anew for each session, ended by its deadline.
+
+It reads what it is to do from stdin, or where `{brief}` stands in its words; it works in the project's directory, as a
+process group of its own that ends with this process. What it says of its work counts for nothing: the check follows.
+
+Invariant: an attempt that was cut off leaves no half of its work to the next one: that is put aside on a branch first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from holdfast.core.budget import Budget
+from holdfast.core.policy import Duration, seconds
+from holdfast.memory.project import Project
+from holdfast.memory.session import Session
+from holdfast.memory.settling import put_aside
+from holdfast.runtime.agent import Agent
+from holdfast.runtime.command import command
+from holdfast.runtime.run import Run
+from holdfast.runtime.thread import in_thread
+
+BRIEF: Final = "{brief}"
+SAID_MAX: Final = 400
+
+
+def commanded(
+    project: Project, argv: Sequence[str], deadline: Duration, budget: Budget | None = None
+) -> Agent[Any, Any]:
+    """The agent that starts this command in each session."""
+    limit_s = seconds(deadline, "deadline")
+
+    async def work(number: int, text: str) -> dict[str, Any]:
+        branch = await in_thread("put aside", lambda: put_aside(project, number, project.fresh(), name="cut-off"))
+        words = [word.replace(BRIEF, text) for word in argv]
+        try:
+            done = await command(words, timeout=limit_s, input=text, cwd=project.directory)
+        except TimeoutError as late:
+            return {"code": None, "said": str(late), "branch": branch}
+        return {"code": done.code, "said": (done.stderr or done.stdout).strip()[-SAID_MAX:], "branch": branch}
+
+    async def by_command(run: Run, session: Session) -> None:
+        done = await run.step(
+            "work", work, session.number, session.task, effect="idempotent", window="365d", breaker=None
+        )
+        if done["branch"]:
+            await session.note(f"an attempt that was cut off left its work on {done['branch']}")
+        if done["code"] != 0:
+            how = "was ended by its deadline" if done["code"] is None else f"ended with code {done['code']}"
+            await session.note(f"{argv[0]} {how}: {done['said']}")
+
+    return Agent(by_command, name="command", budget=budget, stuck=None)

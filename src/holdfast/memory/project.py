@@ -1,0 +1,216 @@
+"""A project: a directory under git, and a run in the journal that says what of it is done.
+
+`Project` puts together the record (`memory.record`), the working tree (`memory.git`), the checks (`memory.check`), the
+views (`memory.views`) and the sessions (`memory.session`).
+
+Never: believes what stands in the directory. The list, what passes and who works on what is read from the journal.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from holdfast.core.board import FREEZE, Board, State
+from holdfast.core.digest import digest_of
+from holdfast.core.feature import Feature, Result, as_result, digest, of_facts, wants_another
+from holdfast.core.state import fold
+from holdfast.errors import NotFound, UsageError
+from holdfast.memory import views
+from holdfast.memory.brief import brief
+from holdfast.memory.git import Git
+from holdfast.memory.pins import pinned
+from holdfast.memory.place import named, place_of
+from holdfast.memory.record import ProjectRecord
+from holdfast.memory.routine import Routine
+from holdfast.memory.session import Session
+from holdfast.memory.settling import put_aside, settle
+from holdfast.protocols import Journal
+from holdfast.runtime.app import App
+from holdfast.runtime.clock import SystemClock
+from holdfast.runtime.run import Run
+from holdfast.runtime.signature import INJECTED
+from holdfast.runtime.thread import in_thread
+
+Function = Callable[[Path], Any]
+"""A check in Python: given the directory, it passes by giving True and nothing else."""
+
+
+class Project:
+    """What is to be built in a directory, and what of it is done.
+
+    app: open when a session begins. directory: within the working tree, where `holdfast project init` was called.
+    checks: the functions that `python:` checks name.
+    """
+
+    def __init__(
+        self, app: App | Journal, directory: str | Path = ".", *, checks: Mapping[str, Function] | None = None
+    ) -> None:
+        self._app = app
+        self.place = place_of(directory)
+        self.name = named(self.place).name
+        self.checks = dict(checks or {})
+        self.git = Git(self.place.directory, views.NAMES)
+        self.by = f"pid {os.getpid()} on {socket.gethostname()}"
+        """Which process this is, for people."""
+
+    @property
+    def directory(self) -> Path:
+        """The top of the working tree."""
+        return self.place.directory
+
+    @property
+    def journal(self) -> Journal:
+        """The open store."""
+        return self._app.journal if isinstance(self._app, App) else self._app
+
+    @property
+    def record(self) -> ProjectRecord:
+        """What its log says, and the commands that change it."""
+        return ProjectRecord(self.journal, self.name)
+
+    def board(self) -> Board:
+        """Where each feature is, who works on which, and what was tried."""
+        return self.record.board()
+
+    def feature(self, name: str) -> Feature:
+        """One of the list."""
+        found = self.board().items.get(name)
+        if found is None:
+            raise NotFound(f"Project {self.name} has no feature {name!r}. See `holdfast project status`.")
+        return found.feature
+
+    def session(self, run: Run) -> Session:
+        """One session of work, as a block: `async with project.session(run) as session:`."""
+        return Session(self, run)
+
+    # --- what a person does ----------------------------------------------------------------------------------------
+
+    def freeze(self, features: Sequence[Feature], *, by: str) -> Board:
+        """Make this the list of features, with the files that its checks are made of as they are now."""
+        fixed = [self.with_pins(feature) for feature in features]
+        self._make_room()
+        board = self.record.freeze(fixed, by=by, digest=digest(fixed))
+        views.restore(self.directory, board, self.journal.hash_key)
+        return board
+
+    def _make_room(self) -> None:
+        """For the views: git does not look at them, and nobody's own file is written over."""
+        if not self.board().count:
+            taken = [name for name in views.NAMES if os.path.lexists(self.directory / name)]
+            if taken:
+                raise UsageError(
+                    f"{self.directory / taken[0]} is there, and holdfast writes a view under this name. Nothing was "
+                    "done. Give the file another name first."
+                )
+        exclude = self.git.common / "info" / "exclude"
+        exclude.parent.mkdir(exist_ok=True)
+        known = exclude.read_text("utf-8", "surrogateescape").splitlines() if exclude.exists() else []
+        if wanted := [f"/{name}" for name in views.NAMES if f"/{name}" not in known]:
+            with exclude.open("a", encoding="utf-8") as file:
+                file.write("\n".join(["", *wanted, ""]))
+
+    def freeze_drafted(self, shown: list[Mapping[str, Any]], by: str, *, idempotency_key: str = INJECTED) -> None:
+        """Make exactly what a person was shown the list; a step of the run in which they were asked."""
+        fixed = [of_facts(each) for each in shown]
+        self._make_room()
+        listed = [feature.facts() for feature in fixed]
+        self.record.tell(FREEZE, self.name, idempotency_key, by=by, features=listed, digest=digest(fixed))
+
+    def with_pins(self, feature: Feature) -> Feature:
+        """The same with the content of the files that its check is made of."""
+        return replace(feature, pinned=pinned(feature.check.pins, self.git)) if feature.check.pins else feature
+
+    async def verify(self) -> Board:
+        """Perform the checks of all features, outside of every session, and keep what they gave; not of those that
+        were seen to pass on commits that this tree is not made from."""
+        routine = Routine(self, "")
+        for name, item in self.board().items.items():
+            if item.state is State.PASSING and item.proof is not None and not self.git.contains(item.proof.commit):
+                continue
+            results: list[Result] = []
+            before, facts = await in_thread("git", routine.look), self.feature(name).facts()
+            while not results or wants_another(results):
+                results.append(as_result(await routine.perform(facts)))
+            told = [asdict(result) for result in results]
+            routine.evidence(name, told, before["commit"], before["tree"], facts, idempotency_key=self.fresh())
+        return self.board()
+
+    def settle(self) -> list[int]:
+        """Settle the sessions whose runs have ended without their end; their numbers."""
+        return settle(self)
+
+    def brief(self, tokens: int = 2_000) -> str:
+        """What the next agent has to know, in at most so many tokens; made from the record alone."""
+        return brief(self.directory, tokens, journal=self.journal)
+
+    def check_tree(self) -> None:
+        """Refuse to begin a session where its commits would be on no branch, or carry what nobody told us of."""
+        head = self.git.head()
+        if not head.branch:
+            raise UsageError(
+                f"HEAD is detached at {head.commit[:12]} in {self.directory}: what a session commits would be on no "
+                "branch. Nothing was changed. Write `git switch -c NAME` first."
+            )
+        if dirty := self.dirty():
+            raise UsageError(
+                f"{self.directory} has changes that no session has made: {_some(dirty)}. They are as they were. Commit "
+                "them or `git stash`; `holdfast project run --quarantine` puts them on a branch."
+            )
+
+    def put_aside(self) -> str:
+        """Put changes that no session has made on a branch; its name, empty when there are none, or a session is open
+        here whose changes they are."""
+        board = self.board()
+        if any(session.place == self.place.id for session in board.sessions.values()):
+            return ""
+        return put_aside(self, board.numbered + 1, self.fresh(), name="before-session")
+
+    def is_unproven(self) -> bool:
+        """Whether the tree is not the one on which all features were seen to pass."""
+        commit = self.git.head().commit
+        proofs = [item.proof for item in self.board().passing if item.proof is not None]
+        return any(proof.commit != commit and self.git.contains(proof.commit) for proof in proofs)
+
+    # --- for the parts -----------------------------------------------------------------------------------------------
+
+    def dirty(self) -> list[str]:
+        """What is in the tree that was not committed; views are none of it."""
+        return self.git.dirty()
+
+    def end(self, run_id: str, outcome: str, branch: str, *, message_id: str) -> None:
+        """Tell the project that a session is over, and write the views as they are then."""
+        revision, _ = self.restore(run_id, message_id)
+        board = self.record.ended(
+            run_id,
+            outcome=outcome,
+            commit=self.git.head().commit,
+            branch=branch,
+            digest=digest_of(fold(self.journal.events(run_id))),
+            revision=revision,
+            message_id=message_id,
+        )
+        views.restore(self.directory, board, self.journal.hash_key)
+
+    def restore(self, run_id: str, message_id: str) -> tuple[int, list[str]]:
+        """Write the views as they should be, and tell the project which of them somebody had got at; the count of the
+        board that they show, and what was told."""
+        board = self.board()
+        edited = views.restore(self.directory, board, self.journal.hash_key)
+        told = [each.text for each in edited]
+        for place, text in enumerate(told):
+            self.record.restored(run_id, text, message_id=f"{message_id}:{place}")
+        return board.count, told
+
+    def fresh(self) -> str:
+        """A new id for a message that is sent once."""
+        return SystemClock().fresh_id()
+
+
+def _some(paths: list[str]) -> str:
+    shown = ", ".join(paths[:5])
+    return f"{shown} and {len(paths) - 5} more" if len(paths) > 5 else shown

@@ -1,0 +1,196 @@
+"""A session: one run that works on one feature of a project, from its start routine to a clean tree.
+
+`async with project.session(run) as session:` does, as recorded steps of the run: take the place, look around, run
+`init.sh`, perform the checks of some features that pass, claim a feature (a regression before anything new). Then the
+agent works. At the end: the check of its feature, a commit when it passes, else everything onto a branch of its own.
+
+Invariants
+1. Nothing that an agent says makes a feature pass: its check is performed, on the tree that is then committed.
+2. Evidence for a feature is told after the commit that it is about: a process that dies between them leaves a commit
+   that a later check finds, and never a feature that passes without its code.
+3. A session that ends in any other way than by the end of its `with` block is settled by whoever opens the project
+   next (`memory.settling`); a run that is closed, stopped or killed within it goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from holdfast.core.feature import Feature, Result, Verdict, as_result, judged, wants_another
+from holdfast.errors import UsageError
+from holdfast.memory.routine import Routine
+from holdfast.runtime.run import Run
+
+if TYPE_CHECKING:
+    from holdfast.memory.project import Project
+    from holdfast.runtime.spec import EffectName
+
+BRIEF_TOKENS: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What came of a claim that a feature is done."""
+
+    passed: bool
+    because: str
+    output: str
+    """The end of what the check said, for whoever has to mend it."""
+    commit: str
+    """Empty when it did not pass."""
+    is_flaky: bool = False
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+
+class Session:
+    """Made by `Project.session`. `async with` in an `async def` agent, `with` in a plain one."""
+
+    def __init__(self, project: Project, run: Run) -> None:
+        self._project = project
+        self._run = run
+        self._routine = Routine(project, run.id)
+        self.number = 0
+        """From 1, in the order in which sessions begin."""
+        self.feature: Feature | None = None
+        """What this session works on; None: there is nothing to work on, and `why` says why."""
+        self.why = ""
+        """Why this feature, or why none."""
+        self.brief = ""
+        """What the project says to whoever begins now: what is done, failed, half done, tried, decided, and next."""
+        self.regressions: list[str] = []
+        """Features that passed and do not any more, as the start routine found."""
+        self.evidence: Evidence | None = None
+        """Of the last `done`."""
+        self.passed = False
+        """Whether its feature passed when it ended."""
+
+    @property
+    def directory(self) -> Path:
+        """Where the work is done."""
+        return self._project.directory
+
+    @property
+    def task(self) -> str:
+        """The same as words for a model or a coding agent: the feature, how it is checked, and the brief."""
+        feature = self.feature
+        if feature is None:
+            return f"There is nothing to work on: {self.why}."
+        steps = "".join(f"\n- {step}" for step in feature.steps)
+        return (
+            f"Work on one feature of the project in {self.directory}, and on no other: {feature.id}.\n"
+            f"{feature.description}{steps}\n\n"
+            f"It is done when this passes, which is run for you afterwards ({feature.check.kind}): "
+            f"{feature.check.target}\nThe list of features and the progress notes are written by holdfast; edits to "
+            f"them are put back. Everything is committed for you when the check passes, else put aside on a branch.\n\n"
+            f"{self.brief}"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What came of it, as plain data."""
+        return {
+            "session": self.number,
+            "feature": self.feature.id if self.feature is not None else None,
+            "why": self.why,
+            "passed": self.passed,
+            "regressions": self.regressions,
+        }
+
+    # --- its start -----------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        routine = self._routine
+        self.number = await self._step("begin", routine.begin, effect="idempotent")
+        await self._step("bearings", routine.bearings, self.number, effect="idempotent")
+        if said := await self._step("init", routine.initialise, effect="idempotent"):
+            await self.note(said)
+        self.regressions = await self._recheck()
+        claimed = await self._step("claim", routine.claim, self.regressions, effect="idempotent")
+        self.why = claimed["why"]
+        self.feature = self._project.feature(claimed["feature"]) if claimed["feature"] else None
+        self.brief = await self._step("brief", self._project.brief, BRIEF_TOKENS, effect="read")
+        return self
+
+    async def _recheck(self) -> list[str]:
+        """Perform the checks of passing features that may not pass any more; those that do not."""
+        chosen = await self._step("choose", self._routine.to_recheck, self._run.random().random(), effect="read")
+        failed = []
+        for name in chosen:
+            seen, feature = await self._look(), self._project.feature(name)
+            verdict, results = await self._results(feature)
+            await self._tell(feature, results, seen["commit"], seen["tree"])
+            if verdict.has_run and not verdict.passed:
+                failed.append(name)
+        return failed
+
+    # --- its work ------------------------------------------------------------------------------------------------
+
+    async def done(self) -> Evidence:
+        """Claim that the feature is done: its check is performed, and when it passes everything is committed.
+
+        False, with `because` and the end of the check's `output`, when it does not: go on, and claim it again.
+        """
+        if self.feature is None:
+            raise UsageError(f"This session has no feature that could be done: {self.why}. Nothing was checked.")
+        seen, commit = await self._look(), ""
+        verdict, results = await self._results(self.feature)
+        if verdict.passed:
+            commit = await self._step("commit", self._routine.commit, self.number, self.feature.id, effect="idempotent")
+        await self._tell(self.feature, results, commit or seen["commit"], seen["tree"])
+        self.evidence = Evidence(verdict.passed, verdict.because, results[-1].output, commit, verdict.is_flaky)
+        return self.evidence
+
+    async def note(self, text: str) -> None:
+        """Leave a line for later sessions, which read it as a quote of this one."""
+        await self._step("note", self._routine.note, text, effect="idempotent")
+
+    # --- its end -------------------------------------------------------------------------------------------------
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:  # its run ends so, or goes on later: whoever opens the project next finds out which
+            return
+        stands = self.evidence is not None and self.evidence.passed and not (await self._look())["dirty"]
+        self.passed = self.feature is not None and (stands or (await self.done()).passed)
+        await self._step("end", self._routine.end, self.number, self.passed, effect="idempotent")
+
+    # --- its steps -----------------------------------------------------------------------------------------------
+
+    async def _look(self) -> dict[str, Any]:
+        found: dict[str, Any] = await self._step("look", self._routine.look, effect="read")
+        return found
+
+    async def _results(self, feature: Feature) -> tuple[Verdict, list[Result]]:
+        results: list[Result] = []
+        while not results or wants_another(results):
+            results.append(as_result(await self._step("check", self._routine.perform, feature.facts(), effect="read")))
+        return judged(results), results
+
+    async def _tell(self, feature: Feature, results: list[Result], commit: str, tree: str) -> None:
+        told = [asdict(result) for result in results]
+        facts = feature.facts()
+        await self._step("evidence", self._routine.evidence, feature.id, told, commit, tree, facts, effect="idempotent")
+
+    async def _step(self, name: str, fn: Callable[..., Any], *args: Any, effect: EffectName) -> Any:
+        """A step of the run; in a thread where `fn` is plain. What it refuses is certain: nothing was changed."""
+        refusals = (UsageError,)
+        return await self._run.step(
+            f"project.{name}", fn, *args, effect=effect, breaker=None, raises=refusals, definite=refusals
+        )
+
+    # --- for agents that are a plain `def` -------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self._run.wait(self.__aenter__())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._run.wait(self.__aexit__(None, None, None))

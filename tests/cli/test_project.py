@@ -1,0 +1,120 @@
+"""`holdfast project` as a person types it: init, run, and a list that an agent drafts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.memory.sessions import git, repository
+
+AGENTS = """
+import holdfast as hf
+
+def there(directory):
+    return (directory / "one.txt").exists()
+
+checks = {"there": there}
+
+@hf.agent
+async def build(run: hf.Run, session: hf.Session) -> None:
+    (session.directory / "one.txt").write_text("one")
+
+@hf.agent
+async def idle(run: hf.Run, session: hf.Session) -> None:
+    pass
+
+@hf.agent
+async def plan(run: hf.Run, wish: str) -> list:
+    return [{"id": "one", "description": wish, "check": "python:there"}]
+"""
+
+
+def holdfast(tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """One command."""
+    command = [sys.executable, "-m", "holdfast.cli", *words]
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A repository, and beside it an agent and a list."""
+    (tmp_path / "agent.py").write_text(AGENTS, "utf-8")
+    (tmp_path / "spec.json").write_text(
+        json.dumps([{"id": "one", "description": "a", "check": "python:there"}]), "utf-8"
+    )
+    return repository(tmp_path / "tree")
+
+
+def test_init_run_and_run_again(tree: Path) -> None:
+    """Lost otherwise: the two minutes that a reader gives it."""
+    made = holdfast(tree, "project", "init", "../spec.json", "--by", "ada")
+    assert made.returncode == 0 and "1 features, frozen by ada" in made.stderr and "one  a" in made.stdout
+    assert git(tree, "status", "--porcelain") == ""
+    done = holdfast(tree, "project", "run", "../agent.py:build", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["end"], told["sessions"], told["features"]) == ("complete", 1, {"passing": 1, "all": 1})
+    assert "[####################] 1 of 1 pass · session 1 · one passed" in done.stderr
+    again = json.loads(holdfast(tree, "project", "run", "../agent.py:build", "--json").stdout)
+    assert (again["end"], again["sessions"], again["exit"]) == ("complete", 0, 0)
+    assert (
+        "1 of 1" in holdfast(tree, "project", "status").stdout or "All 1" in holdfast(tree, "project", "status").stdout
+    )
+
+
+def test_what_is_wrong_is_said_with_what_to_do(tree: Path, tmp_path: Path) -> None:
+    """Lost otherwise: whoever makes a mistake in the first minute."""
+    none = holdfast(tree, "project", "run", "../agent.py:build")
+    assert none.returncode == 3 and "holdfast project init" in none.stderr
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    outside = holdfast(bare, "project", "init", "../spec.json")
+    assert outside.returncode == 3 and "git" in outside.stderr
+    git(bare, "init", "-q")
+    empty = holdfast(bare, "project", "init", "../spec.json")
+    assert empty.returncode == 2 and "no commit yet" in empty.stderr
+    assert not (bare / ".git" / "holdfast" / "project.json").exists()
+    (tmp_path / "bad.json").write_text('[{"id": "one", "description": "a"}]', "utf-8")
+    bad = holdfast(tree, "project", "init", "../bad.json")
+    assert bad.returncode == 2 and "has no check" in bad.stderr
+    (tree / "features.json").write_text("[]", "utf-8")
+    taken = holdfast(tree, "project", "init", "../spec.json")
+    assert taken.returncode == 2 and "features.json" in taken.stderr and (tree / "features.json").read_text() == "[]"
+    (tree / "features.json").unlink()
+    assert holdfast(tree, "project", "init", "../spec.json").returncode == 0
+    nobody = holdfast(tree, "project", "run")
+    assert nobody.returncode == 2 and "Who is to work" in nobody.stderr
+
+
+def test_without_progress_it_exits_with_5_and_says_how_to_go_on(tree: Path) -> None:
+    """Lost otherwise: the loop that the bill stops."""
+    holdfast(tree, "project", "init", "../spec.json")
+    stuck = holdfast(tree, "project", "run", "../agent.py:idle", "--json", "--wait", "0s")
+    told = json.loads(stuck.stdout)
+    assert (stuck.returncode, told["end"], told["sessions"]) == (5, "no_progress", 3), stuck.stderr
+    answer = next(line.split("holdfast ", 1)[1] for line in stuck.stderr.splitlines() if "'go on'" in line)
+    words = [*answer.replace("'go on'", "go_on").split()]
+    words[words.index("go_on")] = "stop"
+    answered = holdfast(tree, *words)
+    assert answered.returncode == 0, (words, answered.stderr)
+    stopped = holdfast(tree, "project", "run", "../agent.py:build", "--wait", "0s")
+    assert stopped.returncode == 6 and "stopped" in stopped.stderr
+    assert "stopped" in holdfast(tree, "project", "brief").stdout
+
+
+def test_a_drafted_list_is_frozen_by_a_person_and_not_before(tree: Path) -> None:
+    """Lost otherwise: an agent writes its own exam, and commands that nobody has read run on this machine."""
+    asked = holdfast(tree, "project", "init", "--draft", "../agent.py:plan", "a file")
+    assert asked.returncode == 5 and "Freeze this list of 1 features" in asked.stderr, asked.stderr
+    before = holdfast(tree, "project", "run", "../agent.py:build")
+    assert before.returncode == 75 and "no list is frozen" in before.stderr
+    answer = next(
+        line.split("holdfast ", 1)[1].split() for line in asked.stderr.splitlines() if line.endswith(" freeze")
+    )
+    assert holdfast(tree, *answer, "--by", "ada").returncode == 0
+    frozen = holdfast(tree, "project", "init", "--draft", "../agent.py:plan", "a file")
+    assert frozen.returncode == 0 and "frozen by ada" in frozen.stderr, frozen.stderr
+    assert holdfast(tree, "project", "run", "../agent.py:build").returncode == 0

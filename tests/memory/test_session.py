@@ -1,0 +1,373 @@
+"""Sessions in real repositories: what an agent says of its work counts for nothing, and nothing is left half done."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.memory.sessions import Built, git, listed, repository, writes
+
+import holdfast as hf
+from holdfast.core.board import State
+from holdfast.memory.commanded import commanded
+from holdfast.memory.harness import End, drive
+from holdfast.memory.project import Project
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A working tree with one commit."""
+    return repository(tmp_path / "tree")
+
+
+async def claims(run: hf.Run, session: hf.Session) -> None:
+    """An agent that declares victory."""
+    (session.directory / "half.txt").write_text("half", "utf-8")
+    evidence = await session.done()
+    assert not evidence and evidence.commit == ""
+
+
+def test_all_features_one_session_each_and_then_none(tree: Path) -> None:
+    """Lost otherwise: the end. A harness that runs for ever at 100 %, or does two features in one session."""
+    project = Built(tree, listed("one", "two", "three"))
+    outcome = project.drive(writes)
+    assert (outcome.end, outcome.sessions) == (End.COMPLETE, 3)
+    assert set(project.states().values()) == {"passing"}
+    assert [ended.feature for ended in project.board.ended] == ["one", "two", "three"]
+    subjects = git(tree, "log", "--format=%s").splitlines()
+    assert subjects == [f"{n}: the file {n}.txt" for n in ("three", "two", "one")] + ["begin"]
+    again = project.drive(writes)
+    assert (again.end, again.sessions, project.board.numbered) == (End.COMPLETE, 0, 3)
+
+
+def test_a_claim_whose_check_fails_stays_false_and_its_work_is_put_aside(tree: Path) -> None:
+    """Lost otherwise: what "passes" means, and a clean tree for the next session."""
+    project = Built(tree, listed("one"))
+    outcome = project.drive(claims, sessions_max=1)
+    assert outcome.end is End.ENOUGH and project.states() == {"one": "open"}
+    assert git(tree, "status", "--porcelain") == "" and git(tree, "log", "--format=%s") == "begin"
+    [ended] = project.board.ended
+    assert (ended.outcome, ended.branch) == ("partial", "holdfast/wip/session-1")
+    assert git(tree, "show", f"{ended.branch}:half.txt") == "half"
+    assert "Holdfast-Partial: yes" in git(tree, "log", "-1", "--format=%B", ended.branch)
+    [tried] = project.board.items["one"].tries
+    assert tried.branch == ended.branch and "code 1" in tried.why
+
+
+def test_the_brief_of_the_next_session_says_what_was_tried(tree: Path) -> None:
+    """Lost otherwise: the second session tries the same again."""
+    project = Built(tree, listed("one"))
+    seen = []
+
+    async def reads(run: hf.Run, session: hf.Session) -> None:
+        seen.append(session.brief)
+        await session.note("the first try was wrong")
+        await claims(run, session)
+
+    project.drive(reads, sessions_max=2)
+    assert "holdfast/wip/session-1" in seen[1] and "the first try was wrong" in seen[1]
+    assert "holdfast/wip/session-1" not in seen[0]
+
+
+def test_a_feature_that_was_broken_between_sessions_is_the_next_ones_work(tree: Path) -> None:
+    """Lost otherwise: what worked. The model would build on what is broken."""
+    project = Built(tree, listed("one", "two"))
+    project.drive(writes, sessions_max=1)
+    git(tree, "rm", "-q", "one.txt")
+    git(tree, "commit", "-qm", "a person breaks it")
+    worked_on = []
+
+    async def notes(run: hf.Run, session: hf.Session) -> None:
+        assert session.feature is not None
+        worked_on.append((session.feature.id, list(session.regressions)))
+        await writes(run, session)
+
+    project.drive(notes)
+    assert worked_on == [("one", ["one"]), ("two", [])]
+    assert set(project.states().values()) == {"passing"}
+
+
+def test_a_feature_that_broke_after_all_passed_is_found_before_it_is_said_that_all_pass(tree: Path) -> None:
+    """Lost otherwise: "all features pass" on a tree in which they do not."""
+    project = Built(tree, listed("one"))
+    project.drive(writes)
+    git(tree, "rm", "-q", "one.txt")
+    git(tree, "commit", "-qm", "a person breaks it")
+    outcome = project.drive(writes)
+    assert (outcome.end, outcome.sessions) == (End.COMPLETE, 1) and (tree / "one.txt").exists()
+
+
+def test_sessions_that_change_nothing_stop_and_a_person_is_asked(tree: Path) -> None:
+    """Lost otherwise: the money, session after session."""
+    project = Built(tree, listed("one"))
+    outcome = project.drive(claims)
+    assert (outcome.end, outcome.sessions, project.board.idle) == (End.NO_PROGRESS, 3, 3)
+    again = project.drive(claims)
+    assert (again.end, again.sessions, again.run) == (End.NO_PROGRESS, 0, outcome.run)
+
+    async def answer(project: Project, value: str) -> None:
+        head = project.journal.head(outcome.run)
+        assert head is not None and head.questions[0].options == ("go on", "stop")
+        assert isinstance(project._app, hf.App)
+        await project._app.answer(outcome.run, head.questions[0].id, value, by="ada")
+
+    project.alone(lambda project: answer(project, "go on"))
+    gone_on = project.drive(writes)
+    assert (gone_on.end, gone_on.sessions) == (End.COMPLETE, 1)
+
+
+def test_a_person_who_says_stop_is_obeyed(tree: Path) -> None:
+    """Lost otherwise: the only brake."""
+    project = Built(tree, listed("one"))
+    project.alone(lambda project: project.record.stop("ada", "enough money was spent"))
+    outcome = project.drive(writes)
+    assert outcome.end is End.STOPPED and "enough money" in outcome.why and outcome.sessions == 0
+
+
+def test_an_agent_that_raises_ends_its_session_and_the_next_one_begins(tree: Path) -> None:
+    """Lost otherwise: the feature that it held, or its half work in the next one's commit."""
+    project = Built(tree, listed("one"))
+    lives = []
+
+    async def raises(run: hf.Run, session: hf.Session) -> None:
+        lives.append(session.number)
+        if session.number == 1:
+            (session.directory / "half.txt").write_text("half", "utf-8")
+            raise ValueError("no idea")
+        await writes(run, session)
+
+    outcome = project.drive(raises)
+    assert (outcome.end, lives) == (End.COMPLETE, [1, 2])
+    first, second = project.board.ended
+    assert (first.outcome, first.branch, second.outcome) == ("partial", "holdfast/wip/session-1", "passed")
+    assert "no idea" in str(first.digest) and not (tree / "half.txt").exists()
+
+
+def test_a_session_at_its_cap_is_settled_and_a_cap_of_all_stops_the_project(tree: Path) -> None:
+    """Lost otherwise: one budget for all sessions; a cap that each session has anew is no cap."""
+    project = Built(tree, listed("one", "two", "three"))
+    outcome = project.drive(writes, budget=hf.Budget(tool_calls=20))
+    assert outcome.end is End.BUDGET and outcome.sessions < 3
+    used = project.alone(lambda project: project.journal.account("project/sample").spent.tool_calls)
+    assert 0 < used <= 20
+    assert project.drive(writes, budget=hf.Budget(tool_calls=20)).end is End.BUDGET
+    assert project.drive(writes, budget=hf.Budget(tool_calls=500)).end is End.COMPLETE
+
+
+def test_a_session_cap_ends_the_session_and_not_the_project(tree: Path) -> None:
+    """Lost otherwise: the rest of the list, for one feature that was too much."""
+    project = Built(tree, listed("one"))
+    outcome = project.drive(writes, session_budget=hf.Budget(tool_calls=4))
+    assert outcome.end is End.NO_PROGRESS
+    assert {ended.outcome for ended in project.board.ended} == {"stopped"}
+
+
+def test_a_plain_agent_works_in_the_same_way(tree: Path) -> None:
+    """Lost otherwise: everyone whose agent is no coroutine."""
+    project = Built(tree, listed("one"))
+
+    def plain(run: hf.Run, session: hf.Session) -> None:
+        (session.directory / "one.txt").write_text("one", "utf-8")
+        assert run.wait(session.done())
+
+    assert project.drive(plain).end is End.COMPLETE
+
+
+def test_without_the_harness_a_session_is_a_block_in_any_run(tree: Path) -> None:
+    """Lost otherwise: those who have a loop of their own."""
+    project = Built(tree, listed("one"))
+
+    async def main() -> dict[str, object]:
+        app = hf.App(project.store)
+
+        @hf.agent
+        async def mine(run: hf.Run, given: str) -> dict[str, object]:
+            async with hf.Project(app, tree).session(run) as session:
+                assert session.number == 1 and "the file one.txt" in session.task
+                await writes(run, session)
+            return session.facts()
+
+        async with app:
+            return await app.run(mine, "x", key="mine")
+
+    assert asyncio.run(main()) == {
+        "session": 1,
+        "feature": "one",
+        "why": "next on the list",
+        "passed": True,
+        "regressions": [],
+    }
+
+
+def test_a_second_session_in_the_same_tree_is_refused(tree: Path) -> None:
+    """Lost otherwise: whose change is whose."""
+    project = Built(tree, listed("one", "two"))
+
+    async def twice(run: hf.Run, session: hf.Session) -> None:
+        with pytest.raises(hf.UsageError, match="session 1 is open at"):
+            session._project.record.begin(session._project.place.id, message_id="x", by="me", run="run_other")
+
+    project.drive(twice, sessions_max=1)
+    assert project.board.numbered == 1
+
+
+def test_what_a_person_has_changed_is_not_taken_for_the_agents(tree: Path) -> None:
+    """Lost otherwise: a person's work, in a commit of the agent's or on a branch that nobody looks for."""
+    project = Built(tree, listed("one"))
+    (tree / "mine.txt").write_text("mine", "utf-8")
+    with pytest.raises(hf.UsageError, match=r"mine\.txt.*git stash"):
+        project.drive(writes)
+    assert (tree / "mine.txt").read_text("utf-8") == "mine" and project.board.numbered == 0
+    branch = project.alone(lambda project: project.put_aside())
+    assert git(tree, "show", f"{branch}:mine.txt") == "mine"
+    assert project.drive(writes).end is End.COMPLETE
+
+
+def test_on_no_branch_no_session_begins(tree: Path) -> None:
+    """Lost otherwise: commits that no branch has."""
+    project = Built(tree, listed("one"))
+    git(tree, "checkout", "-q", "--detach")
+    with pytest.raises(hf.UsageError, match=r"HEAD is detached.*git switch -c"):
+        project.drive(writes)
+    assert project.board.numbered == 0
+
+
+def test_a_flaky_check_is_marked(tree: Path) -> None:
+    """Lost otherwise: an hour on a feature that works, or trust in one that does not."""
+    flaky = "sh -c 'n=$(cat ../n 2>/dev/null || echo 0); echo $((n+1)) > ../n; test $n -gt 0'"
+    project = Built(tree, [{"id": "one", "description": "shaky", "check": {"command": flaky}}])
+    outcome = project.drive(writes)
+    item = project.board.items["one"]
+    assert outcome.end is End.COMPLETE and item.is_flaky and item.proof is not None
+    assert "2 of 3" in item.proof.because
+
+
+def test_a_check_in_python_is_one_of_the_file_and_passes_by_true_alone(tree: Path) -> None:
+    """Lost otherwise: checks that no command line can do; or one that passes since it is not there."""
+    project = Built(tree, [{"id": "one", "description": "a", "check": "python:there"}])
+    missing = project.drive(writes, sessions_max=1)
+    assert missing.end is End.ENOUGH and project.states() == {"one": "open"}
+    found = project.drive(writes, checks={"there": lambda directory: (directory / "one.txt").exists()})
+    assert found.end is End.COMPLETE
+
+
+def test_a_check_that_the_agent_edits_is_put_back_and_told(tmp_path: Path) -> None:
+    """Lost otherwise: everything. The agent makes its own exam easy."""
+    tree = repository(tmp_path / "tree", **{"check.sh": "test -f one.txt\n"})
+    feature = {"id": "one", "description": "a", "check": {"command": "sh check.sh", "pins": ["check.sh"]}}
+    project = Built(tree, [feature])
+
+    async def cheats(run: hf.Run, session: hf.Session) -> None:
+        (session.directory / "check.sh").write_text("exit 0\n", "utf-8")
+        assert not await session.done()
+
+    project.drive(cheats, sessions_max=1)
+    assert project.states() == {"one": "open"} and (tree / "check.sh").read_text("utf-8") == "test -f one.txt\n"
+    assert any("check.sh" in remark.text for remark in project.board.edited)
+
+
+def test_an_init_that_fails_is_told_to_the_agent(tmp_path: Path) -> None:
+    """Lost otherwise: why nothing works there."""
+    tree = repository(tmp_path / "tree", **{"init.sh": "echo no compiler >&2; exit 3\n"})
+    project = Built(tree, listed("one"))
+    seen = []
+
+    async def reads(run: hf.Run, session: hf.Session) -> None:
+        seen.append(session.brief)
+        await writes(run, session)
+
+    project.drive(reads)
+    assert "init.sh ended with code 3: no compiler" in seen[0]
+
+
+def test_views_that_the_agent_edits_are_written_anew_and_it_is_recorded(tree: Path) -> None:
+    """Lost otherwise: the list, to whoever can write a file."""
+    project = Built(tree, listed("one", "two"))
+
+    async def edits(run: hf.Run, session: hf.Session) -> None:
+        (session.directory / "features.json").write_text("[]", "utf-8")
+        await writes(run, session)
+
+    outcome = project.drive(edits)
+    assert outcome.end is End.COMPLETE and len(project.board.items) == 2
+    assert '"two"' in (tree / "features.json").read_text("utf-8")
+    assert any("features.json" in remark.text for remark in project.board.edited)
+    assert "features.json" not in git(tree, "log", "--all", "--name-only", "--format=")
+
+
+def test_a_command_line_is_an_agent_and_its_words_count_for_nothing(tree: Path) -> None:
+    """Lost otherwise: coding agents, which are programs."""
+    project = Built(tree, listed("one", "two"))
+    work = (
+        "import sys, re; t = sys.stdin.read(); n = re.search('no other: (.*)[.]', t)[1]; open(n + '.txt', 'w').write(t)"
+    )
+
+    async def driven() -> object:
+        app = hf.App(project.store, serves=False)
+        async with app:
+            opened = Project(app, tree)
+            return await drive(app, opened, commanded(opened, [sys.executable, "-c", work], "30s"))
+
+    outcome = asyncio.run(driven())
+    assert outcome.end is End.COMPLETE  # type: ignore[attr-defined]
+    assert "the file two.txt" in (tree / "two.txt").read_text("utf-8")
+
+
+def test_a_command_line_that_hangs_is_ended_with_all_that_it_started(tree: Path) -> None:
+    """Lost otherwise: the night, and a process that writes into the next session's tree."""
+    project = Built(tree, listed("one"))
+    hangs = "(trap '' TERM; sleep 5; echo late > late.txt) & echo half > half.txt; wait"
+
+    async def driven() -> object:
+        app = hf.App(project.store, serves=False)
+        async with app:
+            opened = Project(app, tree)
+            agent = commanded(opened, ["sh", "-c", hangs], "1s")
+            return await drive(app, opened, agent, sessions_max=1)
+
+    assert asyncio.run(driven()).end is End.ENOUGH  # type: ignore[attr-defined]
+    [ended] = project.board.ended
+    assert ended.outcome == "partial" and not (tree / "late.txt").exists()
+    assert any("deadline" in remark.text for remark in project.board.notes)
+
+
+def test_a_cancelled_session_gives_its_feature_back(tree: Path) -> None:
+    """Lost otherwise: a feature that nobody may take any more."""
+    project = Built(tree, listed("one"))
+
+    async def cancels(run: hf.Run, session: hf.Session) -> None:
+        assert isinstance(session._project._app, hf.App)
+        (session.directory / "half.txt").write_text("half", "utf-8")
+        if session.number == 1:
+            await session._project._app.cancel(run.id, by="ada", why="wrong feature")
+            await run.sleep("1h")
+        await writes(run, session)
+
+    outcome = project.drive(cancels)
+    assert outcome.end is End.CANCELLED
+    [ended] = project.board.ended
+    assert (ended.outcome, project.board.held()) == ("partial", {})
+    assert project.drive(cancels).end is End.COMPLETE
+    assert project.board.items["one"].state is State.PASSING
+
+
+def test_a_command_that_was_cut_off_begins_on_a_clean_tree(tree: Path, tmp_path: Path) -> None:
+    """Lost otherwise: half of what a killed coding agent did, under the work of the next one."""
+    project = Built(tree, listed("one"))
+    os.mkfifo(tmp_path / "begun")
+    finishes = "test -f ../once && { echo one > one.txt; exit; }"
+    work = f"{finishes}; touch ../once; echo half > half.txt; echo > ../begun; sleep 60"
+    command = [sys.executable, "-m", "holdfast.cli", "project", "run", "--", "sh", "-c", work]
+    first = subprocess.Popen(command, cwd=tree, stderr=subprocess.PIPE, text=True)
+    (tmp_path / "begun").read_text("utf-8")  # comes back when the command has written its half
+    first.kill()
+    first.communicate(timeout=30)
+    again = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=60, check=False)
+    assert again.returncode == 0, again.stderr
+    assert git(tree, "show", "holdfast/wip/cut-off-1:half.txt") == "half" and not (tree / "half.txt").exists()
+    assert any("holdfast/wip/cut-off-1" in remark.text for remark in project.board.notes)
+    assert git(tree, "log", "--format=%s").splitlines() == ["one: the file one.txt", "begin"]
