@@ -53,9 +53,9 @@ def load() -> object:
     return loaded
 
 
-def test_there_are_five_and_each_is_short() -> None:
+def test_there_are_six_and_each_is_short() -> None:
     """Lost: parts that only work together, which is a framework."""
-    assert len(FILES) == 5
+    assert len(FILES) == 6
     assert {path.stem: len(path.read_text("utf-8").splitlines()) for path in FILES if long(path)} == {}
 
 
@@ -70,7 +70,7 @@ def test_the_prompts_are_in_the_file(path: Path) -> None:
     texts = [node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)]
     assert any(isinstance(value, str) and value.startswith("Write ") for value in texts)
     has_app = "hf.App(" in path.read_text("utf-8")
-    assert has_app == (path.stem in ("alone_model_calls", "alone_questions"))
+    assert has_app == (path.stem in ("alone_model_calls", "alone_questions", "alone_project"))
 
 
 def test_retry(server: ModelServer, load: object) -> None:
@@ -140,3 +140,17 @@ def test_questions(server: ModelServer, load: object) -> None:
         asyncio.run(example.main())
     assert asyncio.run(example.main("yes")) == "sent: line 1" == asyncio.run(example.main())
     assert server.count == 1
+
+
+def test_project(server: ModelServer, load: object, tmp_path: Path) -> None:
+    """Lost: a list, checks and commits for somebody whose agent is one call of an SDK."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / ".gitignore").write_text("*.db*\n", "utf-8")
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-qm", "begin"], check=True)
+    example = load("alone_project")  # type: ignore[operator]
+    assert example.main()["passed"] is True and server.count == 1
+    assert example.main(2)["feature"] is None and server.count == 1
+    log = subprocess.run([*git, "log", "--format=%s"], check=True, capture_output=True, text=True).stdout
+    assert log.splitlines() == ["poem: poem.txt is about tea", "begin"]

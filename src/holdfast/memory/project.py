@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from holdfast.core.board import FREEZE, Board, State
 from holdfast.core.digest import digest_of
 from holdfast.core.feature import Feature, Result, as_result, digest, of_facts, wants_another
 from holdfast.core.state import fold
 from holdfast.errors import NotFound, UsageError
+from holdfast.journal.open import open_journal
 from holdfast.memory import views
 from holdfast.memory.brief import brief
 from holdfast.memory.git import Git
 from holdfast.memory.pins import pinned
-from holdfast.memory.place import named, place_of
+from holdfast.memory.place import named, place_of, write_name
 from holdfast.memory.record import ProjectRecord
 from holdfast.memory.routine import Routine
 from holdfast.memory.session import Session
@@ -57,6 +59,41 @@ class Project:
         self.git = Git(self.place.directory, views.NAMES)
         self.by = f"pid {os.getpid()} on {socket.gethostname()}"
         """Which process this is, for people."""
+
+    @classmethod
+    @contextmanager
+    def opened(cls, store: str, directory: str | Path = ".", *, name: str = "") -> Iterator[Self]:
+        """The project of this directory, made when it has none yet, outside of every App.
+
+        store: its whole URL. `UsageError` when the directory has a project of another name or store."""
+        place = place_of(directory)
+        Git(place.directory)  # refuses what is no working tree with a commit, before anything is made
+        try:
+            known = named(place)
+        except NotFound:
+            known = None
+        if known is not None and (name or known.name, store) != (known.name, known.store):
+            raise UsageError(
+                f"{place.directory} is project {known.name!r} in {known.store} already. Nothing was changed. Leave its "
+                f"name and its store out; to begin anew, remove {place.config}."
+            )
+        if known is None:
+            place.config.parent.mkdir(mode=0o700, exist_ok=True)
+        journal = open_journal(store, clock=SystemClock().now)
+        try:
+            if known is None:
+                write_name(place, name or place.directory.name, store)
+            yield cls(journal, place.directory)
+        finally:
+            journal.close()
+
+    @classmethod
+    def init(
+        cls, store: str, features: Sequence[Feature], *, by: str, directory: str | Path = ".", name: str = ""
+    ) -> Board:
+        """What `holdfast project init` does: make the directory a project, with this list. Again: the list anew."""
+        with cls.opened(absolute(store), directory, name=name) as project:
+            return project.freeze(features, by=by)
 
     @property
     def directory(self) -> Path:
@@ -209,6 +246,14 @@ class Project:
     def fresh(self) -> str:
         """A new id for a message that is sent once."""
         return SystemClock().fresh_id()
+
+
+def absolute(store: str) -> str:
+    """A store in a file by its whole path: it is opened from other directories, too."""
+    scheme, colon, path = store.partition(":///")
+    if not colon:
+        return f"sqlite:///{os.path.abspath(store)}" if store.endswith(".db") else store
+    return f"{scheme}:///{os.path.abspath(path)}" if scheme == "sqlite" else store
 
 
 def _some(paths: list[str]) -> str:
