@@ -371,3 +371,68 @@ def test_a_command_that_was_cut_off_begins_on_a_clean_tree(tree: Path, tmp_path:
     assert git(tree, "show", "holdfast/wip/cut-off-1:half.txt") == "half" and not (tree / "half.txt").exists()
     assert any("holdfast/wip/cut-off-1" in remark.text for remark in project.board.notes)
     assert git(tree, "log", "--format=%s").splitlines() == ["one: the file one.txt", "begin"]
+
+
+@pytest.mark.parametrize("also", ["", "git checkout -q -b mine && ", "git checkout -q --detach && "])
+def test_what_an_agent_committed_by_itself_is_put_aside_too(tree: Path, also: str) -> None:
+    """Lost otherwise: the branch. Coding agents commit on their own, and half a feature would be on it for good."""
+    project = Built(tree, listed("one"))
+    begin = git(tree, "rev-parse", "HEAD")
+
+    async def commits(run: hf.Run, session: hf.Session) -> None:
+        shell = f"{also}echo half > half.txt && git add -A && git commit -qm mine && echo more > more.txt"
+        await hf.command(["sh", "-c", shell], timeout="20s", cwd=session.directory, check=True)
+
+    assert project.drive(commits, sessions_max=1).end is End.ENOUGH
+    assert (git(tree, "rev-parse", "HEAD"), git(tree, "branch", "--show-current")) == (begin, "main")
+    assert git(tree, "status", "--porcelain") == ""
+    [ended] = project.board.ended
+    assert (ended.outcome, ended.branch) == ("partial", "holdfast/wip/session-1")
+    assert git(tree, "show", f"{ended.branch}:half.txt") == "half" and git(tree, "show", f"{ended.branch}:more.txt")
+
+
+@pytest.mark.parametrize("also", ["", "git checkout -q -b mine && "])
+def test_what_an_agent_committed_by_itself_stays_when_the_check_passes(tree: Path, also: str) -> None:
+    """Lost otherwise: work that is done, or the branch that the project is on."""
+    project = Built(tree, listed("one"))
+
+    async def commits(run: hf.Run, session: hf.Session) -> None:
+        shell = f"{also}echo one > one.txt && git add -A && git commit -qm mine"
+        await hf.command(["sh", "-c", shell], timeout="20s", cwd=session.directory, check=True)
+
+    assert project.drive(commits).end is End.COMPLETE
+    assert git(tree, "branch", "--show-current") == "main" and git(tree, "log", "--format=%s").splitlines()[0] == "mine"
+    assert project.board.items["one"].proof.commit == git(tree, "rev-parse", "HEAD")  # type: ignore[union-attr]
+
+
+def test_an_agent_that_raises_after_its_own_commits_leaves_none_on_the_branch(tree: Path) -> None:
+    """Lost otherwise: the same, when nobody was left to end the session."""
+    project = Built(tree, listed("one"))
+    begin = git(tree, "rev-parse", "HEAD")
+
+    async def raises(run: hf.Run, session: hf.Session) -> None:
+        (session.directory / "half.txt").write_text("half", "utf-8")
+        git(session.directory, "add", "-A")
+        git(session.directory, "commit", "-qm", "mine")
+        raise ValueError("no idea")
+
+    project.drive(raises, sessions_max=1)
+    [ended] = project.board.ended
+    assert git(tree, "rev-parse", "HEAD") == begin and ended.branch == "holdfast/wip/session-1"
+    assert git(tree, "show", f"{ended.branch}:half.txt") == "half"
+
+
+def test_what_was_proven_stays_when_the_agent_raises_after_it(tree: Path) -> None:
+    """Lost otherwise: a feature that passes without its code, or code that passed."""
+    project = Built(tree, listed("one"))
+
+    async def raises(run: hf.Run, session: hf.Session) -> None:
+        await writes(run, session)
+        assert await session.done()
+        (session.directory / "half.txt").write_text("half", "utf-8")
+        raise ValueError("one too many")
+
+    assert project.drive(raises).end is End.COMPLETE
+    assert git(tree, "log", "--format=%s").splitlines() == ["one: the file one.txt", "begin"]
+    [ended] = project.board.ended
+    assert git(tree, "show", f"{ended.branch}:half.txt") == "half" and git(tree, "status", "--porcelain") == ""

@@ -133,6 +133,25 @@ class Git:
         branch and trailers it goes on where it was killed, and gives the same name."""
         return quarantine.put_aside(self._repository, branch, message, trailers, self._apart)
 
+    def take_back(self, branch: str, to: Head, message: str, trailers: Mapping[str, str]) -> str:
+        """Put everything aside that `to` has not, commits on top of it too, and stand on its branch, at its commit,
+        again. The branch's name, as of `quarantine`; killed anywhere, it can be called again."""
+        name = self.quarantine(branch, message, trailers)
+        return quarantine.go_back(self._repository, branch, name, (to.branch, to.commit), written(message, trailers))
+
+    def rejoin(self, to: Head) -> None:
+        """Have the branch of `to` name HEAD, and stand on it, where somebody has gone over to another branch that goes
+        on from it. `UsageError`: theirs does not."""
+        now = self.head()
+        if now.branch == to.branch:
+            return
+        if not self.contains(to.commit):
+            raise UsageError(
+                f"{now.branch or 'A detached HEAD'} does not go on from {to.branch} at {to.commit[:12]}, where this "
+                "session began, so what is here cannot be committed to that. Nothing was committed."
+            )
+        self._repository.call("checkout", "-q", "-B", to.branch)
+
     # --- pins ------------------------------------------------------------------------------------------------
 
     def put(self, data: bytes) -> str:

@@ -17,9 +17,10 @@ from typing import Any
 from holdfast.core.assignment import Halt, next_work
 from holdfast.core.board import Board, Session, State, cell_of
 from holdfast.core.budget import Budget
+from holdfast.core.order import CAPPED
 from holdfast.core.policy import Duration
 from holdfast.core.state import fold
-from holdfast.errors import BudgetExceeded, RunCancelled, RunError, RunWaiting
+from holdfast.errors import BudgetExceeded, RunCancelled, RunError, RunWaiting, UsageError
 from holdfast.memory.project import Project
 from holdfast.runtime.agent import Agent, SyncAgent
 from holdfast.runtime.app import App
@@ -86,10 +87,22 @@ async def drive(
     asked when sessions change nothing.
     """
     if budget is not None:
-        app.journal.cap(cell_of(project.name), budget.limits())
+        _cap(project, budget)
     return await _Driving(
         app, project, working(project, agent), session_budget, sessions_max, wait, escalate, tell
     ).run()
+
+
+def _cap(project: Project, budget: Budget) -> None:
+    """Caps of all sessions together; what is not stated stays."""
+    if budget.active is not None or budget.wall is not None:
+        raise UsageError(
+            "All sessions together are capped in tool_calls, model_calls, tokens and usd. Nothing was begun."
+        )
+    limits, known = budget.limits()._asdict(), project.board().caps._asdict()
+    stated = {name: amount for name, amount in limits.items() if name in CAPPED and amount is not None}
+    if any(known[name] != amount for name, amount in stated.items()):
+        project.record.cap(stated, by=project.by, why="as `holdfast project run --budget` says")
 
 
 def working(project: Project, agent: Agent[Any, Any]) -> Agent[Any, Any]:

@@ -49,6 +49,24 @@ def put_aside(
     raise GitFailed(f"Somebody is writing into {repository.directory}: all is on the branch {name}, and more comes.")
 
 
+def go_back(repository: Repository, branch: str, name: str, to: tuple[str, str], text: str) -> str:
+    """The tree is clean; what was in it is on `name`, empty when nothing was. See `Git.take_back`."""
+    onto, commit = to
+    head = repository.call("rev-parse", "HEAD").text
+    stands_on = repository.call("symbolic-ref", "-q", "--short", "HEAD", ok=(0, 1)).text
+    if not name and repository.call("merge-base", "--is-ancestor", head, commit, ok=(0, 1)).code:
+        tree = repository.call("rev-parse", "HEAD^{tree}").text
+        name = _free(repository, branch)
+        made = commit_tree(repository, tree, [head], text)  # with our trailers, by which it is known again
+        repository.call("update-ref", "-m", "holdfast: put aside", _BRANCHES + name, made, "")
+    if stands_on != onto:
+        is_there = not repository.call("rev-parse", "-q", "--verify", _BRANCHES + onto, ok=(0, 1)).code
+        repository.call("checkout", "-q", *((onto,) if is_there else ("-B", onto, commit)), "--")
+    if repository.call("rev-parse", "HEAD").text != commit:
+        repository.call("reset", "-q", "--keep", commit)
+    return name
+
+
 def commit_tree(repository: Repository, tree: str, parents: Sequence[str], text: str) -> str:
     """A commit object, which nothing names yet."""
     after = [word for parent in parents for word in ("-p", parent)]
@@ -99,10 +117,15 @@ def _begin(repository: Repository, branch: str, now: str, text: str) -> str:
     if only_staged:  # the index has what the files do not
         parent = commit_tree(repository, index, [parent], f"What was in the index\n\n{text}")
     made = commit_tree(repository, now, [parent], text)
-    taken = _branches(repository)
-    name = next(name for name in _candidates(branch) if name not in taken and not _is_blocked(name, taken))
+    name = _free(repository, branch)
     repository.call("update-ref", "-m", "holdfast: put aside", _BRANCHES + name, made, "")
     return name
+
+
+def _free(repository: Repository, branch: str) -> str:
+    """The first name that can be taken."""
+    taken = _branches(repository)
+    return next(name for name in _candidates(branch) if name not in taken and not _is_blocked(name, taken))
 
 
 def _add(repository: Repository, name: str, tip: str, now: str, apart: Collection[str], text: str) -> None:

@@ -18,6 +18,7 @@ from holdfast.core.assignment import next_work, to_recheck
 from holdfast.core.feature import as_result, judged, of_facts
 from holdfast.memory.check import perform
 from holdfast.memory.environment import visible
+from holdfast.memory.git import Head
 from holdfast.memory.pins import put_back
 from holdfast.memory.settling import put_aside, settle
 from holdfast.runtime.command import command
@@ -129,9 +130,10 @@ class Routine:
             checked=of_facts(checked),
         )
 
-    def commit(self, number: int, name: str, *, idempotency_key: str = INJECTED) -> str:
-        """Commit everything, as the work on this feature; the commit."""
+    def commit(self, number: int, name: str, began: Mapping[str, Any], *, idempotency_key: str = INJECTED) -> str:
+        """Commit everything, as the work on this feature, to the branch on which the session began; the commit."""
         project = self._project
+        project.git.rejoin(Head(began["commit"], began["branch"], ""))
         if not project.dirty():
             return project.git.head().commit
         title = " ".join(project.feature(name).description.split())[:60]
@@ -149,10 +151,13 @@ class Routine:
 
     # --- the end -------------------------------------------------------------------------------------------------
 
-    def end(self, number: int, passed: bool, *, idempotency_key: str = INJECTED) -> str:
-        """Put aside what is not committed, write the views, and give the place back; the branch, if there is one."""
+    def end(
+        self, number: int, passed: bool, branch_was: str, stands_at: str, *, idempotency_key: str = INJECTED
+    ) -> str:
+        """Put aside what is not committed, or came after `stands_at` on the branch that it began on; write the views,
+        and give the place back. The branch of what was put aside, if there is one."""
         project = self._project
-        branch = put_aside(project, number, self._run)
+        branch = put_aside(project, number, self._run, to=Head(stands_at, branch_was, ""))
         outcome = "passed" if passed else "partial" if branch else "failed"
         project.end(self._run, outcome, branch, message_id=idempotency_key)
         return branch

@@ -55,6 +55,9 @@ class Session:
         self._project = project
         self._run = run
         self._routine = Routine(project, run.id)
+        self._began: dict[str, Any] = {}
+        self._stands_at = ""
+        """The commit that stays, whatever comes after it: where it began, or where its feature was seen to pass."""
         self.number = 0
         """From 1, in the order in which sessions begin."""
         self.feature: Feature | None = None
@@ -106,7 +109,8 @@ class Session:
     async def __aenter__(self) -> Self:
         routine = self._routine
         self.number = await self._step("begin", routine.begin, effect="idempotent")
-        await self._step("bearings", routine.bearings, self.number, effect="idempotent")
+        self._began = await self._step("bearings", routine.bearings, self.number, effect="idempotent")
+        self._stands_at = self._began["commit"]
         if said := await self._step("init", routine.initialise, effect="idempotent"):
             await self.note(said)
         self.regressions = await self._recheck()
@@ -140,7 +144,9 @@ class Session:
         seen, commit = await self._look(), ""
         verdict, results = await self._results(self.feature)
         if verdict.passed:
-            commit = await self._step("commit", self._routine.commit, self.number, self.feature.id, effect="idempotent")
+            began = {"commit": self._began["commit"], "branch": self._began["branch"]}
+            given = (self.number, self.feature.id, began)
+            commit = self._stands_at = await self._step("commit", self._routine.commit, *given, effect="idempotent")
         await self._tell(self.feature, results, commit or seen["commit"], seen["tree"])
         self.evidence = Evidence(verdict.passed, verdict.because, results[-1].output, commit, verdict.is_flaky)
         return self.evidence
@@ -158,7 +164,8 @@ class Session:
             return
         stands = self.evidence is not None and self.evidence.passed and not (await self._look())["dirty"]
         self.passed = self.feature is not None and (stands or (await self.done()).passed)
-        await self._step("end", self._routine.end, self.number, self.passed, effect="idempotent")
+        given = (self.number, self.passed, self._began["branch"], self._stands_at)
+        await self._step("end", self._routine.end, *given, effect="idempotent")
 
     # --- its steps -----------------------------------------------------------------------------------------------
 
