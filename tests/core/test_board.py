@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from holdfast.core import accept, order
-from holdfast.core.assignment import IDLE_MAX, next_work, to_recheck
+from holdfast.core.assignment import IDLE_MAX, Halt, next_work, to_recheck
 from holdfast.core.board import PASSES_COUNTED, PROJECT, Board, State, fold, key_of
 from holdfast.core.budget import Limits
 from holdfast.core.events import Event, Kind, meta
@@ -354,7 +354,7 @@ def test_sessions_in_a_row_that_change_nothing_come_to_an_end() -> None:
     board, _ = board_after(freeze(), *idle_sessions(IDLE_MAX - 1))
     assert next_work(board).feature == LIST[0]
     board, _ = board_after(*idle_sessions(1, 50), board=board)
-    assert next_work(board) == (None, f"no progress in {IDLE_MAX} sessions", False)
+    assert next_work(board) == (None, f"no progress in {IDLE_MAX} sessions", Halt.NO_PROGRESS)
     for word in (told("go_on"), freeze(), evidence("", "add")):
         assert next_work(board_after(word, board=board)[0]).feature is not None
     useful, _ = board_after(begin("u"), claim("u", "add"), evidence("u", "add"), ended("u", "passed"), board=board)
@@ -381,31 +381,31 @@ def test_a_feature_that_comes_and_goes_is_no_progress() -> None:
 def test_what_comes_next_is_by_regression_priority_tries_and_order() -> None:
     """Lost: the harness works on what somebody else has, or on what cannot be done yet."""
     board, _ = board_after()
-    assert next_work(board) == (None, "no list is frozen", False)
+    assert next_work(board) == (None, "no list is frozen", Halt.NOTHING)
     board, _ = board_after(freeze())
-    assert next_work(board) == (LIST[0], "priority 1", False)
+    assert next_work(board) == (LIST[0], "priority 1", None)
     board, _ = board_after(begin("r1", "h:/a"), claim("r1", "add"), board=board)
     assert next_work(board, place="h:/b").feature == LIST[2]
-    assert next_work(board, place="h:/a") == (LIST[0], "session 1 has begun it here", False)
+    assert next_work(board, place="h:/a") == (LIST[0], "session 1 has begun it here", None)
     board, _ = board_after(begin("r2", "h:/b"), claim("r2", "page"), board=board)
     whys = "add is held by session 1; sub comes after add; page is held by session 2"
-    assert next_work(board, place="h:/c") == (None, f"nothing can begin: {whys}", False)
+    assert next_work(board, place="h:/c") == (None, f"nothing can begin: {whys}", Halt.NOTHING)
     board, _ = board_after(evidence("r1", "add"), ended("r1"), evidence("r2", "page"), ended("r2"), board=board)
     assert next_work(board).feature == LIST[1]
     assert next_work(board, ["page", "gone"]).feature == LIST[2]
     assert next_work(board, ["add"]).feature == LIST[0], "what it comes after has just been found broken"
     board, _ = board_after(evidence("", "sub"), told("stop", why="enough"), board=board)
-    assert next_work(board) == (None, "all 3 features pass", True)
-    assert next_work(board, ["sub"]) == (None, "stopped: enough", False)
+    assert next_work(board) == (None, "all 3 features pass", Halt.COMPLETE)
+    assert next_work(board, ["sub"]) == (None, "stopped: enough", Halt.STOPPED)
 
 
 def test_among_equals_what_was_tried_less_comes_first() -> None:
     """Lost: the second feature of a list whose first cannot be done."""
     pair = [replace(LIST[2], id="one"), replace(LIST[2], id="two")]
     board, _ = board_after(freeze(pair), begin("r1"), claim("r1", "one"), ended("r1"))
-    assert next_work(board) == (pair[1], "next on the list", False)
+    assert next_work(board) == (pair[1], "next on the list", None)
     board, _ = board_after(begin("r2"), claim("r2", "two"), ended("r2"), board=board)
-    assert next_work(board) == (pair[0], "next on the list, tried 1 time before", False)
+    assert next_work(board) == (pair[0], "next on the list, tried 1 time before", None)
 
 
 def test_what_is_looked_at_again_is_what_changed_and_what_was_not_for_longest() -> None:

@@ -994,3 +994,20 @@ def test_what_a_tenant_shares_is_its_own(path: Path) -> None:
     with pytest.raises(JournalCorrupt, match="cell a"):
         other.cell("a")
     other.close()
+
+
+def test_who_has_come_upon_damage_sees_what_is_written_later(path: Path) -> None:
+    """Lost: while anybody kept the error of one damaged record, everything was as it had been then."""
+    journal = SqliteJournal(path, clock=time.time)
+    journal.post("r1", "start", start_of("r1"))
+    journal.register(Worker("w"), TTL_S)
+    (claim,) = journal.claim("w")
+    assert journal.append([Append(claim.lease, 0, [step(1), step(2)], claim.head)]) == [None]
+    damage = apsw.Connection(str(path))
+    damage.execute("UPDATE events SET meta = 'x' WHERE number = 1")
+    damage.close()
+    with pytest.raises(JournalCorrupt) as kept:
+        journal.events("r1")
+    journal.post("r2", "start", start_of("r2"))
+    assert journal.head("r2") is not None, kept
+    journal.close()

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from holdfast.errors import JournalError, OthersWriting, StoreUnreachable, UsageError
+from holdfast.errors import JournalCorrupt, JournalError, OthersWriting, StoreUnreachable, UsageError
 from holdfast.journal import file
 from holdfast.journal.checkpoint import Checkpointer
 from holdfast.journal.haste import is_hasty
@@ -224,6 +224,9 @@ class Database:
                 finally:
                     if reader.in_transaction:  # an error may have ended it
                         reader.execute("COMMIT")
+            except JournalCorrupt:
+                self._drop_reader()  # as long as anybody has the error, its rows are open, and keep this state in view
+                raise
             except _FAILURES as error:
                 self._drop_reader()
                 raise file.meaning(error, self.path) from error
