@@ -17,6 +17,7 @@ from typing import Any
 from anthropic import AsyncAnthropic
 
 import holdfast as hf
+from holdfast.cli.__main__ import command_line
 from holdfast.testing.model_server import ModelServer
 
 HERE = Path(__file__).resolve().parent
@@ -73,20 +74,25 @@ async def build(run: hf.Run, session: hf.Session) -> None:
     await session.note(f"{TRIES} claims were refused; the last check said: {evidence.because}")
 
 
+def made(directory: Path) -> None:
+    """The project in a directory of its own; called again, what was cut off goes on."""
+    git = [shutil.which("git") or "git", "-c", "user.name=example", "-c", "user.email=example@example.com"]
+    shutil.copytree(HERE / "project", directory, dirs_exist_ok=True)
+    for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "The list and its checks"]):
+        subprocess.run([*git, *words], cwd=directory, check=True)
+    if command_line(["project", "init", str(directory / "features.toml"), "-C", str(directory)]):
+        sys.exit(1)
+
+
 def main(directory: Path) -> int:
-    """The project in a new directory, and sessions until its features pass."""
-    holdfast = [sys.executable, "-m", "holdfast.cli"]
-    if not directory.exists():
-        shutil.copytree(HERE / "project", directory)
-        mine = ["-c", "user.name=example", "-c", "user.email=example@example.com"]
-        for words in (["init", "-q", "-b", "main"], ["add", "-A"], [*mine, "commit", "-qm", "The list and its checks"]):
-            subprocess.run([shutil.which("git") or "git", *words], cwd=directory, check=True)
-        subprocess.run([*holdfast, "project", "init", "features.toml"], cwd=directory, check=True)
+    """Sessions until its features pass; in this process, which may be killed."""
+    if not (directory / ".git" / "holdfast" / "project.json").exists():
+        shutil.rmtree(directory / ".git", ignore_errors=True)
+        made(directory)
     with ModelServer.spawn(HERE / "model.py", "policy") as model:
-        environment = {**os.environ, "ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "none"}
-        command = [*holdfast, "project", "run", str(HERE / "build.py") + ":build"]
-        return subprocess.run(command, cwd=directory, env=environment, check=False).returncode
+        os.environ |= {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "none"}
+        return command_line(["project", "run", f"{__file__}:build", "-C", str(directory)])
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "todo-project")))
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "todo-project").resolve()))

@@ -45,6 +45,7 @@ def tree(tmp_path: Path) -> Path:
     (tmp_path / "spec.json").write_text(
         json.dumps([{"id": "one", "description": "a", "check": "python:there"}]), "utf-8"
     )
+    (tmp_path / "shell.json").write_text('[{"id": "one", "description": "a", "check": "test -f one.txt"}]', "utf-8")
     return repository(tmp_path / "tree")
 
 
@@ -102,7 +103,29 @@ def test_without_progress_it_exits_with_5_and_says_how_to_go_on(tree: Path) -> N
     assert answered.returncode == 0, (words, answered.stderr)
     stopped = holdfast(tree, "project", "run", "../agent.py:build", "--wait", "0s")
     assert stopped.returncode == 6 and "stopped" in stopped.stderr
-    assert "stopped" in holdfast(tree, "project", "brief").stdout
+    assert "stopped" in holdfast(tree, "project", "brief").stdout and "holdfast project resume" in stopped.stderr
+    assert holdfast(tree, "project", "resume", "--by", "ada").returncode == 0
+    assert holdfast(tree, "project", "run", "../agent.py:build").returncode == 0
+    assert holdfast(tree, "project", "stop", "--why", "enough").returncode == 0
+
+
+def test_a_command_that_is_not_there_begins_nothing(tree: Path) -> None:
+    """Lost otherwise: a typo that becomes a question about what may have happened."""
+    holdfast(tree, "project", "init", "../shell.json")
+    typo = holdfast(tree, "project", "run", "--", "no-such-agent", "--x")
+    assert typo.returncode == 2 and "no program 'no-such-agent'" in typo.stderr
+    assert json.loads(holdfast(tree, "project", "status", "--json").stdout)["sessions"] == []
+    python = holdfast(tree, "project", "init", "../spec.json")
+    assert python.returncode == 0
+    lacking = holdfast(tree, "project", "run", "--", "true")
+    assert lacking.returncode == 2 and "python:there" in lacking.stderr
+
+
+def test_a_shells_words_in_a_check_are_refused(tree: Path, tmp_path: Path) -> None:
+    """Lost otherwise: a check that always passes, since `&&` is only a word to echo."""
+    (tmp_path / "bad.json").write_text('[{"id": "a", "description": "b", "check": "echo hi && false"}]', "utf-8")
+    refused = holdfast(tree, "project", "init", "../bad.json")
+    assert refused.returncode == 2 and "without a shell" in refused.stderr
 
 
 def test_a_drafted_list_is_frozen_by_a_person_and_not_before(tree: Path) -> None:
@@ -115,6 +138,7 @@ def test_a_drafted_list_is_frozen_by_a_person_and_not_before(tree: Path) -> None
         line.split("holdfast ", 1)[1].split() for line in asked.stderr.splitlines() if line.endswith(" freeze")
     )
     assert holdfast(tree, *answer, "--by", "ada").returncode == 0
+    assert "one: a file [python: there]" in asked.stderr
     frozen = holdfast(tree, "project", "init", "--draft", "../agent.py:plan", "a file")
     assert frozen.returncode == 0 and "frozen by ada" in frozen.stderr, frozen.stderr
     assert holdfast(tree, "project", "run", "../agent.py:build").returncode == 0

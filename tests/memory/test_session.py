@@ -13,6 +13,7 @@ from tests.memory.sessions import Built, git, listed, repository, writes
 
 import holdfast as hf
 from holdfast.core.board import State
+from holdfast.core.feature import features
 from holdfast.memory.commanded import commanded
 from holdfast.memory.harness import End, drive
 from holdfast.memory.project import Project
@@ -161,9 +162,16 @@ def test_a_session_at_its_cap_is_settled_and_a_cap_of_all_stops_the_project(tree
 def test_a_session_cap_ends_the_session_and_not_the_project(tree: Path) -> None:
     """Lost otherwise: the rest of the list, for one feature that was too much."""
     project = Built(tree, listed("one"))
-    outcome = project.drive(writes, session_budget=hf.Budget(tool_calls=4))
+
+    async def wastes(run: hf.Run, session: hf.Session) -> None:
+        for number in range(10):
+            await run.step("waste", int, number, effect="read")
+
+    outcome = project.drive(wastes, session_budget=hf.Budget(tool_calls=14))
     assert outcome.end is End.NO_PROGRESS
-    assert {ended.outcome for ended in project.board.ended} == {"stopped"}
+    assert {ended.outcome for ended in project.board.ended} <= {"stopped", "failed"}  # it may answer a refusal
+    with pytest.raises(hf.UsageError, match="routine"):
+        project.drive(wastes, session_budget=hf.Budget(tool_calls=4))
 
 
 def test_a_plain_agent_works_in_the_same_way(tree: Path) -> None:
@@ -179,10 +187,10 @@ def test_a_plain_agent_works_in_the_same_way(tree: Path) -> None:
 
 def test_without_the_harness_a_session_is_a_block_in_any_run(tree: Path) -> None:
     """Lost otherwise: those who have a loop of their own."""
-    project = Built(tree, listed("one"))
+    Built(tree, listed("one"))
 
     async def main() -> dict[str, object]:
-        app = hf.App(project.store)
+        app = hf.App(hf.Project.store_of(tree))
 
         @hf.agent
         async def mine(run: hf.Run, given: str) -> dict[str, object]:
@@ -436,3 +444,66 @@ def test_what_was_proven_stays_when_the_agent_raises_after_it(tree: Path) -> Non
     assert git(tree, "log", "--format=%s").splitlines() == ["one: the file one.txt", "begin"]
     [ended] = project.board.ended
     assert git(tree, "show", f"{ended.branch}:half.txt") == "half" and git(tree, "status", "--porcelain") == ""
+
+
+def test_code_that_is_gone_is_found_and_built_again(tree: Path) -> None:
+    """Lost otherwise: "all features pass", of code that a reset has thrown away."""
+    project = Built(tree, listed("one", "two"))
+    project.drive(writes)
+    git(tree, "reset", "-q", "--hard", "HEAD~2")
+    outcome = project.drive(writes)
+    assert (outcome.end, outcome.sessions) == (End.COMPLETE, 2) and (tree / "two.txt").exists()
+
+
+def test_a_check_that_a_person_has_changed_is_frozen_again_before_it_counts(tmp_path: Path) -> None:
+    """Lost otherwise: a better check, undone without a word."""
+    tree = repository(tmp_path / "tree", **{"check.sh": "test -f one.txt\n"})
+    project = Built(
+        tree, [{"id": "one", "description": "a", "check": {"command": "sh check.sh", "pins": ["check.sh"]}}]
+    )
+    project.drive(writes)
+    (tree / "check.sh").write_text("test -s one.txt\n", "utf-8")
+    git(tree, "commit", "-qam", "a better check")
+    with pytest.raises(hf.UsageError, match=r"check\.sh.*Freeze the list again"):
+        project.drive(writes)
+    assert git(tree, "status", "--porcelain") == ""
+    project.alone(lambda opened: opened.freeze([opened.feature("one")], by="ada"))
+    assert project.drive(writes).end is End.COMPLETE
+
+
+def test_a_person_who_let_it_go_on_is_asked_again_in_the_same_process(tree: Path) -> None:
+    """Lost otherwise: the second question, to an error of ours."""
+    project = Built(tree, listed("one"))
+    first = project.drive(claims)
+
+    async def go_on(opened: Project) -> None:
+        head = opened.journal.head(first.run)
+        assert head is not None and "code 1" in head.questions[0].text and isinstance(opened._app, hf.App)
+        await opened._app.answer(first.run, head.questions[0].id, "go on", by="ada")
+
+    project.alone(go_on)
+    second = project.drive(claims)
+    assert (second.end, second.sessions) == (End.NO_PROGRESS, 3) and second.run != first.run
+
+
+def test_the_brief_of_a_session_does_not_speak_of_it_as_another_one(tree: Path) -> None:
+    """Lost otherwise: an agent that waits for itself, or starts the harness within the harness."""
+    project = Built(tree, listed("one"))
+    seen = []
+
+    async def reads(run: hf.Run, session: hf.Session) -> None:
+        seen.append(session.brief)
+        await writes(run, session)
+
+    project.drive(reads)
+    assert "this is session 1: it holds one" in seen[0] and "project run AGENT" not in seen[0]
+
+
+def test_a_project_that_was_moved_is_where_it_is(tmp_path: Path) -> None:
+    """Lost otherwise: its record, to a path that is not there any more."""
+    tree = repository(tmp_path / "tree")
+    store = f"sqlite:///{tree / '.git' / 'holdfast' / 'holdfast.db'}"
+    (tree / ".git" / "holdfast").mkdir()
+    hf.Project.init(store, features(listed("one")), by="ada", directory=tree)
+    tree.rename(tmp_path / "moved")
+    assert hf.Project.store_of(tmp_path / "moved") == store.replace("/tree/", "/moved/")

@@ -22,10 +22,14 @@ async def build(run: hf.Run, session: hf.Session) -> None:
 """
 
 
+def command() -> list[str]:
+    """As it is typed."""
+    return [sys.executable, "-m", "holdfast.cli", "project", "run", "../agent.py:build", "--json"]
+
+
 def started(tree: Path) -> subprocess.Popen[str]:
     """A harness in this tree."""
-    command = [sys.executable, "-m", "holdfast.cli", "project", "run", "../agent.py:build", "--json"]
-    return subprocess.Popen(command, cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command(), cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def claims(project: Built) -> list[tuple[str, str, str]]:
@@ -44,7 +48,7 @@ def test_two_processes_never_work_on_the_same_feature(tmp_path: Path) -> None:
     git(first, "worktree", "add", "-q", "-b", "other", str(tmp_path / "second"))
     both = [started(first), started(tmp_path / "second")]
     told = [process.communicate(timeout=120) for process in both]
-    assert 0 in [p.returncode for p in both] and {p.returncode for p in both} <= {0, 75}, told
+    assert {process.returncode for process in both} == {75}, told
     held: dict[str, str] = {}
     worked: list[str] = []
     for what, run, feature in claims(project):
@@ -55,9 +59,14 @@ def test_two_processes_never_work_on_the_same_feature(tmp_path: Path) -> None:
         held[run] = feature
         worked.append(feature)
     assert sorted(worked) == NAMES and not held
-    assert "complete" in {json.loads(out)["end"] for out, _ in told}
+    assert {json.loads(out)["end"] for out, _ in told} <= {"unmerged", "nothing"}, told
     made = [sorted(path.stem for path in tree.glob("f*.txt")) for tree in (first, tmp_path / "second")]
     assert sorted(made[0] + made[1]) == NAMES and all(made), f"one of them did everything: {made}"
+    unmerged = subprocess.run(command(), cwd=first, capture_output=True, text=True, timeout=60, check=False)
+    assert unmerged.returncode == 75 and "git merge other" in unmerged.stderr
+    git(first, "merge", "-q", "-m", "together", "other")
+    merged = subprocess.run(command(), cwd=first, capture_output=True, text=True, timeout=60, check=False)
+    assert merged.returncode == 0 and json.loads(merged.stdout)["sessions"] == 0
 
 
 def test_two_processes_in_one_tree_do_not_work_at_the_same_time(tmp_path: Path) -> None:

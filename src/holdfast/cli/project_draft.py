@@ -13,8 +13,11 @@ from holdfast.cli.answer import how_to_answer
 from holdfast.cli.exit import Exit
 from holdfast.cli.output import SCHEMA, document, say
 from holdfast.cli.reach import inbox_of, people_told
+from holdfast.core.events import Kind
 from holdfast.core.feature import digest, features, of_facts
 from holdfast.errors import RunWaiting
+from holdfast.journal.codec import decode
+from holdfast.protocols import Journal
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.app import App
 from holdfast.runtime.run import Run
@@ -37,8 +40,8 @@ async def _drafted(
     project: Project, wish: str, agent: Agent[Any, Any], to: str, config: str | None, *, is_json: bool
 ) -> int:
     app = App(project.journal, config=config, serves=False, inbox=inbox_of(config))
-    key = f"{project.name}/draft"
     async with app:
+        key = _key(app, project.name)
         try:
             said = await app.run(drafting(project, agent, to), wish, key=key, wait="0s")
         except RunWaiting as waiting:
@@ -46,15 +49,35 @@ async def _drafted(
             if head.questions:
                 await people_told(app.journal, head)
             say(str(waiting))
+            for line in _shown(app.journal, head.run_id):
+                say(line)
             for asked in head.questions:
                 for line in how_to_answer(question(asked), head.run_id, app.journal.now()):
                     say(line)
+            say("Then call this command again.")
             return Exit.PERSON if head.questions else Exit.LATER
     frozen = said["choice"] == FREEZE
     say(f"{said['count']} features, {'frozen' if frozen else 'not frozen'} by {said['by'] or 'nobody'}.")
     if is_json:
         document({"schema": SCHEMA, "project": project.name, **said})
     return Exit.DONE if frozen else Exit.CANCELLED
+
+
+def _key(app: App, name: str) -> str:
+    """The draft that is under way, else the next one."""
+    number = 1
+    while (found := app.journal.heads(key=f"{name}/draft-{number}", limit=1)) and found[0].status.is_end:
+        number += 1
+    return f"{name}/draft-{number}"
+
+
+def _shown(journal: Journal, run_id: str) -> list[str]:
+    """The list that is asked about: what will be run on this machine, above all."""
+    for event in journal.events(run_id):
+        if event.kind is Kind.DECIDED and event.facts.get("what") == "features" and event.body is not None:
+            listed = [of_facts(facts) for facts in decode(event.body)]
+            return [f"    {f.id}: {f.description} [{f.check.words}]" for f in listed]
+    return []
 
 
 def drafting(project: Project, agent: Agent[Any, Any], to: str) -> Agent[Any, Any]:

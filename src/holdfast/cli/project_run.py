@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import shutil
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -127,6 +129,7 @@ async def _drive(order: _Order, interrupt: Interrupt) -> _Driven:
         async with app:
             if order.puts_aside and (branch := project.put_aside()):
                 say(f"Changes that no session had made are on the branch {branch}.")
+            _check_functions(project)
             outcome = await drive(
                 app,
                 project,
@@ -140,6 +143,17 @@ async def _drive(order: _Order, interrupt: Interrupt) -> _Driven:
             )
             interrupt.is_over = True
             return _Driven(outcome, project.board(), await _asked(app, outcome.run))
+
+
+def _check_functions(project: Project) -> None:
+    """Refuse to begin what no session could end."""
+    items = project.board().items.values()
+    wanted = {item.feature.check.target for item in items if item.feature.check.kind == "python"}
+    if lacking := sorted(wanted - project.checks.keys()):
+        raise UsageError(
+            f"The check python:{lacking[0]} is no function that is known here. Nothing was begun. List it in the file "
+            f'of the agent: checks = {{"{lacking[0]}": ...}}; a command has none.'
+        )
 
 
 async def _asked(app: App, run: str) -> list[str]:
@@ -167,12 +181,17 @@ def _worker(order: _Order, app: App, directory: Path) -> tuple[Project, Agent[An
         agent = source.load(order.words[0])
         return Project(app, directory, checks=source.checks_of(order.words[0])), agent
     project = Project(app, directory)
+    program = order.words[0]
+    there = directory / program if "/" in program else shutil.which(program)
+    if there is None or not os.path.exists(there):
+        raise UsageError(f"There is no program {program!r}. Nothing was begun.")
     return project, commanded(project, order.words, order.deadline)
 
 
 _CODES = {
     "complete": Exit.DONE,
-    "enough": Exit.DONE,
+    "enough": Exit.LATER,
+    "unmerged": Exit.LATER,
     "no_progress": Exit.PERSON,
     "stopped": Exit.CANCELLED,
     "cancelled": Exit.CANCELLED,
@@ -185,7 +204,8 @@ def _told(driven: _Driven, *, is_json: bool) -> int:
     outcome, board = driven.outcome, driven.board
     code = _CODES.get(str(outcome.end), Exit.PERSON if driven.asked else Exit.LATER)
     passing = len(board.passing)
-    say(f"Project {board.name}: {passing} of {len(board.items)} features pass. {outcome.why.rstrip('.')}.")
+    why = "" if outcome.end == "complete" else f" {outcome.why.rstrip('.')}."
+    say(f"Project {board.name}: {passing} of {len(board.items)} features pass.{why}")
     for line in driven.asked:
         say(line)
     if is_json:

@@ -91,6 +91,8 @@ class Facts:
     work: Work
     """What is next."""
     now: float
+    me: str = ""
+    """The run of the session that is to read it; empty: none is under way."""
     place: str = ""
     """The working tree whose next session is to read it, as a session names it."""
     live: Mapping[str, Live] = field(default_factory=dict)
@@ -209,7 +211,8 @@ def following(facts: Facts) -> Item | None:
 
 def check(check: Check) -> str:
     """A check, in words."""
-    more = f" (status {check.status})" if check.kind == "http" else ""
+    contains = f", contains {quoted(check.contains)}" if check.contains else ""
+    more = f" (status {check.status}{contains})" if check.kind == "http" else ""
     return f"{check.kind} {code(check.target)}{more}"
 
 
@@ -244,6 +247,8 @@ def _half_done(facts: Facts) -> Iterator[Line]:
 
 def _session(session: Session, live: Live, facts: Facts) -> str:
     holds = f"holds {session.feature}" if session.feature else "holds no feature"
+    if session.run == facts.me:
+        return f"this is session {session.number}: it {holds}"
     where = "in this working tree" if session.place == facts.place else f"at {quoted(session.place)}"
     by = f" by {quoted(session.by, 80)}" if session.by else ""
     begun = f"session {session.number} {holds}, begun {_ago(session.at, facts.now)} {where}{by}"
@@ -358,7 +363,8 @@ def _commands(facts: Facts) -> Iterator[Line]:
 
     if facts.has_init:
         yield line("- `./init.sh` makes this directory ready; each session begins with it")
-    yield line("- `holdfast project run AGENT` begins the next session: one feature, its check, one commit")
+    if not facts.me:
+        yield line("- `holdfast project run AGENT` begins the next session: one feature, its check, one commit")
     yield line("- a check is run by holdfast when a session ends, in this directory and without a shell")
 
 

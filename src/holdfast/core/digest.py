@@ -30,7 +30,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from holdfast.core.budget import USD_NANO
-from holdfast.core.events import Event, Kind, StepKind, meta
+from holdfast.core.events import Effect, Event, Kind, StepKind, meta
 from holdfast.core.slot import Slot
 from holdfast.core.state import State
 
@@ -91,7 +91,9 @@ def _is_in_doubt(slot: Slot) -> bool:
 
 
 def _is_under_way(slot: Slot) -> bool:
-    return slot.outcome is None and slot.is_in_flight and slot.effect.is_write and not _is_in_doubt(slot)
+    """Only what happens at most once: whatever else is cut off is simply begun again."""
+    is_cut = slot.outcome is None and slot.is_in_flight and slot.effect is Effect.ONCE
+    return is_cut and not _is_in_doubt(slot)
 
 
 def _has_failed(slot: Slot) -> bool:

@@ -30,7 +30,9 @@ TEXT_MAX: Final = 2_000
 STEPS_MAX: Final = 50
 PINS_MAX: Final = 50
 TIMEOUT_S: Final = 600.0
+LINE_MAX: Final = 200
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+_OF_SHELLS: Final = ("&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1")
 _FIELDS: Final = ("id", "description", "steps", "check", "priority", "after")
 _CHECK_FIELDS: Final = (*KINDS, "status", "contains", "timeout", "pins", "artefacts")
 
@@ -52,6 +54,13 @@ class Check:
     """Files that the check is made of: as they were when the list was frozen, so they are put back before it runs."""
     artefacts: tuple[str, ...] = ()
     """Files that it makes and that are kept with its result; patterns as of a shell, within the directory."""
+
+    @property
+    def words(self) -> str:
+        """On one line, with all that it asks for."""
+        of_http = f" has status {self.status}" if self.kind == "http" else ""
+        contains = f" and contains {self.contains!r}" if self.contains else ""
+        return f"{self.kind}: {self.target}{of_http}{contains}"
 
     @property
     def argv(self) -> list[str]:
@@ -171,6 +180,8 @@ def _check_target(where: str, check: Check) -> None:
     if check.kind == "command":
         try:
             wrong = "" if check.argv else "is empty"
+            if meant := [word for word in check.argv if word in _OF_SHELLS]:
+                wrong = f"is run without a shell, where {meant[0]} means nothing; write sh -c '...'"
         except ValueError as error:
             wrong = f"cannot be split: {error}"
     elif check.kind == "http":
@@ -324,7 +335,18 @@ def judged(results: Sequence[Result]) -> Verdict:
         return Verdict(False, False, any(r.passed for r in results), last.why or "did not run")
     said = {result.passed for result in results}
     if len(said) == 1:
-        return Verdict(first.passed, True, False, "passed" if first.passed else f"{first.why}, {len(results)} times")
+        return Verdict(
+            first.passed,
+            True,
+            False,
+            "passed" if first.passed else f"{first.why}, {len(results)} times{_last_line(last.output)}",
+        )
     passed = len(results) > RERUNS and all(result.passed for result in results[-2:])
     count = sum(result.passed for result in results)
     return Verdict(passed, True, True, f"flaky: passed {count} of {len(results)} times")
+
+
+def _last_line(output: str) -> str:
+    """What a check said last, for whoever reads why it does not pass."""
+    said = [line.strip() for line in output.splitlines() if line.strip()]
+    return f": {said[-1][:LINE_MAX]}" if said else ""

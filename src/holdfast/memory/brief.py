@@ -49,11 +49,11 @@ def opened(directory: str | Path) -> Iterator[Opened]:
         journal.close()
 
 
-def brief(directory: str | Path = ".", tokens: int = TOKENS, *, journal: Journal | None = None) -> str:
+def brief(directory: str | Path = ".", tokens: int = TOKENS, *, journal: Journal | None = None, me: str = "") -> str:
     """What the next agent in this directory has to know. journal: the project's store, where it is open already."""
     if journal is not None:
         place = place_of(directory)
-        return made(gather(Opened(journal, named(place).name, place)), tokens).text
+        return made(replace(gather(Opened(journal, named(place).name, place)), me=me), tokens).text
     with opened(directory) as project:
         return made(gather(project), tokens).text
 

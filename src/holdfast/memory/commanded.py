@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from holdfast.core.budget import Budget
 from holdfast.core.policy import Duration, seconds
+from holdfast.errors import UsageError
 from holdfast.memory.project import Project
 from holdfast.memory.session import Session
 from holdfast.memory.settling import put_aside
@@ -38,12 +39,16 @@ def commanded(
             done = await command(words, timeout=limit_s, input=text, cwd=project.directory)
         except TimeoutError as late:
             return {"code": None, "said": str(late), "branch": branch}
-        return {"code": done.code, "said": (done.stderr or done.stdout).strip()[-SAID_MAX:], "branch": branch}
+        except OSError as failed:
+            raise UsageError(f"{words[0]} cannot be started: {failed.strerror}. Nothing was begun.") from failed
+        log = project.place.config.parent / f"session-{number}.log"
+        log.write_text(f"{done.stdout}\n--- stderr ---\n{done.stderr}", "utf-8", "replace")
+        return {"code": done.code, "said": f"{log}: {_last(done.stderr or done.stdout)}", "branch": branch}
 
     async def by_command(run: Run, session: Session) -> None:
-        done = await run.step(
-            "work", work, session.number, session.task, effect="idempotent", window="365d", breaker=None
-        )
+        refusals = (UsageError,)
+        options: dict[str, Any] = {"effect": "idempotent", "window": "365d", "breaker": None}
+        done = await run.step("work", work, session.number, session.task, **options, raises=refusals, definite=refusals)
         if done["branch"]:
             await session.note(f"an attempt that was cut off left its work on {done['branch']}")
         if done["code"] != 0:
@@ -51,3 +56,9 @@ def commanded(
             await session.note(f"{argv[0]} {how}: {done['said']}")
 
     return Agent(by_command, name="command", budget=budget, stuck=None)
+
+
+def _last(said: str) -> str:
+    """The last line of what it said."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1][-SAID_MAX:] if lines else "it said nothing"

@@ -78,6 +78,13 @@ class Git:
             return False
         return self._repository.call("merge-base", "--is-ancestor", commit, "HEAD", ok=(0, 1, 128)).code == 0
 
+    def branches_with(self, commit: str) -> list[str]:
+        """The branches that have this commit; none for one that is not known."""
+        if not _COMMIT.fullmatch(commit):
+            return []
+        words = ("for-each-ref", "--format=%(refname:lstrip=2)", f"--contains={commit}", "refs/heads")
+        return self._repository.call(*words, ok=(0, 129)).text.split()
+
     def changed(self, since: str) -> list[str]:
         """The paths that differ between a commit or tree and what is there now; all paths when it is not known."""
         call, now = self._repository.call, snapshot.taken(self._repository)

@@ -30,6 +30,12 @@ from holdfast.runtime.thread import in_thread
 GO_ON, STOP = "go on", "stop"
 
 
+_RESUME = "Go on with `holdfast project resume`."
+_MORE = "Go on with a larger --budget."
+ROUTINE_CALLS = 12
+"""Tool calls of a session's routine, without those of its agent."""
+
+
 class End(StrEnum):
     """Why no further session begins."""
 
@@ -41,6 +47,8 @@ class End(StrEnum):
     """A person has said so."""
     NOTHING = "nothing"
     """What is left cannot begin now: others hold it, or it comes after what does not pass."""
+    UNMERGED = "unmerged"
+    """All pass, but some on branches that this tree has not been merged with."""
     ENOUGH = "enough"
     """As many sessions as were asked for."""
     WAITING = "waiting"
@@ -88,6 +96,11 @@ async def drive(
     """
     if budget is not None:
         _cap(project, budget)
+    if session_budget is not None and (session_budget.tool_calls or ROUTINE_CALLS) < ROUTINE_CALLS:
+        raise UsageError(
+            f"The routine of a session makes about {ROUTINE_CALLS} tool calls, so a session with "
+            f"{session_budget.tool_calls} could do nothing. Nothing was begun."
+        )
     return await _Driving(
         app, project, working(project, agent), session_budget, sessions_max, wait, escalate, tell
     ).run()
@@ -141,6 +154,7 @@ class _Driving:
     escalate: str
     tell: Tell
     driven: int = 0
+    asking: Agent[Any, Any] | None = None
 
     async def run(self) -> Outcome:
         """Until there is a reason to begin no other session."""
@@ -172,23 +186,28 @@ class _Driving:
         work = next_work(self.project.board(), (), self.project.place.id)
         if work.halt is Halt.COMPLETE and await in_thread("stale", self.project.is_unproven):
             self.tell("all features pass; each is checked once more at this commit")
-            work = next_work(await self.project.verify(), (), self.project.place.id)
+            if elsewhere := await self.project.verify():
+                return self._outcome(End.UNMERGED, "; ".join(elsewhere))
+            work = next_work(self.project.board(), (), self.project.place.id)
         if work.halt is Halt.NO_PROGRESS:
             return await self._ask(work.why)
         if work.halt is not None:
-            return self._outcome(End(work.halt), work.why)
+            return self._outcome(End(work.halt), f"{work.why}. {_RESUME}" if work.halt is Halt.STOPPED else work.why)
+        if used := self._used_up():
+            return self._outcome(End.BUDGET, used)
         if self.sessions_max is not None and self.driven >= self.sessions_max:
-            return self._outcome(End.ENOUGH, f"{self.driven} sessions were asked for")
+            return self._outcome(End.ENOUGH, "no more sessions were asked for")
         return None
 
     async def _ask(self, why: str) -> Outcome | None:
         """Sessions change nothing: a person says whether there is to be another one."""
         board, name = self.project.board(), self.project.name
-        asking: Agent[Any, Any] = Agent(_stalled, name="project.stalled", escalate=self.escalate, stuck=None)
+        if self.asking is None:
+            self.asking = Agent(_stalling(self.project), name="project.stalled", escalate=self.escalate, stuck=None)
         given = {"project": name, "why": why, "to": self.escalate}
         key = f"{name}/no-progress-{board.numbered}"
         try:
-            said = await self.app.run(asking, given, key=key, wait=self.wait)
+            said = await self.app.run(self.asking, given, key=key, wait=self.wait)
         except RunWaiting as waiting:
             head = self.app.journal.heads(key=key, limit=1)[0]
             return self._outcome(End.NO_PROGRESS, why, head.run_id, waiting)
@@ -196,7 +215,7 @@ class _Driving:
             self.project.record.tell("go_on", name, f"go_on:{key}", by=said["by"], why=f"asked after {why}")
             return None
         self.project.record.tell("stop", name, f"stop:{key}", by=said["by"], why=why)
-        return self._outcome(End.STOPPED, f"{said['by'] or 'nobody answered, so the default'} stopped it: {why}")
+        return self._outcome(End.STOPPED, f"{said['by'] or 'somebody'} stopped it: {why}. {_RESUME}")
 
     # --- one session -------------------------------------------------------------------------------------------------
 
@@ -204,8 +223,9 @@ class _Driving:
         key = f"{self.project.name}/session-{session.number}"
         given = {"project": self.project.name, "session": session.number}
         self.tell(f"session {session.number} begins" if not session.feature else f"session {session.number} goes on")
+        came: dict[str, Any] = {}
         try:
-            await self.app.run(
+            came = await self.app.run(
                 self.agent, given, key=key, budget=self.budget, wait=self.wait, account=cell_of(self.project.name)
             )
         except RunWaiting as waiting:
@@ -216,17 +236,32 @@ class _Driving:
         except BudgetExceeded as exceeded:
             await in_thread("settle", self.project.settle)
             if self._is_of_all(session.run):
-                return self._outcome(End.BUDGET, str(exceeded), session.run, exceeded)
+                return self._outcome(End.BUDGET, self._used_up() or f"{exceeded} {_MORE}", session.run, exceeded)
             self.tell(f"session {session.number} stopped: {exceeded}")
         except RunError as failed:
             await in_thread("settle", self.project.settle)
             self.tell(f"session {session.number} failed: {failed}")
         self.driven += 1
-        self.tell(progress(self.project.board(), session.number))
+        board = self.project.board()
+        for remark in (*board.edited, *board.notes):
+            if remark.session == session.number:
+                self.tell(f"  {remark.text}")
+        if came.get("regressions"):
+            self.tell(f"  did not pass any more: {', '.join(came['regressions'])}")
+        self.tell(progress(board, session.number))
         return None
 
     def _outcome(self, end: End, why: str, run: str = "", error: RunError | None = None) -> Outcome:
         return Outcome(end, why, self.driven, run, error)
+
+    def _used_up(self) -> str:
+        """Which cap of the project is used up; empty when none is."""
+        account = self.app.journal.account(cell_of(self.project.name))
+        if account is None:
+            return ""
+        used, limits = account.spent.plus(account.reserved)._asdict(), account.limits._asdict()
+        full = [name for name in CAPPED if limits[name] is not None and used[name] >= limits[name]]
+        return f"{full[0]}: {used[full[0]]} of {limits[full[0]]} are used by all sessions. {_MORE}" if full else ""
 
     def _is_of_all(self, run_id: str) -> bool:
         """Whether the cap that a session came to is one of the project's."""
@@ -234,11 +269,22 @@ class _Driving:
         return end is not None and end.facts.get("account") == cell_of(self.project.name)
 
 
-async def _stalled(run: Run, given: Mapping[str, Any]) -> dict[str, str]:
-    """Asks a person; nobody in time is a no."""
-    asked = f"Project {given['project']}: {given['why']}. Another session?"
-    answer = await run.ask(asked, options=[GO_ON, STOP], to=given["to"])
-    return {"choice": str(answer.value), "by": answer.by}
+def _stalling(project: Project) -> Callable[[Run, Mapping[str, Any]], Any]:
+    """Asks a person whether it is to go on, and tells what was tried."""
+
+    async def stalled(run: Run, given: Mapping[str, Any]) -> dict[str, str]:
+        tried = await run.step("project.tried", _tried, project, effect="read", input=given["project"])
+        asked = f"Project {given['project']}: {given['why']}. Another session?{tried}"
+        answer = await run.ask(asked, options=[GO_ON, STOP], to=given["to"])
+        return {"choice": str(answer.value), "by": answer.by}
+
+    return stalled
+
+
+def _tried(project: Project) -> str:
+    last = [(item.feature.id, item.tries[-1]) for item in project.board().items.values() if item.tries]
+    said = [f" {name}: {tried.why}" + (f" (on {tried.branch})" if tried.branch else "") for name, tried in last[:3]]
+    return f" Tried last:{';'.join(said)}. Or change the list: `holdfast project init LIST`." if said else ""
 
 
 def progress(board: Board, session: int) -> str:

@@ -32,6 +32,11 @@ def _kept(path: str, git: Git) -> str:
     return git.put(there.data) + (RUNS if there.mode & 0o111 else "")
 
 
+def edited(pins: Mapping[str, str], git: Git) -> list[str]:
+    """The paths of those that are not what they were; nothing is changed."""
+    return [path for path, pin in pins.items() if not _is_right(path, pin, git)]
+
+
 def put_back(pins: Mapping[str, str], git: Git) -> list[str]:
     """Make these files what they were, and give the paths of those that were not: another content, not executable any
     more, a link in their place, or gone. `UsageError`: what one was is lost, so its check must not be performed."""

@@ -17,7 +17,9 @@ from typing import Final, NamedTuple
 from holdfast.errors import NotFound, UsageError
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
-_HOW: Final = "`holdfast project init` makes one, in a directory that is under git."
+_HOW: Final = "`holdfast project init LIST` makes one, in a directory that is under git (`git init`)."
+_HERE: Final = "{git}"
+"""In a store's URL: git's own directory, wherever that has been moved to."""
 
 
 class Place(NamedTuple):
@@ -92,7 +94,7 @@ def named(place: Place) -> Named:
         name, store = None, None
     if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(store, str) or not store:
         raise UsageError(f"{place.config} names no project and store. Nothing was done. {_HOW}")
-    return Named(name, store)
+    return Named(name, store.replace(_HERE, str(place.common), 1))
 
 
 def check_name(name: str) -> None:
@@ -111,5 +113,6 @@ def write_name(place: Place, name: str, store: str) -> None:
     if place.config.exists() and (known := named(place)).name != name:
         raise UsageError(f"{place.directory} has the project {known.name!r} already. Nothing was done.")
     draft = place.config.with_name(f"project.json.{os.getpid()}")
-    draft.write_text(json.dumps({"name": name, "store": store}, indent=2) + "\n", encoding="utf-8")
+    kept = store.replace(f":///{place.common}/", f":///{_HERE}/", 1)
+    draft.write_text(json.dumps({"name": name, "store": kept}, indent=2) + "\n", encoding="utf-8")
     draft.replace(place.config)

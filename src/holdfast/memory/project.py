@@ -16,21 +16,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
-from holdfast.core.board import FREEZE, Board, State
+from holdfast.core.board import FREEZE, Board, Item, State
 from holdfast.core.digest import digest_of
-from holdfast.core.feature import Feature, Result, as_result, digest, of_facts, wants_another
+from holdfast.core.feature import Feature, Result, as_result, digest, judged, of_facts, wants_another
 from holdfast.core.state import fold
 from holdfast.errors import NotFound, UsageError
 from holdfast.journal.open import open_journal
 from holdfast.memory import views
 from holdfast.memory.brief import brief
 from holdfast.memory.git import Git
-from holdfast.memory.pins import pinned
+from holdfast.memory.pins import edited, pinned
 from holdfast.memory.place import named, place_of, write_name
 from holdfast.memory.record import ProjectRecord
 from holdfast.memory.routine import Routine
 from holdfast.memory.session import Session
-from holdfast.memory.settling import put_aside, settle
+from holdfast.memory.settling import WIP, put_aside, settle
 from holdfast.protocols import Journal
 from holdfast.runtime.app import App
 from holdfast.runtime.clock import SystemClock
@@ -122,8 +122,15 @@ class Project:
         return found.feature
 
     def session(self, run: Run) -> Session:
-        """One session of work, as a block: `async with project.session(run) as session:`."""
+        """One session of work, as a block: `async with project.session(run) as session:`.
+
+        The run has to be in the project's store: `hf.App(hf.Project.store_of("."))`."""
         return Session(self, run)
+
+    @staticmethod
+    def store_of(directory: str | Path = ".") -> str:
+        """The URL of the store that the project of this directory is in; `NotFound` when it has none."""
+        return named(place_of(directory)).store
 
     # --- what a person does ----------------------------------------------------------------------------------------
 
@@ -162,28 +169,41 @@ class Project:
         """The same with the content of the files that its check is made of."""
         return replace(feature, pinned=pinned(feature.check.pins, self.git)) if feature.check.pins else feature
 
-    async def verify(self) -> Board:
-        """Perform the checks of all features, outside of every session, and keep what they gave; not of those that
-        were seen to pass on commits that this tree is not made from."""
-        routine = Routine(self, "")
+    async def verify(self) -> list[str]:
+        """Perform the checks of all features, outside of every session, and keep what they gave.
+
+        Not kept is that one does not pass here which passes on a branch that this tree has not been merged with: gives
+        a sentence for each of these."""
+        self.check_tree()
+        routine, elsewhere = Routine(self, ""), list[str]()
         for name, item in self.board().items.items():
-            if item.state is State.PASSING and item.proof is not None and not self.git.contains(item.proof.commit):
-                continue
             results: list[Result] = []
-            before, facts = await in_thread("git", routine.look), self.feature(name).facts()
+            before, facts = await in_thread("git", routine.look), item.feature.facts()
             while not results or wants_another(results):
                 results.append(as_result(await routine.perform(facts)))
+            branch = "" if judged(results).passed else self._elsewhere(item)
+            if branch:
+                elsewhere.append(f"{name} passes on the branch {branch}, which is not merged here: git merge {branch}")
+                continue
             told = [asdict(result) for result in results]
             routine.evidence(name, told, before["commit"], before["tree"], facts, idempotency_key=self.fresh())
-        return self.board()
+        return elsewhere
+
+    def _elsewhere(self, item: Item) -> str:
+        """The branch on which a passing feature was seen to pass, where that is not in this tree."""
+        if item.state is not State.PASSING or item.proof is None or self.git.contains(item.proof.commit):
+            return ""
+        branches = [name for name in self.git.branches_with(item.proof.commit) if not name.startswith(f"{WIP}/")]
+        return branches[0] if branches else ""
 
     def settle(self) -> list[int]:
         """Settle the sessions whose runs have ended without their end; their numbers."""
         return settle(self)
 
-    def brief(self, tokens: int = 2_000) -> str:
-        """What the next agent has to know, in at most so many tokens; made from the record alone."""
-        return brief(self.directory, tokens, journal=self.journal)
+    def brief(self, tokens: int = 2_000, me: str = "") -> str:
+        """What the next agent has to know, in at most so many tokens; made from the record alone. me: the run of the
+        session that is to read it."""
+        return brief(self.directory, tokens, journal=self.journal, me=me)
 
     def check_tree(self) -> None:
         """Refuse to begin a session where its commits would be on no branch, or carry what nobody told us of."""
@@ -196,7 +216,13 @@ class Project:
         if dirty := self.dirty():
             raise UsageError(
                 f"{self.directory} has changes that no session has made: {_some(dirty)}. They are as they were. Commit "
-                "them or `git stash`; `holdfast project run --quarantine` puts them on a branch."
+                "them or `git stash -u`; `holdfast project run --quarantine` puts them on a branch."
+            )
+        pins = {path: pin for item in self.board().items.values() for path, pin in item.feature.pinned.items()}
+        if changed := edited(pins, self.git):
+            raise UsageError(
+                f"{_some(changed)}, of which checks are made, is committed in another form than that of the frozen "
+                "list. Nothing was begun. Freeze the list again (`holdfast project init LIST`), or commit what it was."
             )
 
     def put_aside(self) -> str:
@@ -210,8 +236,7 @@ class Project:
     def is_unproven(self) -> bool:
         """Whether the tree is not the one on which all features were seen to pass."""
         commit = self.git.head().commit
-        proofs = [item.proof for item in self.board().passing if item.proof is not None]
-        return any(proof.commit != commit and self.git.contains(proof.commit) for proof in proofs)
+        return any(item.proof is None or item.proof.commit != commit for item in self.board().passing)
 
     # --- for the parts -----------------------------------------------------------------------------------------------
 

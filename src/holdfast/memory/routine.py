@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.core.assignment import next_work, to_recheck
 from holdfast.core.feature import as_result, judged, of_facts
+from holdfast.errors import UsageError
 from holdfast.memory.check import perform
 from holdfast.memory.environment import visible
 from holdfast.memory.git import Head
@@ -47,6 +48,11 @@ class Routine:
     def begin(self, *, idempotency_key: str = INJECTED) -> int:
         """Settle what others have left, and take the place; the number of the session."""
         project = self._project
+        if not project.board().count:
+            raise UsageError(
+                f"The store of this run has no project {project.name!r}. Nothing was begun. Open that of the project: "
+                "holdfast.App(holdfast.Project.store_of(DIRECTORY))."
+            )
         settle(project)
         session = project.record.begin(project.place.id, message_id=idempotency_key, by=project.by, run=self._run)
         return session.number

@@ -88,9 +88,9 @@ class Session:
         return (
             f"Work on one feature of the project in {self.directory}, and on no other: {feature.id}.\n"
             f"{feature.description}{steps}\n\n"
-            f"It is done when this passes, which is run for you afterwards ({feature.check.kind}): "
-            f"{feature.check.target}\nThe list of features and the progress notes are written by holdfast; edits to "
-            f"them are put back. Everything is committed for you when the check passes, else put aside on a branch.\n\n"
+            f"It is done when this passes, which is run for you afterwards: {feature.check.words}\n"
+            "The list of features and the progress notes are written by holdfast; edits to them are put back. "
+            "Everything is committed for you when the check passes, else put aside on a branch.\n\n"
             f"{self.brief}"
         )
 
@@ -117,7 +117,7 @@ class Session:
         claimed = await self._step("claim", routine.claim, self.regressions, effect="idempotent")
         self.why = claimed["why"]
         self.feature = self._project.feature(claimed["feature"]) if claimed["feature"] else None
-        self.brief = await self._step("brief", self._project.brief, BRIEF_TOKENS, effect="read")
+        self.brief = await self._step("brief", self._project.brief, BRIEF_TOKENS, self._run.id, effect="read")
         return self
 
     async def _recheck(self) -> list[str]:
