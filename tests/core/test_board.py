@@ -355,8 +355,9 @@ def test_sessions_in_a_row_that_change_nothing_come_to_an_end() -> None:
     assert next_work(board).feature == LIST[0]
     board, _ = board_after(*idle_sessions(1, 50), board=board)
     assert next_work(board) == (None, f"no progress in {IDLE_MAX} sessions", Halt.NO_PROGRESS)
-    for word in (told("go_on"), freeze(), evidence("", "add")):
+    for word in (told("go_on"), evidence("", "add")):
         assert next_work(board_after(word, board=board)[0]).feature is not None
+    assert next_work(board_after(freeze(), board=board)[0]).halt is Halt.NO_PROGRESS  # the same list again
     useful, _ = board_after(begin("u"), claim("u", "add"), evidence("u", "add"), ended("u", "passed"), board=board)
     assert useful.idle == 0 and next_work(useful).feature == LIST[1]
 

@@ -269,7 +269,7 @@ def test_processes_that_claim_never_get_the_same_feature(
     if engine == "postgres":
         url = request.getfixturevalue("postgres").url(f"race_{os.getpid()}")
     journal = open_journal(url, clock=time.time)
-    found = features([{"id": f"f{n}", "description": "x", "check": "command:true"} for n in range(12)])
+    found = features([{"id": f"f{n}", "description": "x", "check": "command:true"} for n in range(40)])
     record = frozen(journal, found)
     (tmp_path / "ledger").mkdir()
     command = [sys.executable, "-c", SESSIONS, url]
@@ -289,9 +289,9 @@ def test_processes_that_claim_never_get_the_same_feature(
     assert [racer.returncode for racer in racers] == [0, 0, 0]
     worked_on = sorted(path.name.partition(".")[0] for path in (tmp_path / "ledger").iterdir())
     assert worked_on == sorted(feature.id for feature in found)
-    assert sum(map(int, said)) == 12 and len([count for count in said if int(count)]) > 1, "nobody raced"
+    assert sum(map(int, said)) == 40 and len([count for count in said if int(count)]) > 1, "nobody raced"
     board = check_whole(journal, record)
-    assert len(board.passing) == 12 and not board.sessions
+    assert len(board.passing) == 40 and not board.sessions
     journal.close()
 
 

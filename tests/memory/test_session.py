@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.memory.sessions import Built, git, listed, repository, writes
+from tests.memory.sessions import QUICK, Built, git, listed, repository, writes
 
 import holdfast as hf
 from holdfast.core.board import State
@@ -507,3 +507,138 @@ def test_a_project_that_was_moved_is_where_it_is(tmp_path: Path) -> None:
     hf.Project.init(store, features(listed("one")), by="ada", directory=tree)
     tree.rename(tmp_path / "moved")
     assert hf.Project.store_of(tmp_path / "moved") == store.replace("/tree/", "/moved/")
+
+
+def test_what_a_person_has_changed_stays_when_a_session_was_refused_for_it(tree: Path) -> None:
+    """Lost otherwise: their work, put on a branch of the session's, right after "they are as they were"."""
+    project = Built(tree, listed("one"))
+    (tree / "mine.txt").write_text("mine", "utf-8")
+
+    async def refused() -> None:
+        app = hf.App(project.store)
+
+        @hf.agent
+        async def mine(run: hf.Run, given: str) -> None:
+            async with hf.Project(app, tree).session(run):
+                pass
+
+        async with app:
+            with pytest.raises(hf.RunError, match=r"mine\.txt"):
+                await app.run(mine, "x", key="mine")
+
+    asyncio.run(refused())
+    with pytest.raises(hf.UsageError, match=r"mine\.txt"):
+        project.drive(writes)
+    assert (tree / "mine.txt").read_text("utf-8") == "mine" and git(tree, "branch", "--list", "holdfast/*") == ""
+
+
+def test_a_session_of_somebody_elses_run_is_waited_for_and_not_begun_again(tree: Path) -> None:
+    """Lost otherwise: a processor, and the log, to a loop."""
+    project = Built(tree, listed("one"))
+
+    async def waits() -> str:
+        app = hf.App(project.store)
+
+        @hf.agent
+        async def mine(run: hf.Run, given: str) -> None:
+            async with hf.Project(app, tree).session(run):
+                await run.ask("May I?", options=["yes"])
+
+        async with app:
+            with pytest.raises(hf.RunError):
+                await app.run(mine, "x", key="mine", wait="0s")
+            return app.journal.heads(key="mine")[0].run_id
+
+    run = asyncio.run(waits())
+    outcome = project.drive(writes)
+    assert (outcome.end, outcome.run, outcome.sessions) == (End.WAITING, run, 0)
+
+
+def test_a_session_that_was_settled_touches_the_tree_no_more(tree: Path) -> None:
+    """Lost otherwise: the next session's half work, in a commit of the one that is over."""
+    project = Built(tree, listed("one", "two"))
+    fails = [True]
+
+    async def shaky(run: hf.Run, session: hf.Session) -> None:
+        if fails.pop() if fails else False:
+            raise ValueError("once")
+        (session.directory / "one.txt").write_text("late", "utf-8")
+        await session.done()
+
+    first = project.drive(shaky, sessions_max=1)
+    assert first.end is End.ENOUGH
+    [ended] = project.board.ended
+
+    async def again() -> None:
+        app = hf.App(project.store, settings=QUICK, serves=False)
+        async with app:
+            from holdfast.memory.harness import working
+
+            agent = hf.agent(name="builder", budget=hf.Budget(tool_calls=500))(shaky)
+            opened = Project(app, tree)
+            await app.resume(ended.run, by="ada")
+            with pytest.raises(hf.RunError, match="was ended"):
+                await app.run(working(opened, agent), {"project": "sample", "session": 1}, key="sample/session-1")
+
+    asyncio.run(again())
+    assert project.states() == {"one": "open", "two": "open"} and git(tree, "log", "--format=%s") == "begin"
+
+
+def test_a_program_of_a_session_gives_no_orders(tree: Path) -> None:
+    """Lost otherwise: a coding agent freezes an easier list, or the same one so that nobody is asked."""
+    project = Built(tree, listed("one"))
+    (tree.parent / "easy.json").write_text('[{"id": "one", "description": "a", "check": "true"}]', "utf-8")
+    orders = (
+        f"{sys.executable} -m holdfast.cli project init ../easy.json; {sys.executable} -m holdfast.cli project resume"
+    )
+    command = [sys.executable, "-m", "holdfast.cli", "project", "run", "--sessions", "1", "--", "sh", "-c", orders]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 75, done.stderr
+    assert project.board.items["one"].feature.check.target == "test -f one.txt" and project.board.idle == 1
+    log = (tree / ".git" / "holdfast" / "session-1.log").read_text("utf-8")
+    assert log.count("is not its own to change") == 2
+
+
+def test_the_same_list_again_is_no_progress(tree: Path) -> None:
+    """Lost otherwise: the end of a loop that freezes what is frozen."""
+    project = Built(tree, listed("one"))
+    project.drive(claims, sessions_max=2)
+    project.alone(lambda opened: opened.freeze(features(listed("one")), by="ada"))
+    assert project.board.idle == 2
+    project.alone(lambda opened: opened.freeze(features(listed("one", "two")), by="ada"))
+    assert project.board.idle == 0
+
+
+def test_what_init_makes_is_the_agents_to_have(tmp_path: Path) -> None:
+    """Lost otherwise: what was made ready, put aside as half of an attempt that never was."""
+    tree = repository(tmp_path / "tree", **{"init.sh": "echo ready > made.txt\n"})
+    project = Built(tree, listed("one"))
+    command = [sys.executable, "-m", "holdfast.cli", "project", "run", "--", "sh", "-c", "cp made.txt one.txt"]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert git(tree, "branch", "--list", "holdfast/*") == "" and (tree / "one.txt").read_text("utf-8") == "ready\n"
+    assert project.states() == {"one": "passing"}
+
+
+def test_a_list_that_changes_while_a_session_waits_does_not_change_its_record(tree: Path) -> None:
+    """Lost otherwise: the session, which would hang on a check that is not the recorded one."""
+    project = Built(tree, listed("one"))
+
+    async def asks(run: hf.Run, session: hf.Session) -> None:
+        await session.done()
+        await run.ask("May I?", options=["yes"])
+        await writes(run, session)
+
+    waiting = project.drive(asks)
+    assert waiting.end is End.WAITING
+    other = [{"id": "one", "description": "another", "check": "command:test -s one.txt"}]
+    project.alone(lambda opened: opened.freeze(features(other), by="ada"))
+
+    async def answer(opened: Project) -> None:
+        head = opened.journal.head(waiting.run)
+        assert head is not None and isinstance(opened._app, hf.App)
+        await opened._app.answer(waiting.run, head.questions[0].id, "yes", by="ada")
+
+    project.alone(answer)
+    outcome = project.drive(asks, sessions_max=1)
+    assert outcome.end is End.ENOUGH and project.board.ended[-1].outcome == "partial"  # its check was another one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from holdfast.cli import option
+from holdfast.cli import option, project_order
 from holdfast.cli.output import SCHEMA, document, say
 
 
@@ -32,6 +32,7 @@ def _told(directory: str, verb: str, why: str, by: str, *, is_json: bool) -> int
     from holdfast.memory.brief import opened  # loads the engine
     from holdfast.memory.record import ProjectRecord
 
+    project_order.check()
     with opened(directory) as project:
         record = ProjectRecord(project.journal, project.name)
         board = record.go_on(by, why) if verb == "resume" else record.stop(by, why or "a person said so")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from holdfast.cli import option
+from holdfast.cli import option, project_order
 from holdfast.cli.exit import Exit
 from holdfast.cli.interrupt import Interrupt
 from holdfast.cli.output import SCHEMA, document, say
@@ -67,6 +67,7 @@ def run(
     """
     from holdfast.cli.drive import budget_of  # loads asyncio and the runtime
 
+    project_order.check()
     order = _Order(
         words=agent,
         directory=directory,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from holdfast.cli import project_order
 from holdfast.cli.store import configured
 from holdfast.errors import NotFound
 from holdfast.memory.place import Place, named, place_of
@@ -14,6 +15,7 @@ from holdfast.memory.project import Project, absolute
 @contextmanager
 def made(directory: str, name: str | None, store: str | None, config: str | None) -> Iterator[Project]:
     """The project of this directory, made when there is none yet, for as long as the block lasts."""
+    project_order.check()
     place = place_of(directory)
     with Project.opened(_url(place, store, config), place.directory, name=name or "") as project:
         yield project

@@ -86,6 +86,8 @@ class Board:
     edited: tuple[Remark, ...] = ()
     revision: int = 0
     """`count` when the views were last written by the end of a session; an older view was put back by somebody."""
+    revisions: Mapping[str, int] = field(default_factory=dict)
+    """The same of each place."""
     stopped: str = ""
     """Why no further session is to begin, as a person said it; empty: nobody has."""
     caps: Limits = NO_CAPS
@@ -169,7 +171,8 @@ def _frozen(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
             items[feature.id] = replace(known, feature=feature, passes=0)
         else:
             items[feature.id] = Item(feature, since=at)
-    return replace(board, items=items, digest=facts["digest"], frozen_by=facts.get("by", ""), idle=0)
+    idle = board.idle if facts["digest"] == board.digest else 0  # the same list is no progress
+    return replace(board, items=items, digest=facts["digest"], frozen_by=facts.get("by", ""), idle=idle)
 
 
 def _sense(feature: Feature) -> Feature:
@@ -264,7 +267,8 @@ def _over(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
         sessions=sessions,
         items=items,
         ended=(*board.ended, end)[-ENDED_KEPT:],
-        idle=board.idle if session.is_useful else board.idle + 1,
+        idle=board.idle if session.is_useful or facts["outcome"] == "nothing" else board.idle + 1,
+        revisions={**board.revisions, session.place: facts["revision"]},
         revision=max(board.revision, facts["revision"]),
     )
 

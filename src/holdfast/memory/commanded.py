@@ -14,9 +14,10 @@ from typing import Any, Final
 from holdfast.core.budget import Budget
 from holdfast.core.policy import Duration, seconds
 from holdfast.errors import UsageError
+from holdfast.memory.environment import for_agent
 from holdfast.memory.project import Project
 from holdfast.memory.session import Session
-from holdfast.memory.settling import put_aside
+from holdfast.memory.settling import alone, put_aside
 from holdfast.runtime.agent import Agent
 from holdfast.runtime.command import command
 from holdfast.runtime.run import Run
@@ -32,11 +33,18 @@ def commanded(
     """The agent that starts this command in each session."""
     limit_s = seconds(deadline, "deadline")
 
-    async def work(number: int, text: str) -> dict[str, Any]:
-        branch = await in_thread("put aside", lambda: put_aside(project, number, project.fresh(), name="cut-off"))
+    def left_over(number: int, before: str) -> str:
+        """The branch of what an attempt before this one has left; empty when there was none."""
+        if project.git.tree() == before:
+            return ""
+        with alone(project):
+            return put_aside(project, number, project.fresh(), name="cut-off")
+
+    async def work(number: int, text: str, before: str, run_id: str) -> dict[str, Any]:
+        branch = await in_thread("put aside", lambda: left_over(number, before))
         words = [word.replace(BRIEF, text) for word in argv]
         try:
-            done = await command(words, timeout=limit_s, input=text, cwd=project.directory)
+            done = await command(words, timeout=limit_s, input=text, cwd=project.directory, env=for_agent(run_id))
         except TimeoutError as late:
             return {"code": None, "said": str(late), "branch": branch}
         except OSError as failed:
@@ -48,7 +56,9 @@ def commanded(
     async def by_command(run: Run, session: Session) -> None:
         refusals = (UsageError,)
         options: dict[str, Any] = {"effect": "idempotent", "window": "365d", "breaker": None}
-        done = await run.step("work", work, session.number, session.task, **options, raises=refusals, definite=refusals)
+        before = await run.step("project.tree", project.git.tree, effect="read", breaker=None)
+        given = (session.number, session.task, before, run.id)
+        done = await run.step("work", work, *given, **options, raises=refusals, definite=refusals)
         if done["branch"]:
             await session.note(f"an attempt that was cut off left its work on {done['branch']}")
         if done["code"] != 0:

@@ -16,6 +16,8 @@ _VALUE = re.compile(
     r"://[^/\s:@]*:[^/\s@]+@"  # an address with a password
     r"|-----BEGIN|\b(?:sk|rk|xox[a-z]|gh[a-z]|glpat|AKIA)[-_]?[0-9A-Za-z_-]{12}"
 )
+WITHIN = "HOLDFAST_WITHIN"
+"""Set in programs that a session starts: orders of an operator are refused there."""
 _OURS = ("HOLDFAST_", "PYTEST_")
 _GIT = frozenset(
     {
@@ -46,12 +48,17 @@ def visible(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     }
 
 
+def for_agent(run_id: str) -> dict[str, str]:
+    """Of an agent that is a program: all of ours, and a mark by which `holdfast` knows that it is called by one."""
+    return {**os.environ, WITHIN: run_id}
+
+
 def for_check() -> dict[str, str]:
     """Of a check: `python` is the interpreter that we run in, and leaves no compiled files in the tree."""
     seen = visible()
     here = os.path.dirname(sys.executable)
     seen["PATH"] = os.pathsep.join(part for part in (here, seen.get("PATH", os.defpath)) if part)
-    return {**seen, "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**seen, "PYTHONDONTWRITEBYTECODE": "1", WITHIN: "a check"}
 
 
 def for_git() -> dict[str, str]:

@@ -32,6 +32,7 @@ GO_ON, STOP = "go on", "stop"
 
 _RESUME = "Go on with `holdfast project resume`."
 _MORE = "Go on with a larger --budget."
+EMPTY_MAX = 2
 ROUTINE_CALLS = 12
 """Tool calls of a session's routine, without those of its agent."""
 
@@ -154,6 +155,8 @@ class _Driving:
     escalate: str
     tell: Tell
     driven: int = 0
+    empty: int = 0
+    """Sessions in a row that found nothing to take."""
     asking: Agent[Any, Any] | None = None
 
     async def run(self) -> Outcome:
@@ -167,9 +170,19 @@ class _Driving:
                 if outcome is not None:
                     return outcome
                 session = await in_thread("begin", self._begin)
+            elif session.run != self.project.record.session_id(session.number):
+                why = f"session {session.number} is open here, in run {session.run}, which this command does not drive"
+                return self._outcome(End.WAITING, why, session.run)
             outcome = await self._session(session)
             if outcome is not None:
                 return outcome
+            if session.run in self.project.board().sessions:
+                why = f"session {session.number} has ended, and is not settled"
+                return self._outcome(End.WAITING, why, session.run)
+            last = self.project.board().ended[-1]
+            self.empty = self.empty + 1 if last.outcome == "nothing" else 0
+            if self.empty > EMPTY_MAX:
+                return self._outcome(End.NOTHING, "others take what is left before this one can")
 
     def _left(self, board: Board) -> Session | None:
         """The session that is open at this place."""

@@ -9,6 +9,7 @@ Never: believes what stands in the directory. The list, what passes and who work
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any, Self
 
 from holdfast.core.board import FREEZE, Board, Item, State
 from holdfast.core.digest import digest_of
+from holdfast.core.drawn import safe_text
 from holdfast.core.feature import Feature, Result, as_result, digest, judged, of_facts, wants_another
 from holdfast.core.state import fold
 from holdfast.errors import NotFound, UsageError
@@ -30,7 +32,7 @@ from holdfast.memory.place import named, place_of, write_name
 from holdfast.memory.record import ProjectRecord
 from holdfast.memory.routine import Routine
 from holdfast.memory.session import Session
-from holdfast.memory.settling import WIP, put_aside, settle
+from holdfast.memory.settling import WIP, alone, put_aside, settle
 from holdfast.protocols import Journal
 from holdfast.runtime.app import App
 from holdfast.runtime.clock import SystemClock
@@ -82,7 +84,7 @@ class Project:
         journal = open_journal(store, clock=SystemClock().now)
         try:
             if known is None:
-                write_name(place, name or place.directory.name, store)
+                write_name(place, name or _name_of(place.directory), store)
             yield cls(journal, place.directory)
         finally:
             journal.close()
@@ -139,7 +141,7 @@ class Project:
         fixed = [self.with_pins(feature) for feature in features]
         self._make_room()
         board = self.record.freeze(fixed, by=by, digest=digest(fixed))
-        views.restore(self.directory, board, self.journal.hash_key)
+        self._views(board)
         return board
 
     def _make_room(self) -> None:
@@ -167,7 +169,17 @@ class Project:
 
     def with_pins(self, feature: Feature) -> Feature:
         """The same with the content of the files that its check is made of."""
-        return replace(feature, pinned=pinned(feature.check.pins, self.git)) if feature.check.pins else feature
+        check = feature.check
+        if check.kind == "pytest" and not check.pins:
+            check = replace(check, pins=tuple(self._tests_of(check.target)))
+        return replace(feature, check=check, pinned=pinned(check.pins, self.git)) if check.pins else feature
+
+    def _tests_of(self, target: str) -> Iterator[str]:
+        """Of a pytest id the file, and each conftest.py on the way to it, as far as they are there."""
+        file = Path(target.partition("::")[0])
+        for path in (file, *(folder / "conftest.py" for folder in file.parents)):
+            if not path.is_absolute() and (self.directory / path).is_file():
+                yield str(path)
 
     async def verify(self) -> list[str]:
         """Perform the checks of all features, outside of every session, and keep what they gave.
@@ -231,7 +243,8 @@ class Project:
         board = self.board()
         if any(session.place == self.place.id for session in board.sessions.values()):
             return ""
-        return put_aside(self, board.numbered + 1, self.fresh(), name="before-session")
+        with alone(self):
+            return put_aside(self, board.numbered + 1, self.fresh(), name="before-session")
 
     def is_unproven(self) -> bool:
         """Whether the tree is not the one on which all features were seen to pass."""
@@ -256,14 +269,19 @@ class Project:
             revision=revision,
             message_id=message_id,
         )
-        views.restore(self.directory, board, self.journal.hash_key)
+        self._views(board)
+
+    def _views(self, board: Board) -> list[views.Edited]:
+        """Written as the board says; each tree has had views of its own."""
+        seen = replace(board, revision=board.revisions.get(self.place.id, 0))
+        return views.restore(self.directory, seen, self.journal.hash_key)
 
     def restore(self, run_id: str, message_id: str) -> tuple[int, list[str]]:
         """Write the views as they should be, and tell the project which of them somebody had got at; the count of the
         board that they show, and what was told."""
         board = self.board()
-        edited = views.restore(self.directory, board, self.journal.hash_key)
-        told = [each.text for each in edited]
+        edited = self._views(board)
+        told = [safe_text(each.text) for each in edited]
         for place, text in enumerate(told):
             self.record.restored(run_id, text, message_id=f"{message_id}:{place}")
         return board.count, told
@@ -271,6 +289,11 @@ class Project:
     def fresh(self) -> str:
         """A new id for a message that is sent once."""
         return SystemClock().fresh_id()
+
+
+def _name_of(directory: Path) -> str:
+    """What a project is called as its directory is."""
+    return re.sub(r"[^a-z0-9._-]+", "-", directory.name.lower()).strip("-._")[:80] or "project"
 
 
 def absolute(store: str) -> str:

@@ -18,7 +18,7 @@ from holdfast.core.assignment import next_work, to_recheck
 from holdfast.core.feature import as_result, judged, of_facts
 from holdfast.errors import UsageError
 from holdfast.memory.check import perform
-from holdfast.memory.environment import visible
+from holdfast.memory.environment import WITHIN, visible
 from holdfast.memory.git import Head
 from holdfast.memory.pins import put_back
 from holdfast.memory.settling import put_aside, settle
@@ -54,6 +54,8 @@ class Routine:
                 "holdfast.App(holdfast.Project.store_of(DIRECTORY))."
             )
         settle(project)
+        if self._run not in project.board().sessions:  # else it had found the tree clean, or is about to look
+            project.check_tree()
         session = project.record.begin(project.place.id, message_id=idempotency_key, by=project.by, run=self._run)
         return session.number
 
@@ -71,35 +73,37 @@ class Routine:
         if not script.is_file():
             return ""
         try:
-            done = await command(["sh", INIT], timeout=INIT_S, cwd=self._project.directory, env=visible())
+            done = await command(
+                ["sh", INIT], timeout=INIT_S, cwd=self._project.directory, env={**visible(), WITHIN: self._run}
+            )
         except TimeoutError:
             return f"{INIT} had not ended after {INIT_S:g} s and was ended."
         said = (done.stderr or done.stdout).strip()[-SAID_MAX:]
         return "" if done.code == 0 else f"{INIT} ended with code {done.code}: {said}"
 
-    def to_recheck(self, draw: float) -> list[str]:
+    def to_recheck(self, draw: float) -> list[dict[str, Any]]:
         """Passing features whose checks are to be performed now: what has changed first, then the longest unseen."""
         git, board = self._project.git, self._project.board()
         commits = {item.proof.commit for item in board.passing if item.proof is not None}
         changed = {path for commit in commits if git.contains(commit) for path in git.changed(commit)}
         chosen = to_recheck(board, changed, git.contains, RECHECKS, lambda: draw)
-        return [feature.id for feature in chosen]
+        return [feature.facts() for feature in chosen]
 
-    def claim(self, regressions: list[str], *, idempotency_key: str = INJECTED) -> dict[str, str]:
+    def claim(self, regressions: list[str], *, idempotency_key: str = INJECTED) -> dict[str, Any]:
         """Take the next feature; another process may take it first, then the one after it."""
         project, refused = self._project, ""
         held = project.board().sessions[self._run].feature
         if held:  # claimed already, by a process that died before it could say so
-            return {"feature": held, "why": ""}
+            return {"feature": project.feature(held).facts(), "why": ""}
         for place in range(len(project.board().items) + 1):
             work = next_work(project.board(), regressions, project.place.id)
             if work.feature is None:
-                return {"feature": "", "why": work.why}
+                return {"feature": None, "why": work.why}
             message = f"{idempotency_key}:{place}"
             refused = project.record.claim(self._run, work.feature.id, message_id=message)
             if not refused:
-                return {"feature": work.feature.id, "why": work.why}
-        return {"feature": "", "why": refused}
+                return {"feature": work.feature.facts(), "why": work.why}
+        return {"feature": None, "why": refused}
 
     # --- the work ------------------------------------------------------------------------------------------------
 
@@ -122,8 +126,9 @@ class Routine:
         checked: Mapping[str, Any],
         *,
         idempotency_key: str = INJECTED,
-    ) -> None:
-        """Tell the project what the check of a feature gave; `checked` is the feature as it was then."""
+    ) -> str:
+        """Tell the project what the check of a feature gave; `checked` is the feature as it was then. Why that does not
+        count, where it does not."""
         found = [as_result(each) for each in results]
         self._project.record.evidence(
             self._run,
@@ -135,21 +140,36 @@ class Routine:
             message_id=idempotency_key,
             checked=of_facts(checked),
         )
+        event = self._project.record.told(idempotency_key)
+        return "" if event is None else str(event.facts.get("refused", ""))
 
-    def commit(self, number: int, name: str, began: Mapping[str, Any], *, idempotency_key: str = INJECTED) -> str:
+    def commit(
+        self, number: int, facts: Mapping[str, Any], began: Mapping[str, Any], *, idempotency_key: str = INJECTED
+    ) -> str:
         """Commit everything, as the work on this feature, to the branch on which the session began; the commit."""
         project = self._project
+        self._must_be_open()
         project.git.rejoin(Head(began["commit"], began["branch"], ""))
         if not project.dirty():
             return project.git.head().commit
-        title = " ".join(project.feature(name).description.split())[:60]
+        feature = of_facts(facts)
+        title = " ".join(feature.description.split())[:60]
         trailers = {"Holdfast-Session": str(number), "Holdfast-Run": self._run, "Holdfast-Key": idempotency_key}
-        return project.git.commit(f"{name}: {title}", trailers)
+        return project.git.commit(f"{feature.id}: {title}", trailers)
 
     def look(self) -> dict[str, Any]:
         """The tree as git names it, its commit, and what is in it that was not committed."""
+        self._must_be_open()
         git = self._project.git
-        return {"tree": git.tree(), "commit": git.head().commit, "dirty": self._project.dirty()}
+        return {"tree": git.tree(), "commit": git.head().commit, "is_dirty": bool(self._project.dirty())}
+
+    def _must_be_open(self) -> None:
+        """A session that was settled touches the tree no more: it may be another one's."""
+        if self._run and self._run not in self._project.board().sessions:
+            raise UsageError(
+                f"Session of run {self._run} was ended, and what it left was put aside. Nothing was done. The next "
+                "session goes on: `holdfast project run`."
+            )
 
     def note(self, text: str, *, idempotency_key: str = INJECTED) -> None:
         """Leave a line for later sessions."""
@@ -163,7 +183,11 @@ class Routine:
         """Put aside what is not committed, or came after `stands_at` on the branch that it began on; write the views,
         and give the place back. The branch of what was put aside, if there is one."""
         project = self._project
+        if project.record.told(idempotency_key) is not None:
+            return ""  # told before, by a process that died after it
+        self._must_be_open()
         branch = put_aside(project, number, self._run, to=Head(stands_at, branch_was, ""))
-        outcome = "passed" if passed else "partial" if branch else "failed"
+        is_idle = not project.board().sessions[self._run].feature
+        outcome = "nothing" if is_idle else "passed" if passed else "partial" if branch else "failed"
         project.end(self._run, outcome, branch, message_id=idempotency_key)
         return branch

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from holdfast.core.feature import Feature, Result, Verdict, as_result, judged, wants_another
+from holdfast.core.feature import Feature, Result, Verdict, as_result, judged, of_facts, wants_another
 from holdfast.errors import UsageError
 from holdfast.memory.routine import Routine
 from holdfast.runtime.run import Run
@@ -116,7 +116,7 @@ class Session:
         self.regressions = await self._recheck()
         claimed = await self._step("claim", routine.claim, self.regressions, effect="idempotent")
         self.why = claimed["why"]
-        self.feature = self._project.feature(claimed["feature"]) if claimed["feature"] else None
+        self.feature = of_facts(claimed["feature"]) if claimed["feature"] else None
         self.brief = await self._step("brief", self._project.brief, BRIEF_TOKENS, self._run.id, effect="read")
         return self
 
@@ -124,12 +124,12 @@ class Session:
         """Perform the checks of passing features that may not pass any more; those that do not."""
         chosen = await self._step("choose", self._routine.to_recheck, self._run.random().random(), effect="read")
         failed = []
-        for name in chosen:
-            seen, feature = await self._look(), self._project.feature(name)
+        for feature in map(of_facts, chosen):
+            seen = await self._look()
             verdict, results = await self._results(feature)
             await self._tell(feature, results, seen["commit"], seen["tree"])
             if verdict.has_run and not verdict.passed:
-                failed.append(name)
+                failed.append(feature.id)
         return failed
 
     # --- its work ------------------------------------------------------------------------------------------------
@@ -145,10 +145,12 @@ class Session:
         verdict, results = await self._results(self.feature)
         if verdict.passed:
             began = {"commit": self._began["commit"], "branch": self._began["branch"]}
-            given = (self.number, self.feature.id, began)
-            commit = self._stands_at = await self._step("commit", self._routine.commit, *given, effect="idempotent")
-        await self._tell(self.feature, results, commit or seen["commit"], seen["tree"])
-        self.evidence = Evidence(verdict.passed, verdict.because, results[-1].output, commit, verdict.is_flaky)
+            given = (self.number, self.feature.facts(), began)
+            commit = await self._step("commit", self._routine.commit, *given, effect="idempotent")
+        refused = await self._tell(self.feature, results, commit or seen["commit"], seen["tree"])
+        passed = verdict.passed and not refused
+        self._stands_at = commit if passed else self._stands_at
+        self.evidence = Evidence(passed, refused or verdict.because, results[-1].output, commit, verdict.is_flaky)
         return self.evidence
 
     async def note(self, text: str) -> None:
@@ -162,7 +164,7 @@ class Session:
     ) -> None:
         if error is not None:  # its run ends so, or goes on later: whoever opens the project next finds out which
             return
-        stands = self.evidence is not None and self.evidence.passed and not (await self._look())["dirty"]
+        stands = self.evidence is not None and self.evidence.passed and not (await self._look())["is_dirty"]
         self.passed = self.feature is not None and (stands or (await self.done()).passed)
         given = (self.number, self.passed, self._began["branch"], self._stands_at)
         await self._step("end", self._routine.end, *given, effect="idempotent")
@@ -179,10 +181,12 @@ class Session:
             results.append(as_result(await self._step("check", self._routine.perform, feature.facts(), effect="read")))
         return judged(results), results
 
-    async def _tell(self, feature: Feature, results: list[Result], commit: str, tree: str) -> None:
+    async def _tell(self, feature: Feature, results: list[Result], commit: str, tree: str) -> str:
         told = [asdict(result) for result in results]
         facts = feature.facts()
-        await self._step("evidence", self._routine.evidence, feature.id, told, commit, tree, facts, effect="idempotent")
+        given = (feature.id, told, commit, tree, facts)
+        refused: str = await self._step("evidence", self._routine.evidence, *given, effect="idempotent")
+        return refused
 
     async def _step(self, name: str, fn: Callable[..., Any], *args: Any, effect: EffectName) -> Any:
         """A step of the run; in a thread where `fn` is plain. What it refuses is certain: nothing was changed."""

@@ -5,13 +5,17 @@ that it is partial, and the project is told how the session ended, which gives i
 
 Invariants
 1. A session whose run may still go on is left alone, whoever holds it.
-2. Only the tree of this place is touched. At another place the claim is given back, and the tree is left.
+2. Only the tree of this place is touched, and only of a session that found it clean when it began. At another place the
+   claim is given back, and the tree is left.
 3. Settling twice, or by two processes at once, is settling once.
 4. What a session has proven stays, where it was proven; everything else that it did, its own commits too, is put aside.
 """
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from holdfast.core.board import Session
@@ -32,18 +36,31 @@ _OUTCOMES = {Status.FAILED: "failed", Status.STOPPED: "stopped", Status.CANCELLE
 
 def settle(project: Project) -> list[int]:
     """Settle all sessions that are over; their numbers."""
+    with alone(project):
+        return _settled(project)
+
+
+def _settled(project: Project) -> list[int]:
     settled = []
     for session in project.board().sessions.values():
         head = project.journal.head(session.run)
         if head is None or not head.status.is_end:  # one without a run is begun by whoever comes to its place
             continue
-        branch = ""
-        if session.place == project.place.id:
-            branch = put_aside(project, session.number, session.run, to=_stands_at(project, session))
+        branch, to = "", _stands_at(project, session)
+        if session.place == project.place.id and to is not None:  # else what is in the tree is not its own
+            branch = put_aside(project, session.number, session.run, to=to)
         outcome = "partial" if branch else _OUTCOMES.get(head.status, "failed")
         project.end(session.run, outcome, branch, message_id=f"settled:{session.run}")
         settled.append(session.number)
     return settled
+
+
+@contextmanager
+def alone(project: Project) -> Iterator[None]:
+    """No other process settles, or puts aside, in this repository meanwhile."""
+    with (project.place.config.parent / "settling.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, also by a death
+        yield
 
 
 def _stands_at(project: Project, session: Session) -> Head | None:
