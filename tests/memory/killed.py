@@ -1,5 +1,6 @@
 """`holdfast` in a process that kills itself (SIGKILL) at its N-th point: before and after each write of the journal and
-each git command. `python killed.py N project run …`; 0: never. Its points are counted into the file KILLED_POINTS."""
+each git command. `python killed.py N project run …`; 0: never. A text instead: at the first point that has it. Its
+points are counted into the file KILLED_POINTS."""
 
 import os
 import signal
@@ -11,14 +12,14 @@ from holdfast.cli.__main__ import main
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.memory import repository
 
-AT = int(sys.argv.pop(1))
+AT = sys.argv.pop(1)
 points: list[str] = []
 
 
 def point(name: str) -> None:
     """One more; the last one."""
     points.append(name)
-    if len(points) == AT:
+    if str(len(points)) == AT or (not AT.isdigit() and AT in name):
         with open(os.environ["KILLED_POINTS"], "a", encoding="utf-8") as file:
             file.write(name + "\n")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -51,11 +52,9 @@ def git(*args: Any) -> str:
 
 
 def append(journal: Any, appends: Any) -> str:
-    """What is written, by its first event."""
-    kinds = [
-        f"{event.kind} {event.address.name if event.address else ''}".strip() for a in appends for event in a.events
-    ]
-    return f"append {kinds[0] if kinds else 'nothing'}"
+    """What is written, by its events."""
+    events = [event for each in appends for event in each.events]
+    return "append " + "; ".join(f"{e.kind} {e.address.name if e.address else ''}".strip() for e in events)
 
 
 SqliteJournal.append = around(SqliteJournal.append, append)  # type: ignore[method-assign]
