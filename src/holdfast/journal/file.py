@@ -115,7 +115,8 @@ def _refuse_emptied(path: str) -> None:
     """An empty file is a store that was begun, unless a log beside it says that it was more once."""
     if not os.path.exists(path):
         raise StoreUnreachable(f"{path} is a link to nothing. Nothing was made. Remove the link, or make its target.")
-    if os.stat(path).st_size == 0 and os.path.exists(path + "-wal") and os.stat(path + "-wal").st_size:
+    log = os.path.exists(path + "-wal") and os.stat(path + "-wal").st_size  # looked at first: another process may just
+    if log and os.stat(path).st_size == 0:  # be making the store, and a file has its first bytes before it has a log
         raise JournalCorrupt(
             f"{path} is empty, but {path}-wal is not: the store was emptied behind holdfast's back. Nothing was "
             f"changed. Restore both from a backup, or move both away to begin a new store."
