@@ -153,3 +153,28 @@ def test_a_part_of_another_run_cannot_go_on_as_another(world: Any, shop: Any) ->
 
     with pytest.raises(RunFailed, match="which waits for its result"):
         world.run(top, 1, agents=[child])
+
+
+def test_an_account_that_runs_share_holds_for_all_chapters() -> None:
+    """Lost: the cap of a project, to an agent that goes on as another run."""
+    paid: list[int] = []
+
+    @hf.tool(effect="idempotent")
+    async def pay(n: int) -> None:
+        paid.append(n)
+
+    @hf.agent(budget=hf.Budget(tool_calls=100))
+    async def goes_on(run: hf.Run, n: int) -> None:
+        await pay(n)
+        if n < 6:
+            await run.continue_as(n + 1)
+
+    async def main() -> int:
+        async with hf.App("memory:") as app:
+            app.journal.cap("project/p", hf.Budget(tool_calls=3).limits())
+            with pytest.raises(BudgetExceeded):
+                await app.run(goes_on, 1, key="k", account="project/p")
+            found = app.journal.account("project/p")
+            return 0 if found is None else found.spent.tool_calls
+
+    assert asyncio.run(main()) == 3 and paid == [1, 2, 3]
