@@ -8,41 +8,28 @@ Never: knows a table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from struct import Struct, pack
+from struct import Struct, error, pack
 from typing import Final
-
-from psycopg.adapt import AdaptersMap, Dumper
-from psycopg.pq import Format
 
 _NULL: Final = b"\xff\xff\xff\xff"
 _head = Struct("!IIIII").pack
 _size = Struct("!I").pack
 
 
-class Ints(bytes):
-    """An `int8[]`."""
+def ints(values: Sequence[int | None]) -> bytes:
+    """Whole numbers, an `int8[]`."""
+    try:
+        return _packed(20, values, "q")
+    except error as cause:
+        raise OverflowError(f"a whole number of more than 63 bits, or none ({cause})") from cause
 
 
-class Floats(bytes):
-    """A `float8[]`."""
-
-
-class Texts(bytes):
-    """A `text[]`."""
-
-
-class Blobs(bytes):
-    """A `bytea[]`."""
-
-
-def ints(values: Sequence[int | None]) -> Ints:
-    """Whole numbers."""
-    return Ints(_packed(20, values, "q"))
-
-
-def floats(values: Sequence[float | None]) -> Floats:
-    """Numbers."""
-    return Floats(_packed(701, values, "d"))
+def floats(values: Sequence[float | None]) -> bytes:
+    """Numbers, a `float8[]`."""
+    try:
+        return _packed(701, values, "d")
+    except error as cause:
+        raise TypeError(f"no number ({cause})") from cause
 
 
 def _packed(oid: int, values: Sequence[float | None], kind: str) -> bytes:
@@ -55,51 +42,22 @@ def _packed(oid: int, values: Sequence[float | None], kind: str) -> bytes:
     return head + pack("!" + f"I{kind}" * len(values), *sized)
 
 
-def texts(values: Sequence[str | None]) -> Texts:
-    """Texts, of which many may be equal."""
+def texts(values: Sequence[str | None]) -> bytes:
+    """Texts, of which many may be equal, a `text[]`."""
     pieces = _Pieces()
-    return Texts(_head(1, None in values, 25, len(values), 1) + b"".join([pieces[value] for value in values]))
+    return _head(1, None in values, 25, len(values), 1) + b"".join([pieces[value] for value in values])
 
 
 class _Pieces(dict[str | None, bytes]):
     """Each text as it is sent, worked out once."""
 
     def __missing__(self, text: str | None) -> bytes:
-        data = b"" if text is None else text.encode()
+        data = b"" if text is None else str.encode(text)
         piece = self[text] = _NULL if text is None else _size(len(data)) + data
         return piece
 
 
-def blobs(values: Sequence[bytes | None]) -> Blobs:
-    """Bytes."""
+def blobs(values: Sequence[bytes | None]) -> bytes:
+    """Bytes, a `bytea[]`."""
     pieces = [_NULL if value is None else _size(len(value)) + value for value in values]
-    return Blobs(_head(1, None in values, 17, len(values), 1) + b"".join(pieces))
-
-
-class _Packed(Dumper):
-    format = Format.BINARY
-
-    def dump(self, obj: bytes) -> bytes:
-        return obj
-
-
-class _Ints(_Packed):
-    oid = 1016
-
-
-class _Floats(_Packed):
-    oid = 1022
-
-
-class _Texts(_Packed):
-    oid = 1009
-
-
-class _Blobs(_Packed):
-    oid = 1001
-
-
-def register(adapters: AdaptersMap) -> None:
-    """Let a connection take them."""
-    for kind, dumper in ((Ints, _Ints), (Floats, _Floats), (Texts, _Texts), (Blobs, _Blobs)):
-        adapters.register_dumper(kind, dumper)
+    return _head(1, None in values, 17, len(values), 1) + b"".join(pieces)

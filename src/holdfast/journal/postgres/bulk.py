@@ -17,37 +17,41 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from holdfast.journal import refusal, rows
-from holdfast.journal.postgres import log, server
-from holdfast.journal.postgres.arrays import blobs, floats, ints, texts
+from holdfast.journal.postgres import direct, log
 from holdfast.journal.postgres.held import Held
-from holdfast.journal.postgres.quick import Known, is_ordinary
+from holdfast.journal.postgres.quick import Known, is_ordinary, stepped
 from holdfast.journal.postgres.server import Db
 from holdfast.protocols import Append
 
-_RUN = (
-    *(("run_no", ints), ("known_worker", texts), ("known_epoch", ints), ("known_count", ints), ("known_chain", blobs)),
-    *(("known_posted", ints), ("is_end", ints)),
-    *(("to_worker", texts), ("to_count", ints), ("to_chain", blobs), ("to_read", ints), ("to_status", texts)),
-    *(("to_wake_at", floats), ("to_head", texts), ("to_seal", blobs)),
+_GIVEN = (
+    *(("run_no", "int8"), ("known_worker", "text"), ("known_epoch", "int8"), ("known_count", "int8")),
+    *(("known_chain", "bytea"), ("is_end", "int8"), ("gives_back", "int8")),
+    *(("to_read", "int8"), ("to_status", "text"), ("to_wake_at", "float8"), ("to_head", "text"), ("to_seal", "bytea")),
+    *(("at", "float8"), ("kind", "text"), ("scope", "text"), ("name", "text"), ("digest", "text"), ("n", "int8")),
+    *(("step", "text"), ("effect", "text"), ("logical", "int8"), ("attempt", "int8"), ("asked", "int8")),
+    *(("tool_calls", "int8"), ("model_calls", "int8"), ("tokens", "int8"), ("usd_nano", "int8"), ("meta", "text")),
+    *(("body", "bytea"), ("to_chain", "bytea")),
 )
-_EVENT = (
-    *(ints, floats, texts, texts, texts, texts, ints, texts, texts, ints, ints, ints, ints, ints, ints, ints),
-    *(texts, texts, ints, texts, blobs, blobs),
-)
-_TYPES = {ints: "int8[]", floats: "float8[]", texts: "text[]", blobs: "bytea[]"}
-_PACKERS = (*(packer for _, packer in _RUN), *_EVENT)
-_ARRAYS = ", ".join(f"${place}::{_TYPES[packer]}" for place, packer in enumerate(_PACKERS, 3))
-_STEPS = (
-    f"WITH grown AS (UPDATE runs SET worker_id = to_worker, count = to_count, chain = to_chain, mail_read = to_read,"
-    f" status = to_status, wake_at = to_wake_at, due_at = to_wake_at, head = to_head, seal = to_seal"
-    f" FROM store, unnest({_ARRAYS}) AS given({', '.join(name for name, _ in _RUN)},"
-    f" {', '.join('event_' + name for name in rows.EVENT_COLUMNS.split(', '))})"
-    f" WHERE runs.run_no = given.run_no AND runs.tenant = $1 AND store.id = $2 AND store.moved_to IS NULL"
-    f" AND worker_id = known_worker AND epoch = known_epoch AND count = known_count AND chain = known_chain"
-    f" AND mail_read <= to_read AND mail_posted >= known_posted AND (is_end = 0 OR mail_posted <= to_read)"
-    f" RETURNING runs.run_no, {', '.join('event_' + name for name in rows.EVENT_COLUMNS.split(', '))}),"
-    f" added AS (INSERT INTO events (run_no, {rows.EVENT_COLUMNS}) SELECT * FROM grown)"
-    f" SELECT run_no FROM grown"
+"""A column each: the run as it is known, its row as it is to be, and from `at` to `body` its event."""
+_EVENT = ", ".join(name for name, _ in _GIVEN[12:28])
+_ARRAYS = ", ".join(f"${place}::{kind}[]" for place, (_, kind) in enumerate(_GIVEN, 3))
+_STEPS = direct.Statement(
+    "holdfast steps",
+    # A run is found by its number alone, and compared in a way that no index knows: before the server has counted the
+    # table's rows, it would take an index of all held runs for the shorter way, and go through all of them for each.
+    "WITH grown AS (UPDATE runs SET worker_id = CASE WHEN gives_back = 0 THEN known_worker END,"
+    " count = known_count + 1, chain = to_chain, mail_read = to_read, status = to_status, wake_at = to_wake_at,"
+    " due_at = to_wake_at, head = to_head, seal = to_seal"
+    f" FROM unnest({_ARRAYS}) AS given({', '.join(name for name, _ in _GIVEN)})"
+    " WHERE runs.run_no = given.run_no AND runs.tenant IS NOT DISTINCT FROM $1"
+    " AND (SELECT id = $2 AND moved_to IS NULL FROM store)"
+    " AND worker_id IS NOT DISTINCT FROM known_worker AND epoch = known_epoch"
+    " AND count = known_count AND chain = known_chain AND mail_read <= to_read AND mail_posted >= to_read"
+    " AND (is_end = 0 OR mail_posted <= to_read)"
+    f" RETURNING runs.run_no, count, {_EVENT}, body, chain)"
+    f" INSERT INTO events (run_no, number, {_EVENT}, tenant, format, key_id, body, chain)"
+    f" SELECT run_no, count, {_EVENT}, $1, {rows.FORMAT}, '{rows.KEY_ID}', body, chain FROM grown RETURNING run_no",
+    ("text", "text", *(f"{kind}[]" for _, kind in _GIVEN)),
 )
 
 
@@ -57,35 +61,30 @@ class Steps:
     def __init__(self, tenant: str, store_id: str, pairs: Sequence[tuple[Append, Held]]) -> None:
         """pairs: each append with its run's row as it is known."""
         self._tenant = tenant
-        self._store_id = store_id
-        self._known = [known for _, known in pairs]
+        self._pairs = pairs
         self.runs: list[Held] = []
         """The rows of the runs after it."""
-        self.proofs: list[log.Written] = []
         self.written: set[int | None] = set()
         """Numbers of the runs whose event is in the store."""
         table = [self._row(append, known) for append, known in pairs]
-        self._columns = [packer(column) for packer, column in zip(_PACKERS, zip(*table, strict=True), strict=True)]
+        self._values = _STEPS.written((tenant, store_id, *zip(*table, strict=True)))
 
     def _row(self, append: Append, known: Held) -> rows.Row:
-        run, [event] = known.copied(), append.events
-        assert known.run_no is not None
-        row = rows.event_row(known.run_no, run.chain, run.count + 1, event, self._tenant)
-        run.count, run.chain = run.count + 1, row[-1]
-        log.move(run, append, self._tenant, 0.0)
+        run, row = stepped(known, append, self._tenant)
         self.runs.append(run)
-        self.proofs.append(log.proof(run, append))
         before = (known.run_no, known.worker_id, known.epoch, known.count, known.chain)
-        after = (run.worker_id, run.count, run.chain, run.mail_read, run.status, run.wake_at, run.head, run.seal)
-        return (*before, run.mail_read, append.head.status.is_end, *after, *row[1:])
+        after = (run.mail_read, run.status, run.wake_at, run.head, run.seal)
+        return (*before, append.head.status.is_end, append.releases, *after, *row[2:18], row[21], row[22])
 
     def write(self, db: Db) -> set[int | None]:
         """Send the statement; the numbers of the runs that it found as they were known."""
-        return {run_no for (run_no,) in server.rows(db, _STEPS, self._tenant, self._store_id, *self._columns)}
+        _STEPS.send(db, self._values)
+        return {*direct.numbers(direct.answer(db))}
 
     def stand(self, db: Db) -> bool:
         """Whether the transaction is in the store; then `written` tells what it wrote."""
-        found = log.standing(db, self._tenant, self.proofs)
+        proofs = [log.proof(run, append) for run, (append, _) in zip(self.runs, self._pairs, strict=True)]
+        found = log.standing(db, self._tenant, proofs)
         self.written = {run.run_no for run, stands in zip(self.runs, found, strict=True) if stands}
         return bool(self.written)
 

@@ -4,11 +4,13 @@ psycopg's own way (a cursor, values adapted by their types, a wait in Python) co
 the server needs for two rows. Here each value is written as the bytes of its declared type.
 
 Invariants
-1. All values go in binary. A text is its bytes and their number, so a NUL in it is refused by the server, not cut off;
-   a number that does not fit is refused before anything is sent.
+1. All values go in binary, columns of them packed by `arrays`. A text is its bytes and their number, so a NUL in it is
+   refused by the server, not cut off; a number that does not fit is refused before anything is sent.
 2. A connection of which not all was heard is closed.
 
-Never: knows a table, begins a transaction (each statement is its own), reads rows.
+What is sent need not be waited for at once: `send`, then `answer`, with nothing else in between on that connection.
+
+Never: knows a table, begins a transaction (each statement is its own).
 """
 
 from __future__ import annotations
@@ -23,18 +25,20 @@ import psycopg
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from holdfast.journal.postgres import arrays
 from holdfast.journal.postgres.server import SILENT, Db
 
 _TYPES = psycopg.adapters.types
 _DOUBLE = Struct("!d")
-
-
-def _int8(value: int) -> bytes:
-    return value.to_bytes(8, "big", signed=True)
+_INT8 = Struct("!q")
 
 
 def _float8(value: float) -> bytes:
     return _DOUBLE.pack(value + 0.0)  # a TypeError for what is no number
+
+
+def _int8(value: int) -> bytes:
+    return value.to_bytes(8, "big", signed=True)
 
 
 def _bytea(value: bytes) -> bytes:
@@ -47,6 +51,10 @@ _WRITTEN: Final[Mapping[str, Callable[[Any], bytes]]] = {
     "text": str.encode,
     "bytea": _bytea,
     "bool": Struct("!?").pack,
+    "int8[]": arrays.ints,
+    "float8[]": arrays.floats,
+    "text[]": arrays.texts,
+    "bytea[]": arrays.blobs,
 }
 
 
@@ -56,51 +64,79 @@ class Statement:
     def __init__(self, name: str, text: str, types: Sequence[str]) -> None:
         self._name = name.encode()
         self._text = text.encode()
-        self._oids = [_TYPES[kind].oid for kind in types]
+        self._oids = [_oid(kind) for kind in types]
         self._written = [_WRITTEN[kind] for kind in types]
         self._formats = [1] * len(types)
 
+    def written(self, values: Sequence[Any]) -> list[bytes | None]:
+        """The values as they are sent. `ValueError`, `OverflowError`, `TypeError`: one of them cannot be."""
+        return [None if value is None else kind(value) for kind, value in zip(self._written, values, strict=True)]
+
     def run(self, db: Db, values: Sequence[Any]) -> int:
-        """Send it; how many rows it wrote. `ValueError`, `OverflowError`, `TypeError`: nothing was sent."""
-        written = [None if value is None else kind(value) for kind, value in zip(self._written, values, strict=True)]
+        """Send it and wait; how many rows it wrote."""
+        self.send(db, self.written(values))
+        return answer(db).command_tuples or 0
+
+    def send(self, db: Db, written: Sequence[bytes | None]) -> None:
+        """Send it. A connection to which not all of it could be given is closed."""
         connection = db.pgconn
         try:
             if self._name not in db.prepared:
                 connection.send_prepare(self._name, self._text, self._oids)
-                _answer(connection, db.answer_s)
+                _heard(db, connection)
                 db.prepared |= {self._name}
-            connection.send_query_prepared(self._name, written, self._formats)
-            return _answer(connection, db.answer_s).command_tuples or 0
+            connection.send_query_prepared(self._name, written, self._formats, result_format=1)
         except BaseException:
             db.close()
             raise
 
 
-def _answer(connection: PGconn, answer_s: float) -> PGresult:
-    """What came of what was sent; heard to its end."""
-    waiting = select.poll()
-    waiting.register(connection.socket, select.POLLIN | select.POLLOUT)
-    patience_ms = None if isinf(answer_s) else answer_s * 1_000
+def _oid(kind: str) -> int:
+    found = _TYPES[kind.removesuffix("[]")]
+    return found.array_oid if kind.endswith("[]") else found.oid
+
+
+def answer(db: Db) -> PGresult:
+    """What came of the statement that was sent; heard to its end."""
+    try:
+        return _heard(db, db.pgconn)
+    except BaseException:
+        db.close()
+        raise
+
+
+def numbers(result: PGresult) -> list[int]:
+    """The first column of its rows, an `int8`."""
+    found = [result.get_value(row, 0) for row in range(result.ntuples)]
+    return [_INT8.unpack(value)[0] for value in found if value is not None]
+
+
+def _heard(db: Db, connection: PGconn) -> PGresult:
+    patience_ms = None if isinf(db.answer_s) else db.answer_s * 1_000
     while connection.flush():
-        _wait(waiting, patience_ms)
+        _wait(connection, select.POLLIN | select.POLLOUT, patience_ms)
         connection.consume_input()
-    waiting.register(connection.socket, select.POLLIN)
-    answer: PGresult | None = None
+    result: PGresult | None = None
     while True:
         while connection.is_busy():
-            _wait(waiting, patience_ms)
+            _wait(connection, select.POLLIN, patience_ms)
             connection.consume_input()
         heard = connection.get_result()
         if heard is None:
             break
-        answer = answer or heard
-    if answer is None:
+        result = result or heard
+    if result is None:
         raise psycopg.OperationalError("the connection to the server is closed")
-    if answer.status != ExecStatus.COMMAND_OK:
-        raise psycopg.errors.error_from_result(answer, "utf-8")
-    return answer
+    if result.status not in _DONE:
+        raise psycopg.errors.error_from_result(result, "utf-8")
+    return result
 
 
-def _wait(waiting: select.poll, patience_ms: float | None) -> None:
+_DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
+
+
+def _wait(connection: PGconn, events: int, patience_ms: float | None) -> None:
+    waiting = select.poll()
+    waiting.register(connection.socket, events)
     if not waiting.poll(patience_ms):
         raise psycopg.OperationalError(SILENT)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.journal import refusal, rows
-from holdfast.journal.postgres import direct, log
+from holdfast.journal.postgres import direct
 from holdfast.journal.postgres.held import Held
 from holdfast.journal.postgres.server import Db
 from holdfast.protocols import BODY_IN_ROW_MAX, Append
@@ -77,10 +77,7 @@ class Known:
         counts = (known.worker_id, known.epoch, known.count, max(known.mail_posted, append.mail_read), known.mail_read)
         if refusal.refuse_append(append, *counts) is not None:
             return None
-        run, [event] = known.copied(), append.events
-        row = rows.event_row(known.run_no, run.chain, run.count + 1, event, self._tenant)
-        run.count, run.chain = run.count + 1, row[-1]
-        log.move(run, append, self._tenant, 0.0)
+        run, row = stepped(known, append, self._tenant)
         after = (run.count, run.chain, run.mail_read, run.status, run.wake_at, run.head, run.seal)
         before = (run.run_no, self._tenant, run.worker_id, run.epoch, known.chain)
         return run, (*after, *before, self._store_id, append.head.status.is_end, *row[2:18], row[21])
@@ -89,6 +86,19 @@ class Known:
         """What is known of this run is wrong."""
         with self._lock:
             self._runs.pop(run_id, None)
+
+
+def stepped(known: Held, append: Append, tenant: str) -> tuple[Held, rows.Row]:
+    """The run's row after an ordinary append, and the columns of its event."""
+    assert known.run_no is not None
+    head, [event], count = append.head, append.events, known.count + 1
+    row = rows.event_row(known.run_no, known.chain, count, event, tenant)
+    text = rows.head_text(head)
+    wake_at = None if head.wake_at is None else head.wake_at + 0.0
+    names = (known.run_id, known.run_no, None if append.releases else known.worker_id, known.epoch)
+    counts = (count, row[-1], known.mail_posted, max(known.mail_read, append.mail_read))
+    place = (head.status.value, wake_at, wake_at)  # mail counts again when the run is given back; here there is none
+    return Held(*names, *counts, *place, text, rows.seal(tenant, known.run_id, text)), row
 
 
 def is_ordinary(append: Append) -> bool:
