@@ -34,7 +34,8 @@ WANTED = {
     "double_kills_sqlite": PAIRS * 3 // 4,
     "double_kills_postgres": PAIRS // 4,
 }
-COST = 300
+COST = 280
+WAITS = True
 TURN = (SQLITE, SQLITE, SQLITE, POSTGRES)
 """A life on Postgres costs three times as much."""
 SETTINGS = hf.Settings(settle_s=0.0, poll_s=0.02, quiet_s=0.02)

@@ -74,6 +74,7 @@ WANTED = {
 } | {f"stopped_{window}": 30 for window in WINDOWS}
 COST = 60
 SHARDS = 1
+WAITS = True
 CREW = 16
 """Trials at once: they wait most of the time. The first one is alone; after it children need not load anything."""
 LEASE_S = 1.0

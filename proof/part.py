@@ -3,7 +3,8 @@
 A part is a module of this package with `WANTED`, how much of what it must have seen at full scale, and `run(plan)`.
 Its counts are what it did, never what it meant to do; the claims of the README and docs/evidence.json are made of them.
 It may also say `COST`, the seconds of one core that the full scale takes (60 when it does not say): what is dear begins
-first, and is divided into shards of about a minute each; and `SHARDS`, how many shards it can be divided into at most.
+first, and is divided into shards of about a minute each; `SHARDS`, how many shards it can be divided into at most; and
+`WAITS`, that it has times to keep or mostly waits: what does not say so gives way to it.
 
 Invariants
 1. A part that did not see what it wants to have seen has failed, also when nothing went wrong.

@@ -16,8 +16,9 @@ TESTS = (
     "runtime/test_approving.py",
 )
 WANTED = {"questions": 400, "failures": 100, "false_answers": 4_000}
-COST = 120
+COST = 160
 SHARDS = len(TESTS)
+WAITS = True
 
 
 def run(plan: Plan) -> Seen:

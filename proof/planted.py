@@ -48,7 +48,8 @@ def bugs(file: Path = FILE) -> list[Bug]:
 
 BUGS = bugs()
 WANTED = {"caught": len(BUGS) + sum(LISTS.values())}
-COST = 180
+COST = 320
+WAITS = True
 
 
 class Batch(NamedTuple):

@@ -43,7 +43,7 @@ WANTED = {
     "syncs_that_failed": 100,
 }
 TRIALS = 660
-COST = 330
+COST = 360
 OLD = Path(__file__).parent.parent / "tests" / "journals"
 FAILURES = (JournalError, OSError, ValueError, AssertionError)
 

@@ -1,5 +1,7 @@
-"""All parts at once: divided into shards, the dearest first, one more at a time than there are cores: some wait,
-for a lease, a server or a process.
+"""All parts at once, divided into shards, so that no core is ever idle: two lanes, each with the dearest first.
+
+What waits (for a lease, a server, a process) has one lane, in which one more is under way than there are cores. What
+only computes has the other, one for each core, and gives way to the first: it takes what that leaves, and ends last.
 
 Each shard is a process of its own, in a group of its own. One that crashes, ends without a result, says what cannot be,
 or does not end in its time (it is killed with all that it started) is a problem of its part; the others go on.
@@ -28,8 +30,10 @@ from typing import Any
 
 from proof.part import Seen
 
-SHARD_S = 75.0
+SHARD_S = 50.0
 """About so many seconds of one core are one shard."""
+GIVES_WAY = 10
+"""By so much what only computes is nicer than what has times to keep."""
 COST = 60.0
 """Seconds of one core for a part that does not say."""
 TAIL = 600
@@ -47,6 +51,8 @@ class Part:
     shards_max: int = 10_000
     fault: str = ""
     """Why it cannot run at all."""
+    waits: bool = False
+    """Whether it has times to keep, or mostly waits."""
 
     def shards(self, scale: float) -> int:
         """How many shards it is divided into."""
@@ -69,8 +75,8 @@ class Job:
 
     @property
     def limit_s(self) -> float:
-        """When it is taken to hang: a machine may be slow, or busy with other things."""
-        return 180 + 10 * self.cost
+        """When it is taken to hang: a machine may be slow, or busy with other things, such as the other lane."""
+        return (180 if self.part.waits else 1_200) + 10 * self.cost
 
 
 @dataclass(slots=True)
@@ -105,7 +111,8 @@ def load(name: str, module: str) -> Part:
     """Look at a part; one that cannot even be looked at is a problem like any other."""
     try:
         loaded = importlib.import_module(module)
-        return Part(name, module, loaded.WANTED, getattr(loaded, "COST", COST), getattr(loaded, "SHARDS", 10_000))
+        cost, shards = getattr(loaded, "COST", COST), getattr(loaded, "SHARDS", 10_000)
+        return Part(name, module, loaded.WANTED, cost, shards, waits=getattr(loaded, "WAITS", False))
     except Exception as error:  # whatever a module does at import
         return Part(name, module, {}, fault=f"cannot be loaded: {type(error).__name__}: {error}")
 
@@ -126,10 +133,11 @@ def run(parts: list[Part], asked: Asked) -> list[Found]:
     todo = jobs(parts, asked.scale)
     with (
         tempfile.TemporaryDirectory(prefix="holdfast-proof-") as directory,
-        ThreadPoolExecutor(asked.cores + 1) as pool,
+        ThreadPoolExecutor(asked.cores + 1) as waiting,
+        ThreadPoolExecutor(asked.cores) as computing,
     ):
         crew = _Crew(asked, Path(directory))
-        under_way = {pool.submit(crew.do, job): job for job in todo}
+        under_way = {(waiting if job.part.waits else computing).submit(crew.do, job): job for job in todo}
         try:
             while under_way:
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:
@@ -138,7 +146,8 @@ def run(parts: list[Part], asked: Asked) -> list[Found]:
                     asked.tell(f"{_clock(time.monotonic() - began)}  {job.name}: {result}, {len(under_way)} more to do")
         finally:
             crew.stop()
-            pool.shutdown(cancel_futures=True)
+            for pool in (waiting, computing):
+                pool.shutdown(cancel_futures=True)
     return list(found.values())
 
 
@@ -181,6 +190,7 @@ class _Crew:
         """Run its process; what was wrong with its end."""
         where = f"{job.shard}/{job.shards}"
         options = ["--seed", str(self._asked.seed), "--scale", str(self._asked.scale), "--shard", where]
+        options += ["--nice", "0" if job.part.waits else str(GIVES_WAY)]
         command = [sys.executable, "-m", "proof.shard", job.part.module, *options, "--result", str(result)]
         limit_s = self._asked.limit_s or job.limit_s
         with log.open("wb") as out:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -25,8 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--shard", default="0/1")
+    parser.add_argument("--nice", type=int, default=0, help="by how much it gives way to others")
     parser.add_argument("--result", type=Path, required=True)
     asked = parser.parse_args(arguments)
+    os.nice(asked.nice)
     shard, shards = map(int, asked.shard.split("/"))
     found = done(asked.module, asked.seed, asked.scale, shard, shards)
     asked.result.write_text(json.dumps(found), "utf-8")

@@ -54,7 +54,8 @@ WANTED = {
     "commit failed after": 100,
     "commit failed before after": 100,
 }
-COST = 130
+COST = 110
+WAITS = True
 """Half of it the server uses."""
 BATCH = 30
 STEPS = 50

@@ -47,7 +47,8 @@ WANTED = {
     "ended_in_order": 50,
     "runs": 600,
 }
-COST = 200
+COST = 130
+WAITS = True
 TURN = (SQLITE, SQLITE, SQLITE, POSTGRES)
 WORKERS = 3
 OPEN_MAX = 5
