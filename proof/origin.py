@@ -129,4 +129,6 @@ if __name__ == "__main__":
     assert "holdfast" not in sys.modules
     gc.collect()
     gc.freeze()
-    sys.exit(become(serve()))
+    ended = become(serve())
+    warm.leave(ended)
+    sys.exit(ended)

@@ -1,23 +1,27 @@
 """Bugs planted in the source, each of which must make a named test fail; and checks that plant their own.
 
-`tests/planted/mutations.toml` changes lines in a copy of the source. The test runs against that copy, and against the
-copy as it was: a test that fails anyway catches nothing. The files of `LISTS` plant theirs while they run, and run each
-check with the bug and without it.
+`tests/planted/mutations.toml` changes lines in a copy of the source. The test runs against that copy; what of it has
+failed runs then against the copy as it was: a test that fails anyway catches nothing. The files of `LISTS` plant theirs
+while they run, and run each check with the bug and without it.
 """
 
 from __future__ import annotations
 
 import compileall
+import os
 import py_compile
 import shutil
 import tomllib
 from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from proof.origin import Origin, origin
 from proof.part import Plan, Seen, in_memory
-from proof.suite import ROOT, TESTS, ran
+from proof.suite import LIMIT_S as ALL_LIMIT_S
+from proof.suite import ROOT, TESTS, Outcome, ran
 
 FILE = TESTS / "planted" / "mutations.toml"
 LISTS = {
@@ -82,9 +86,7 @@ def run(plan: Plan) -> Seen:
     with in_memory(plan.directory) as place, origin(ROOT) as forked:
         _copy(place / "src", has_many=len(planted) > 5)
         bench = _Bench(place / "src", place, forked, seen)
-        if planted and bench.passes_without(planted):
-            for bug in planted:
-                bench.plant(bug)
+        bench.judge({bug: failed for bug in planted if (failed := bench.plant(bug))})
         for batch in chosen:
             if not batch.bugs:
                 bench.own(batch.file)
@@ -99,6 +101,20 @@ def _copy(source: Path, *, has_many: bool) -> None:
         compileall.compile_dir(source, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
 
 
+@contextmanager
+def changed(file: Path, text: str) -> Iterator[None]:
+    """The file with this text for a while. What is compiled of a file is known by its time: another text has another
+    time, and its own text its own again."""
+    was, stands = file.read_bytes(), file.stat()
+    file.write_text(text, "utf-8")
+    os.utime(file, (stands.st_atime, stands.st_mtime + 60))
+    try:
+        yield
+    finally:
+        file.write_bytes(was)
+        os.utime(file, ns=(stands.st_atime_ns, stands.st_mtime_ns))
+
+
 class _Bench(NamedTuple):
     """Where bugs are planted."""
 
@@ -107,37 +123,41 @@ class _Bench(NamedTuple):
     origin: Origin | None
     seen: Seen
 
-    def passes_without(self, chosen: list[Bug]) -> bool:
-        """Whether their tests are of any use."""
-        tests = sorted({bug.test for bug in chosen})
-        before = ran(tests, self.directory, source=self.source, origin=self.origin)
-        if before.code:
-            self.seen.problems.append(f"the tests fail without any bug ({before.code}): {before.failed} {before.said}")
-        return not before.code
-
-    def plant(self, bug: Bug) -> None:
-        """One in the copy, for the time of its test."""
+    def plant(self, bug: Bug) -> str:
+        """One in the copy, for the time of its test; what has failed of that."""
         file = self.source / "holdfast" / bug.file
         text = file.read_text("utf-8")
         if text.count(bug.old) != 1:
             self.seen.problems.append(f"{bug.name}: its line is not there, or not once, in {bug.file}")
-            return
-        file.write_text(text.replace(bug.old, bug.new), "utf-8")
-        after = ran(
-            [bug.test],
+            return ""
+        with changed(file, text.replace(bug.old, bug.new)):
+            after = self._ran([bug.test], "-x", is_broken=True)
+        if after.code == 1 and after.failed:
+            return after.failed[0]
+        said = f"{bug.test} ends with {after.code}: {after.said}"
+        self.seen.problems.append(f"{bug.name}: {bug.breaks}, and {said}")
+        return ""
+
+    def judge(self, failed: Mapping[Bug, str]) -> None:
+        """Those are caught whose tests, which have failed, pass without any bug."""
+        without = self._ran(sorted(set(failed.values()))) if failed else Outcome(0, "")
+        for bug, test in failed.items():
+            if test in without.passed:
+                self.seen.count("caught")
+            else:
+                said = f"({without.code}): {without.said}"
+                self.seen.problems.append(f"{bug.name}: {test} does not pass without any bug {said}")
+
+    def _ran(self, tests: Sequence[str], *more: str, is_broken: bool = False) -> Outcome:
+        return ran(
+            tests,
             self.directory,
-            "-x",
+            *more,
             source=self.source,
-            is_broken=True,
-            limit_s=LIMIT_S,
+            is_broken=is_broken,
+            limit_s=LIMIT_S if is_broken else ALL_LIMIT_S,
             origin=self.origin,
         )
-        file.write_text(text, "utf-8")
-        if after.code == 1 and after.failed:
-            self.seen.count("caught")
-        else:
-            said = f"{bug.test} ends with {after.code}: {after.said}"
-            self.seen.problems.append(f"{bug.name}: {bug.breaks}, and {said}")
 
     def own(self, file: str) -> None:
         """A file that plants its own."""

@@ -43,6 +43,8 @@ WANTED = {
     "syncs_that_failed": 100,
 }
 TRIALS = 660
+PROBLEMS_MAX = 50
+"""After so many no more disks are needed to know that something is wrong."""
 COST = 360
 OLD = Path(__file__).parent.parent / "tests" / "journals"
 FAILURES = (JournalError, OSError, ValueError, AssertionError)
@@ -93,6 +95,8 @@ def run(plan: Plan) -> Seen:
     seen = Seen()
     with small_bounds(), in_memory(plan.directory) as place:
         for trial in plan.trials(TRIALS):
+            if len(seen.problems) > PROBLEMS_MAX:
+                continue
             live, image = place / f"live{trial}", place / f"image{trial}"
             live.mkdir()
             image.mkdir()

@@ -25,6 +25,7 @@ OPTIONS = (
 )
 """Of the forms of a report, the one that keeps what a test has counted. Of those of a traceback
 the one that parses no source: a test that fails deep in a recursion has failed, and is no error of pytest."""
+BROKEN = ("-p", "proof.broken")
 LIMIT_S = 3_600
 TAIL = 1_500
 
@@ -37,7 +38,7 @@ class Outcome:
     """Pytest's own: 0 all passed, 1 some failed; others (no such test, an error on the way) are no verdict."""
     said: str
     passed: list[str] = field(default_factory=list)
-    """Names, with their parameters."""
+    """Their ids: paths below tests/, and names with their parameters."""
     failed: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -56,7 +57,7 @@ def ran(
     report, out = directory / "report.xml", directory / "said.log"
     report.unlink(missing_ok=True)
     where = ["--basetemp", str(directory / "tmp"), "--junitxml", str(report)]
-    arguments = [*OPTIONS, *where, *more, *(str(TESTS / test) for test in tests)]
+    arguments = [*OPTIONS, *(BROKEN if is_broken else ()), *where, *more, *(str(TESTS / test) for test in tests)]
     env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1" if is_broken else ""}
     if source is not None:
         env["PYTHONPATH"] = str(source)
@@ -82,10 +83,20 @@ def _cold(arguments: list[str], out: Path, env: Mapping[str, str], limit_s: floa
 
 def _read(report: Path, outcome: Outcome) -> None:
     for case in ElementTree.parse(report).iter("testcase"):
-        name = case.get("name", "")
+        name = _id(case)
         if any(case.find(what) is not None for what in ("failure", "error")):
             outcome.failed.append(name)
         elif case.find("skipped") is None:
             outcome.passed.append(name)
             for counted in case.iter("property"):
                 outcome.counts[counted.get("name", "")] += int(counted.get("value", "0"))
+
+
+def _id(case: ElementTree.Element) -> str:
+    """By which `ran` runs it alone: what is before its name is its file, and the classes in it."""
+    names = case.get("classname", "").split(".")
+    for count in range(len(names), 1, -1):
+        path = ROOT.joinpath(*names[:count]).with_suffix(".py")
+        if path.is_file():
+            return "::".join([str(path.relative_to(TESTS)), *names[count:], case.get("name", "")])
+    return case.get("name", "")
