@@ -8,5 +8,7 @@ from __future__ import annotations
 
 from hypothesis import Phase, settings
 
-settings.register_profile("broken", phases=(Phase.explicit, Phase.generate), database=None)
-settings.load_profile("broken")
+PROFILE = "broken"
+
+settings.register_profile(PROFILE, phases=(Phase.explicit, Phase.generate), database=None)
+settings.load_profile(PROFILE)

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from proof.part import Plan, Seen
+from proof.part import Plan, Seen, rare_garbage
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +41,8 @@ def done(module: str, seed: int, scale: float, shard: int, shards: int) -> dict[
     part = importlib.import_module(module)
     with tempfile.TemporaryDirectory(prefix="holdfast-proof-", dir=Path.cwd(), ignore_cleanup_errors=True) as directory:
         plan = Plan(Path(directory), seed, scale, shard, shards)
-        seen: Seen = part.run(plan)
+        with rare_garbage():
+            seen: Seen = part.run(plan)
     return {
         "counts": dict(seen.counts),
         "problems": seen.problems + untaken(plan),

@@ -6,16 +6,20 @@ tests/proof/seeds for ever.
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import holdfast as hf
 from holdfast.core.accept import Message
 from holdfast.core.events import Kind, meta
 from holdfast.core.heads import OpenQuestion, Status
 from holdfast.core.slot import Slot
+from holdfast.journal.process import this_worker
+from holdfast.runtime import worker
 from holdfast.runtime.clock import Random
 from holdfast.testing.simulated_world import World
 from holdfast.testing.simulation import Scenario, Start, simulate
@@ -256,12 +260,20 @@ def _operation(chance: Random, number: int, depth: int) -> list[Any]:
 def run(plan: Plan) -> Seen:
     """This shard's seeds."""
     seen = Seen()
-    gc.freeze()
-    for trial in plan.trials(WANTED["seeds"]):
-        if len(seen.problems) > PROBLEMS_MAX:
-            continue  # the others tell nothing new
-        found = simulate(scenario_of(trial), plan.seed * SEEDS_APART + trial)
-        seen.count("seeds")
-        seen.counts.update(found.seen)
-        seen.problems += found.problems
+    with one_process():
+        for trial in plan.trials(WANTED["seeds"]):
+            if len(seen.problems) > PROBLEMS_MAX:
+                continue  # the others tell nothing new
+            found = simulate(scenario_of(trial), plan.seed * SEEDS_APART + trial)
+            seen.count("seeds")
+            seen.counts.update(found.seen)
+            seen.problems += found.problems
     return seen
+
+
+@contextmanager
+def one_process() -> Iterator[None]:
+    """Which process this is is asked of the system once, and not by each one of each world."""
+    here = this_worker("")
+    with patch.object(worker, "this_worker", lambda worker_id: replace(here, id=worker_id)):
+        yield

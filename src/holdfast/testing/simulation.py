@@ -19,10 +19,11 @@ Invariants
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -92,26 +93,33 @@ class Simulated:
     """What became of one seed."""
 
     seed: int
-    digest: str
-    """Of all that happened, in order."""
     problems: list[str]
     seen: Counter[str]
     lines: list[str]
     """All that happened, when it was asked for."""
+    happened: list[tuple[float, str]] = field(repr=False)
+    """The same, with its times."""
+
+    @property
+    def digest(self) -> str:
+        """Of all that happened, in order."""
+        text = "".join([f"{at_s:.6f} {line}\n" for at_s, line in self.happened])
+        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def simulate(scenario: Scenario, seed: int, *, is_told: bool = False) -> Simulated:
     """Let one world happen. is_told: keep all that happens, for people to read."""
     log = logging.getLogger("holdfast")
     was_disabled, log.disabled = log.disabled, True  # stores fail here all the time
-    world = World(scenario, seed, is_told=is_told)
+    world = World(scenario, seed)
     try:
         world.happen()
     finally:
         world.close()
         log.disabled = was_disabled
     problems = [f"seed {seed}: {problem}" for problem in world.oracle.problems]
-    return Simulated(seed, world.digest, problems, world.oracle.seen, world.lines)
+    lines = [f"{at_s:8.3f} {line}" for at_s, line in world.happened] if is_told else []
+    return Simulated(seed, problems, world.oracle.seen, lines, world.happened)
 
 
 def answer_of(world: World, run: str, question: OpenQuestion) -> Message:
