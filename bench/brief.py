@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from bench.measure import Place, Row, Target, in_turns, median, seconds_of
-from holdfast.core.feature import Feature, Result, digest, features, judged
+from holdfast.core.feature import Feature, digest, features
+from holdfast.core.verdict import Result, judged
 from holdfast.journal.open import open_journal
 from holdfast.memory.place import place_of, write_name
 from holdfast.memory.record import ProjectRecord

@@ -66,6 +66,27 @@ def test_init_run_and_run_again(tree: Path) -> None:
     )
 
 
+def test_what_a_check_may_need_is_named_and_kept_where_it_is_declared(tree: Path) -> None:
+    """Lost otherwise: an hour, by everyone whose check is a program of node_modules."""
+    program = tree / "node_modules" / "tool"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\ntest -f one.txt\n", "utf-8")
+    program.chmod(0o755)
+    (tree / ".gitignore").write_text("node_modules\n", "utf-8")
+    git(tree, "add", "-A")
+    git(tree, "commit", "-qm", "ignored")
+    listed = {"features": [{"id": "one", "description": "a", "check": {"command": "node_modules/tool"}}]}
+    (tree.parent / "list.json").write_text(json.dumps(listed), "utf-8")
+    made = holdfast(tree, "project", "init", "../list.json")
+    assert "keep = [...]" in made.stderr and "node_modules" in made.stderr, made.stderr
+    listed["checks"] = {"keep": ["node_modules"]}  # type: ignore[assignment]
+    (tree.parent / "list.json").write_text(json.dumps(listed), "utf-8")
+    assert "keep" not in holdfast(tree, "project", "init", "../list.json").stderr
+    assert 'beside "node_modules" of the working tree' in holdfast(tree, "project", "brief").stdout
+    done = holdfast(tree, "project", "run", "../agent.py:build")
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_is_wrong_is_said_with_what_to_do(tree: Path, tmp_path: Path) -> None:
     """Lost otherwise: whoever makes a mistake in the first minute."""
     none = holdfast(tree, "project", "run", "../agent.py:build")

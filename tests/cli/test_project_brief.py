@@ -12,7 +12,8 @@ import pytest
 from tests.cli.conftest import Shell
 
 from holdfast.core.brief import TOKENS_MIN
-from holdfast.core.feature import Result, digest, features, judged
+from holdfast.core.feature import digest, features
+from holdfast.core.verdict import Result, judged
 from holdfast.journal.open import open_journal
 from holdfast.memory.place import place_of, write_name
 from holdfast.memory.record import ProjectRecord

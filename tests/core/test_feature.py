@@ -14,18 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.feature import (
-    FEATURES_MAX,
-    RERUNS,
-    Feature,
-    Result,
-    digest,
-    features,
-    judged,
-    listed,
-    of_facts,
-    wants_another,
-)
+from holdfast.core.feature import FEATURES_MAX, Feature, digest, features, listed, of_facts
+from holdfast.core.verdict import RERUNS, Result, judged, wants_another
 from holdfast.errors import UsageError
 
 ADD: dict[str, Any] = {"id": "add", "description": "adds two numbers", "check": "pytest:tests/test_add.py"}
@@ -111,6 +101,13 @@ def test_a_check_in_one_line_is_what_it_looks_like(check: str, kind: str, target
         ([{**ADD, "check": {"http": "http://x/", "status": True}}], "status"),
         ([{**ADD, "check": {"pytest": "a", "pins": ["../a"]}}], "within the directory"),
         ([{**ADD, "check": {"pytest": "a", "pins": ["/etc/passwd"]}}], "within the directory"),
+        ([{**ADD, "check": {"pytest": "a", "keep": ["../a"]}}], "within the directory"),
+        ([{**ADD, "check": {"pytest": "a", "keep": [".git/hooks"]}}], "below the top"),
+        ([{**ADD, "check": {"pytest": "a", "keep": ["./a"]}}], "below the top"),
+        ([{**ADD, "check": {"pytest": "a", "in_tree": "yes"}}], "neither true nor false"),
+        ({"features": [ADD], "keep": ["a"]}, "'keep', which is not known"),
+        ({"features": [ADD], "checks": {"timeout": "5s"}}, "'timeout', which is not known"),
+        ({"features": [ADD], "checks": ["a"]}, "no table"),
         ([{**ADD, "priority": "high"}], "whole number"),
         ([{**ADD, "priority": True}], "whole number"),
         ([{**ADD, "steps": "look"}], "steps"),
@@ -151,12 +148,30 @@ def test_a_digest_covers_all_of_a_list_and_its_order(data: list[dict[str, Any]],
         replace(feature, pinned={"a": "b"}),
         replace(feature, check=replace(check, target=check.target + "x")),
         replace(feature, check=replace(check, timeout_s=check.timeout_s + 1)),
+        replace(feature, fixed={"a": ""}),
         replace(feature, check=replace(check, pins=(*check.pins, "x"))),
+        replace(feature, check=replace(check, keep=("x",))),
+        replace(feature, check=replace(check, in_tree=not check.in_tree)),
     ]
     digests = {digest([*found[:place], other, *found[place + 1 :]]) for other in others} | {digest(found)}
     assert len(digests) == len(others) + 1
     assert digest(found[::-1]) != digest(found) or len(found) == 1
     assert digest(found[:-1]) != digest(found)
+
+
+def test_what_holds_for_all_checks_holds_unless_one_says_otherwise() -> None:
+    """Lost: dependencies that a person has declared, or a check that is to do without them."""
+    own = {**ADD, "id": "own", "check": {"pytest": "a", "keep": []}}
+    first, second = features({"features": [ADD, own], "checks": {"keep": [".venv/"], "in_tree": True}})
+    assert (first.check.keep, first.check.in_tree) == ((".venv",), True)
+    assert (second.check.keep, second.check.in_tree) == ((), True)
+
+
+def test_a_list_that_was_frozen_before_there_were_checkouts_is_read() -> None:
+    """Lost: every project that was begun before."""
+    facts = features([ADD])[0].facts()
+    del facts["fixed"], facts["check"]["keep"], facts["check"]["in_tree"]
+    assert of_facts(facts) == features([ADD])[0]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +186,8 @@ def test_a_digest_covers_all_of_a_list_and_its_order(data: list[dict[str, Any]],
         {"check": {"kind": "shell", "target": "x"}},
         {"pinned": {"other.py": "b"}},
         {"pinned": {"a/b.py": 1}},
+        {"fixed": {"../conftest.py": ""}},
+        {"fixed": {"conftest.py": None}},
         {"after": ["nobody"]},
         {"more": 1},
     ],

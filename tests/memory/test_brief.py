@@ -12,7 +12,8 @@ import pytest
 
 import holdfast as hf
 from holdfast.core.brief import Hold
-from holdfast.core.feature import Result, digest, features, judged
+from holdfast.core.feature import digest, features
+from holdfast.core.verdict import Result, judged
 from holdfast.errors import NotFound
 from holdfast.journal.open import open_journal
 from holdfast.memory.brief import Opened, brief, gather

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.core.feature import Check, Result, judged
+from holdfast.core.feature import Check
+from holdfast.core.verdict import Result, judged
 from holdfast.memory.check import perform
 
 PYTHON = sys.executable

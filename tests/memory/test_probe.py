@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.core.feature import Check, Result
+from holdfast.core.feature import Check
+from holdfast.core.verdict import Result
 from holdfast.memory.check import perform
 
 

@@ -24,9 +24,10 @@ from holdfast.core import board as b
 from holdfast.core.board import Board, State, fold
 from holdfast.core.budget import Limits
 from holdfast.core.events import Event, Kind, meta
-from holdfast.core.feature import Feature, Result, Verdict, digest, features, judged
+from holdfast.core.feature import Feature, digest, features
 from holdfast.core.heads import Status, Why
 from holdfast.core.state import fold as state_of
+from holdfast.core.verdict import Result, Verdict, judged
 from holdfast.errors import JournalError, MessageRefused, UsageError
 from holdfast.journal.open import open_journal, upkeep_of
 from holdfast.journal.rebuild import rebuild
@@ -227,7 +228,7 @@ def test_threads_that_claim_never_get_the_same_feature(store: Open) -> None:
 SESSIONS = """
 import os, sys, time
 from pathlib import Path
-from holdfast.core.feature import Result, judged
+from holdfast.core.verdict import Result, judged
 from holdfast.journal.open import open_journal
 from holdfast.memory.record import ProjectRecord
 

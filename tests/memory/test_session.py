@@ -246,7 +246,7 @@ def test_on_no_branch_no_session_begins(tree: Path) -> None:
 
 def test_a_flaky_check_is_marked(tree: Path) -> None:
     """Lost otherwise: an hour on a feature that works, or trust in one that does not."""
-    flaky = "sh -c 'n=$(cat ../n 2>/dev/null || echo 0); echo $((n+1)) > ../n; test $n -gt 0'"
+    flaky = f"sh -c 'n=$(cat {tree}/../n 2>/dev/null || echo 0); echo $((n+1)) > {tree}/../n; test $n -gt 0'"
     project = Built(tree, [{"id": "one", "description": "shaky", "check": {"command": flaky}}])
     outcome = project.drive(writes)
     item = project.board.items["one"]

@@ -15,8 +15,9 @@ import pytest
 import holdfast as hf
 from holdfast.core import accept
 from holdfast.core.board import key_of
-from holdfast.core.feature import Result, Verdict, digest, features
+from holdfast.core.feature import digest, features
 from holdfast.core.heads import Status, Why
+from holdfast.core.verdict import Result, Verdict
 from holdfast.errors import UsageError
 from holdfast.memory.record import ProjectRecord
 from holdfast.runtime import desk

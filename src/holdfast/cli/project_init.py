@@ -53,12 +53,17 @@ def init(
             from holdfast.cli.project_draft import drafted
 
             return drafted(project, spec, str(draft), escalate, config, is_json=is_json)
-        board = project.freeze(listed, by=option.name_of(by))
+        board, unkept = project.freeze(listed, by=option.name_of(by)), project.unkept()
     if is_json:
         document({"schema": SCHEMA, "project": board.name, "features": list(board.items), "digest": board.digest})
         return 0
     say(f"Project {board.name}: {len(board.items)} features, frozen by {board.frozen_by}.")
     paint(*(text(f"{item.feature.id}  {item.feature.description}") for item in board.items.values()))
+    if unkept:
+        say(
+            f"Checks run in a checkout of what is committed, without what git ignores: {', '.join(unkept)}. For checks "
+            "that need it, write [checks] keep = [...] into the list, and call this again."
+        )
     say("Go on with: holdfast project run FILE.py:AGENT, or holdfast project run -- COMMAND")
     return 0
 

@@ -187,6 +187,8 @@ def _next(facts: Facts) -> Iterator[Line]:
 
     yield more(f"- what it is to do: {quoted(feature.description, 600)}")
     yield more(f"- its check: {check(feature.check)}")
+    if where := ground(feature.check):
+        yield more(f"- {where}")
     if item.proof is not None:
         yield more(f"- its last check {_proof(item, facts.now)}")
     if feature.check.pins:
@@ -214,6 +216,16 @@ def check(check: Check) -> str:
     contains = f", contains {quoted(check.contains)}" if check.contains else ""
     more = f" (status {check.status}{contains})" if check.kind == "http" else ""
     return f"{check.kind} {code(check.target)}{more}"
+
+
+def ground(check: Check) -> str:
+    """Where a check is performed, in words; empty: nowhere."""
+    if check.kind == "http":
+        return ""
+    if check.in_tree:
+        return "its check runs in the working tree, with all that git ignores"
+    kept = f", beside {_some(check.keep)} of the working tree" if check.keep else ""
+    return f"its check runs in a checkout of what is committed: nothing that git ignores is there{kept}"
 
 
 def _proof(item: Item, now: float) -> str:
@@ -365,7 +377,7 @@ def _commands(facts: Facts) -> Iterator[Line]:
         yield line("- `./init.sh` makes this directory ready; each session begins with it")
     if not facts.me:
         yield line("- `holdfast project run AGENT` begins the next session: one feature, its check, one commit")
-    yield line("- a check is run by holdfast when a session ends, in this directory and without a shell")
+    yield line("- a check is run by holdfast when a session ends, without a shell")
 
 
 # --- the rest ------------------------------------------------------------------------------------------------------

@@ -1,13 +1,11 @@
 """Features: what a project is to be able to do, and the check that says whether it does.
 
 A list of features is plain data until a person has frozen it: from then on its `digest` says which list that was, and
-the check of each is what decides (`core.board`). An agent can say that a feature is done; what counts is what holdfast
-saw when it ran the check (`Result`, `judged`). Pure.
+the check of each is what decides (`core.board`), by what it found (`core.verdict`). Pure.
 
 Invariants
 1. What is malformed is refused whole, with the feature and the field that is wrong.
 2. `digest` covers all of a list, in its order: another check, step or priority is another digest.
-3. A check that did not run, or ran nothing, has not passed.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from holdfast.core.policy import seconds
@@ -30,11 +28,13 @@ TEXT_MAX: Final = 2_000
 STEPS_MAX: Final = 50
 PINS_MAX: Final = 50
 TIMEOUT_S: Final = 600.0
-LINE_MAX: Final = 200
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 _OF_SHELLS: Final = ("&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1")
 _FIELDS: Final = ("id", "description", "steps", "check", "priority", "after")
-_CHECK_FIELDS: Final = (*KINDS, "status", "contains", "timeout", "pins", "artefacts")
+_LIST_FIELDS: Final = ("features", "checks")
+_SHARED_FIELDS: Final = ("keep", "in_tree")
+"""Of a check; under `checks` of the whole list they hold for each that does not say otherwise."""
+_CHECK_FIELDS: Final = (*KINDS, "status", "contains", "timeout", "pins", "artefacts", *_SHARED_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,27 @@ class Check:
     """Files that the check is made of: as they were when the list was frozen, so they are put back before it runs."""
     artefacts: tuple[str, ...] = ()
     """Files that it makes and that are kept with its result; patterns as of a shell, within the directory."""
+    keep: tuple[str, ...] = ()
+    """What git ignores and it needs, such as dependencies: linked from the working tree into its checkout."""
+    in_tree: bool = False
+    """It is performed in the working tree, not in a checkout of what is committed: what git ignores may make it
+    pass."""
 
     @property
     def words(self) -> str:
         """On one line, with all that it asks for."""
         of_http = f" has status {self.status}" if self.kind == "http" else ""
         contains = f" and contains {self.contains!r}" if self.contains else ""
-        return f"{self.kind}: {self.target}{of_http}{contains}"
+        return f"{self.kind}: {self.target}{of_http}{contains}{self.ground}"
+
+    @property
+    def ground(self) -> str:
+        """Where it is performed, as words behind it; empty: nowhere, or in a checkout with nothing beside it."""
+        if self.kind == "http":
+            return ""
+        if self.in_tree:
+            return ", in the working tree with all that git ignores"
+        return f", with {', '.join(self.keep)} of the working tree" if self.keep else ""
 
     @property
     def argv(self) -> list[str]:
@@ -83,6 +97,9 @@ class Feature:
     """Features that have to pass before work on this one begins."""
     pinned: Mapping[str, str] = field(default_factory=dict)
     """The check's pins by path: the id of each file's content, as git names it. Set when the list is frozen."""
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    """By path, the id of each file that tells a pinned pytest check how to run; empty: there was none when the list was
+    frozen. They are so when the check is performed, and stay as they are in the tree."""
 
     def facts(self) -> dict[str, Any]:
         """As plain data; `feature` reads it."""
@@ -91,9 +108,10 @@ class Feature:
 
 def of_facts(facts: Mapping[str, Any]) -> Feature:
     """The feature that `Feature.facts` wrote."""
-    check = {**facts["check"], **{name: tuple(facts["check"][name]) for name in ("pins", "artefacts")}}
+    check = {**facts["check"], **{name: tuple(facts["check"].get(name, ())) for name in ("pins", "artefacts", "keep")}}
     lists = {name: tuple(facts[name]) for name in ("steps", "after")}
-    return Feature(**{**facts, **lists, "check": Check(**check), "pinned": dict(facts.get("pinned", {}))})
+    blobs = {name: dict(facts.get(name, {})) for name in ("pinned", "fixed")}
+    return Feature(**{**facts, **lists, **blobs, "check": Check(**check)})
 
 
 def digest(features: Iterable[Feature]) -> str:
@@ -106,8 +124,10 @@ def digest(features: Iterable[Feature]) -> str:
 
 
 def features(data: Any) -> list[Feature]:
-    """The features that a file or an agent lists: a list of tables, or a table with such a list under `features`."""
+    """The features that a file or an agent lists: a list of tables, or a table with such a list under `features`, and
+    under `checks` what holds for all their checks."""
     listed = data.get("features", data) if isinstance(data, Mapping) else data
+    shared = data.get("checks", {}) if isinstance(data, Mapping) else {}
     if not isinstance(listed, Sequence) or isinstance(listed, str | bytes) or not listed:
         raise UsageError(
             'There is no list of features. Write a list of tables, such as {"id": "add", "description": "adds two '
@@ -115,12 +135,17 @@ def features(data: Any) -> list[Feature]:
         )
     if len(listed) > FEATURES_MAX:
         raise UsageError(f"{len(listed)} features are more than the {FEATURES_MAX} that one project holds.")
-    found = [_feature(place, each) for place, each in enumerate(listed, 1)]
+    if isinstance(data, Mapping):
+        _only("The list", data, _LIST_FIELDS)
+    if not isinstance(shared, Mapping):
+        raise UsageError(f"checks = {shared!r:.100} of the list is no table. Nothing was done.")
+    _only("checks of the list", shared, _SHARED_FIELDS)
+    found = [_feature(place, each, shared) for place, each in enumerate(listed, 1)]
     _check_links(found)
     return found
 
 
-def _feature(place: int, data: Any) -> Feature:
+def _feature(place: int, data: Any, shared: Mapping[str, Any]) -> Feature:
     if not isinstance(data, Mapping):
         raise UsageError(f"Feature {place} of the list is {data!r}, which is no table. Nothing was done.")
     name = data.get("id") or f"{place:03d}"
@@ -135,14 +160,14 @@ def _feature(place: int, data: Any) -> Feature:
     return Feature(
         id=name,
         description=description,
-        check=_check(where, data.get("check")),
+        check=_check(where, data.get("check"), shared),
         steps=_texts(where, "steps", data.get("steps", ()), STEPS_MAX),
         priority=priority,
         after=_texts(where, "after", data.get("after", ()), FEATURES_MAX),
     )
 
 
-def _check(where: str, data: Any) -> Check:
+def _check(where: str, data: Any, shared: Mapping[str, Any]) -> Check:
     if isinstance(data, str):
         kind, colon, target = data.partition(":")
         known = colon and kind in KINDS
@@ -153,6 +178,7 @@ def _check(where: str, data: Any) -> Check:
             '"pytest:tests/test_add.py", "command:python tool.py 1 2", "http://127.0.0.1:8000/" or "python:adds".'
         )
     _only(f"{where}, check", data, _CHECK_FIELDS)
+    data = {**shared, **data}
     kinds = [kind for kind in KINDS if kind in data]
     if len(kinds) != 1:
         raise UsageError(f"{where}: a check is one of {', '.join(KINDS)}. Nothing was done.")
@@ -167,7 +193,11 @@ def _check(where: str, data: Any) -> Check:
         contains=_text(where, "contains", data.get("contains", ""), may_be_empty=True),
         pins=_paths(where, "pins", data.get("pins", ())),
         artefacts=_paths(where, "artefacts", data.get("artefacts", ())),
+        keep=_kept(where, data.get("keep", ())),
+        in_tree=data.get("in_tree", False),
     )
+    if type(check.in_tree) is not bool:
+        raise UsageError(f"{where}: in_tree = {check.in_tree!r} is neither true nor false. Nothing was done.")
     _check_target(where, check)
     return check
 
@@ -223,8 +253,24 @@ def _texts(where: str, name: str, value: Any, most: int) -> tuple[str, ...]:
 def _paths(where: str, name: str, value: Any) -> tuple[str, ...]:
     paths = _texts(where, name, value, PINS_MAX)
     for path in paths:
-        if path.startswith(("/", "-")) or ".." in path.split("/") or "\\" in path:
+        if not _is_inside(path):
             raise UsageError(f"{where}: {name} = {path!r} is no path within the directory. Nothing was done.")
+    return paths
+
+
+def _is_inside(path: str) -> bool:
+    return not path.startswith(("/", "-")) and ".." not in path.split("/") and "\\" not in path
+
+
+def _kept(where: str, value: Any) -> tuple[str, ...]:
+    """Whole directories or files below the top; git's own is none of them."""
+    paths = tuple(path.rstrip("/") for path in _paths(where, "keep", value))
+    for path in paths:
+        if any(part in ("", ".", ".git") for part in path.split("/")):
+            raise UsageError(
+                f'{where}: keep = {path!r} is no path below the top of the tree, such as "node_modules". '
+                "Nothing was done."
+            )
     return paths
 
 
@@ -254,8 +300,9 @@ def listed(data: Iterable[Mapping[str, Any]]) -> list[Feature]:
     except (AttributeError, KeyError, TypeError, ValueError) as wrong:
         raise UsageError(f"This is no list of features as holdfast writes it: {wrong!r}. Nothing was done.") from wrong
     for feature, given in zip(read, found, strict=True):
-        is_pinned = all(path in given.check.pins and isinstance(blob, str) for path, blob in given.pinned.items())
-        if replace(feature, pinned=given.pinned) != given or not is_pinned:
+        is_pinned = all(path in given.check.pins for path in given.pinned) and all(map(_is_inside, given.fixed))
+        is_by_id = all(isinstance(blob, str) for blob in (*given.pinned.values(), *given.fixed.values()))
+        if replace(feature, pinned=given.pinned, fixed=given.fixed) != given or not (is_pinned and is_by_id):
             raise UsageError(f"Feature {feature.id!r} is not as holdfast writes it. Nothing was done.")
     return found
 
@@ -265,88 +312,3 @@ def _table(feature: Feature) -> dict[str, Any]:
     for name in ("kind", "target", "timeout_s"):
         del check[name]
     return {**{name: getattr(feature, name) for name in _FIELDS}, "check": check}
-
-
-# --- what a check found ------------------------------------------------------------------------------------------
-
-
-class Artefact(NamedTuple):
-    """A file that a check made."""
-
-    path: str
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One performance of a check."""
-
-    has_run: bool
-    """False: it never came to say anything (not found, no test collected, nothing to ask)."""
-    passed: bool
-    why: str = ""
-    """One line: why it did not pass, or did not run."""
-    exit_code: int | None = None
-    output: str = ""
-    """The end of what it said; for people and the agent."""
-    output_sha256: str = ""
-    """Of all that it said."""
-    took_s: float = 0.0
-    artefacts: tuple[Artefact, ...] = ()
-
-
-def as_result(facts: Mapping[str, Any]) -> Result:
-    """The result whose fields `facts` has, as plain data."""
-    return Result(**{**facts, "artefacts": tuple(Artefact(*each) for each in facts.get("artefacts", ()))})
-
-
-class Verdict(NamedTuple):
-    """What several performances of one check amount to."""
-
-    passed: bool
-    has_run: bool
-    is_flaky: bool
-    """It said one thing and then another, of the same tree."""
-    because: str
-
-
-RERUNS: Final = 2
-"""How often a check that did not pass is performed again, to find out whether it is flaky."""
-
-
-def wants_another(results: Sequence[Result]) -> bool:
-    """Whether the check is to be performed once more before it is judged."""
-    if results[0].passed or not results[-1].has_run or len(results) > RERUNS:
-        return False
-    return len(results) == 1 or results[-1].passed
-
-
-def judged(results: Sequence[Result]) -> Verdict:
-    """What these performances, one after the other on one tree, amount to.
-
-    The first passes: passed. The first does not and the second does not: failed. They differ: flaky, and passed only
-    when the last two passed.
-    """
-    first, last = results[0], results[-1]
-    if first.passed and len(results) == 1:
-        return Verdict(True, True, False, "passed")
-    if not last.has_run:
-        return Verdict(False, False, any(r.passed for r in results), last.why or "did not run")
-    said = {result.passed for result in results}
-    if len(said) == 1:
-        return Verdict(
-            first.passed,
-            True,
-            False,
-            "passed" if first.passed else f"{first.why}, {len(results)} times{_last_line(last.output)}",
-        )
-    passed = len(results) > RERUNS and all(result.passed for result in results[-2:])
-    count = sum(result.passed for result in results)
-    return Verdict(passed, True, True, f"flaky: passed {count} of {len(results)} times")
-
-
-def _last_line(output: str) -> str:
-    """What a check said last, for whoever reads why it does not pass."""
-    said = [line.strip() for line in output.splitlines() if line.strip()]
-    return f": {said[-1][:LINE_MAX]}" if said else ""

@@ -18,7 +18,8 @@ from typing import Any, Final, NamedTuple
 from holdfast.core import board as b
 from holdfast.core.board import Board, Item, Session, State
 from holdfast.core.events import Event, Kind, meta
-from holdfast.core.feature import Feature, Result, Verdict, digest, judged
+from holdfast.core.feature import Feature, digest
+from holdfast.core.verdict import Result, Verdict, judged
 
 _EXITS: Final = ("command", "pytest")
 """Kinds of checks that pass by an exit code."""

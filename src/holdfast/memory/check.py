@@ -22,7 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from holdfast.core.feature import Artefact, Check, Result
+from holdfast.core.feature import Check
+from holdfast.core.verdict import Artefact, Result
 from holdfast.errors import InternalError, UsageError
 from holdfast.memory import environment, plain_file, probe, report
 from holdfast.runtime.group import Group
@@ -36,16 +37,19 @@ ARTEFACT_BYTES_MAX: Final = 32 << 20
 Function = Callable[..., Any]
 
 
-async def perform(check: Check, directory: Path, functions: Mapping[str, Function] | None = None) -> Result:
+async def perform(
+    check: Check, directory: Path, functions: Mapping[str, Function] | None = None, *, of: Path | None = None
+) -> Result:
     """Perform it once, in this directory. functions: what a check of the kind python may name; each is called in a
-    thread, with the directory unless it can do without, and has to return True."""
+    thread, with the directory unless it can do without, and has to return True. of: the working tree that the directory
+    is a checkout of."""
     before = _stamps(check, directory)
     began = asyncio.get_running_loop().time()
     match check.kind:
         case "command":
             result = await _command(check.argv, directory, check.timeout_s)
         case "pytest":
-            result = await _pytest(check, directory)
+            result = await _pytest(check, directory, of or directory)
         case "http":
             result = await probe.perform(check)
         case "python":
@@ -99,11 +103,23 @@ async def _command(argv: list[str], directory: Path, timeout_s: float) -> Result
     return said.on(Result(True, code == 0, "" if code == 0 else f"exit code {code}", code))
 
 
-async def _pytest(check: Check, directory: Path) -> Result:
+_BEGIN_PYTEST: Final = (
+    "import os, sys, pytest, _pytest.junitxml\n"
+    "tree, here = sys.argv[1], os.getcwd()\n"
+    "sys.path[:] = [here, *(here + p[len(tree):] if p.startswith(tree + os.sep) and 'site-packages' not in p else p"
+    " for p in sys.path)]\n"
+    "sys.exit(pytest.main(sys.argv[2:]))"
+)
+"""As `python -m pytest` begins it, but for two things: no module of the directory is taken for one of pytest's, and
+what is installed from the working tree (`pip install -e .`) is found in its checkout."""
+
+
+async def _pytest(check: Check, directory: Path, tree: Path) -> Result:
     with tempfile.TemporaryDirectory(prefix="holdfast-", ignore_cleanup_errors=True) as folder:
         told = Path(folder) / "report.xml"
-        argv = [sys.executable, "-m", "pytest", check.target, "-q", "-p", "no:cacheprovider", f"--junit-xml={told}"]
-        result = await _command(argv, directory, check.timeout_s)
+        begun = [sys.executable, "-P", "-c", _BEGIN_PYTEST, str(tree)]
+        options = ["-q", "-p", "no:cacheprovider", f"--rootdir={directory}", f"--junit-xml={told}"]
+        result = await _command([*begun, check.target, *options], directory, check.timeout_s)
         if result.exit_code is None or result.exit_code < 0:  # it had not ended by itself
             return result
         return report.judged(result, report.read(told))

@@ -12,7 +12,9 @@ Invariants
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -26,6 +28,7 @@ LOOKED_AT: Final = 50
 """So many commits back it is seen whether one with the same key was made."""
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PINS = "refs/holdfast/pins/"
+_LINK = "120000 "
 
 
 class Head(NamedTuple):
@@ -96,15 +99,33 @@ class Git:
         )
         return [path for path in found if path not in self._apart]
 
+    def ignores(self, path: str) -> bool:
+        """Whether it is there and git takes no notice of it."""
+        there = os.path.lexists(self.directory / path)
+        return there and self._repository.call("check-ignore", "-q", "--", path, ok=(0, 1)).code == 0
+
+    def check_out(self, tree: str, directory: Path) -> list[str]:
+        """Write the files of a tree or commit into an empty directory, which becomes no working tree; the paths of
+        those that are links. `GitFailed`: the tree is gone."""
+        self._repository.without_own_programs()
+        with tempfile.TemporaryDirectory(prefix="holdfast-", ignore_cleanup_errors=True) as folder:
+            index = Path(folder) / "index"
+            self._repository.call("read-tree", "--reset", "-u", tree, index=index, top=directory)
+            listed = self._repository.call("ls-files", "-s", "-z", index=index, top=directory).names
+        return [path for mode, _, path in (line.partition("\t") for line in listed) if mode.startswith(_LINK)]
+
     # --- writing ---------------------------------------------------------------------------------------------
 
-    def commit(self, message: str, trailers: Mapping[str, str]) -> str:
+    def commit(self, message: str, trailers: Mapping[str, str], tree: str = "") -> str:
         """Commit everything, and give the commit. When there is nothing to commit: the one of the last 50 that has the
-        same Holdfast-Key, or HEAD. `UsageError` in the middle of a merge with conflicts, a rebase and the like."""
+        same Holdfast-Key, or HEAD. tree: as `tree` gave it, and committed as it was then; what was written since stays
+        in the working tree. `UsageError` in the middle of a merge with conflicts, a rebase and the like."""
         repository, text = self._repository, written(message, trailers)
         now = snapshot.taken(repository)
+        if tree:
+            now = snapshot.overlaid(repository, tree, now, self._apart)
         parents = [self.head().commit, *self._merged()]
-        if len(parents) > 1 or snapshot.names(repository, "HEAD", now):
+        if len(parents) > 1 or {*snapshot.names(repository, "HEAD", now)} - (self._apart if tree else set()):
             made = quarantine.commit_tree(repository, now, parents, text)
             repository.call("update-ref", "-m", "holdfast: commit", "HEAD", made, parents[0])
         else:

@@ -15,7 +15,8 @@ from dataclasses import replace
 from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
-from holdfast.core.feature import Check, Result
+from holdfast.core.feature import Check
+from holdfast.core.verdict import Result
 from holdfast.runtime.thread import in_thread
 
 BODY_MAX: Final = 1_000_000

@@ -14,18 +14,21 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from holdfast.core.board import FREEZE, Board, Item, State
 from holdfast.core.digest import digest_of
 from holdfast.core.drawn import safe_text
-from holdfast.core.feature import Feature, Result, as_result, digest, judged, of_facts, wants_another
+from holdfast.core.feature import Feature, digest, of_facts
 from holdfast.core.state import fold
+from holdfast.core.verdict import Result, as_result, judged, wants_another
 from holdfast.errors import NotFound, UsageError
 from holdfast.journal.open import open_journal
 from holdfast.memory import views
 from holdfast.memory.brief import brief
+from holdfast.memory.conditions import fixed, made_of
 from holdfast.memory.git import Git
 from holdfast.memory.pins import edited, pinned
 from holdfast.memory.place import named, place_of, write_name
@@ -40,6 +43,8 @@ from holdfast.runtime.run import Run
 from holdfast.runtime.signature import INJECTED
 from holdfast.runtime.thread import in_thread
 
+DEPENDENCIES: Final = (".venv", "venv", "node_modules", "vendor", "target", "build", "dist", ".env")
+"""Where they lie, or what is built lies, at the top of a tree."""
 Function = Callable[[Path], Any]
 """A check in Python: given the directory, it passes by giving True and nothing else."""
 
@@ -171,15 +176,18 @@ class Project:
         """The same with the content of the files that its check is made of."""
         check = feature.check
         if check.kind == "pytest" and not check.pins:
-            check = replace(check, pins=tuple(self._tests_of(check.target)))
-        return replace(feature, check=check, pinned=pinned(check.pins, self.git)) if check.pins else feature
+            check = replace(check, pins=tuple(made_of(check, self.directory)))
+        if not check.pins:
+            return feature
+        return replace(feature, check=check, pinned=pinned(check.pins, self.git), fixed=fixed(check, self.git))
 
-    def _tests_of(self, target: str) -> Iterator[str]:
-        """Of a pytest id the file, and each conftest.py on the way to it, as far as they are there."""
-        file = Path(target.partition("::")[0])
-        for path in (file, *(folder / "conftest.py" for folder in file.parents)):
-            if not path.is_absolute() and (self.directory / path).is_file():
-                yield str(path)
+    def unkept(self) -> list[str]:
+        """What programs of checks are likely to need, git ignores, and no check of the list keeps."""
+        checks = [item.feature.check for item in self.board().items.values()]
+        if not any(check.kind == "command" and not check.in_tree for check in checks):
+            return []
+        kept = {path for check in checks for path in check.keep}
+        return [name for name in DEPENDENCIES if name not in kept and self.git.ignores(name)]
 
     async def verify(self) -> list[str]:
         """Perform the checks of all features, outside of every session, and keep what they gave.
@@ -190,9 +198,10 @@ class Project:
         routine, elsewhere = Routine(self, ""), list[str]()
         for name, item in self.board().items.items():
             results: list[Result] = []
-            before, facts = await in_thread("git", routine.look), item.feature.facts()
+            facts = item.feature.facts()
+            before = await in_thread("git", partial(routine.ready, facts))
             while not results or wants_another(results):
-                results.append(as_result(await routine.perform(facts)))
+                results.append(as_result(await routine.perform(facts, before["tree"])))
             branch = "" if judged(results).passed else self._elsewhere(item)
             if branch:
                 elsewhere.append(f"{name} passes on the branch {branch}, which is not merged here: git merge {branch}")

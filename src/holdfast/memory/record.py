@@ -17,8 +17,9 @@ from holdfast.core import board as b
 from holdfast.core.address import run_id
 from holdfast.core.board import Board, Session, fold
 from holdfast.core.events import Event
-from holdfast.core.feature import Feature, Result, Verdict, digest
+from holdfast.core.feature import Feature, digest
 from holdfast.core.order import NOTE_MAX, WHY_MAX
+from holdfast.core.verdict import Result, Verdict
 from holdfast.errors import JournalError, MessageRefused, UsageError
 from holdfast.protocols import Clock, Journal
 from holdfast.runtime import project

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from xml.etree import ElementTree
 
-from holdfast.core.feature import Result
+from holdfast.core.verdict import Result
 
 SIZE_MAX: Final = 16 << 20
 _SAYS: Final = {

@@ -157,22 +157,29 @@ class Repository:
     # --- calls -----------------------------------------------------------------------------------------------
 
     def call(
-        self, *words: str, stdin: bytes = b"", index: Path | None = None, author: bool = False, ok: Sequence[int] = (0,)
+        self,
+        *words: str,
+        stdin: bytes = b"",
+        index: Path | None = None,
+        top: Path | None = None,
+        author: bool = False,
+        ok: Sequence[int] = (0,),
     ) -> Done:
-        """Run git. index: the index it works on, instead of the repository's. author: it needs one, and gets ours where
-        the user has none. `GitFailed`: it ended with another code than those of `ok`, or not in time."""
+        """Run git. index: the index it works on, instead of the repository's; top: the same of the working tree.
+        author: it needs one, and gets ours where the user has none. `GitFailed`: it ended with another code than those
+        of `ok`, or not in time."""
         variables = {
             **(_AUTHOR if author and not self._has_author() else {}),
             **self._variables,
             **_config((*_FIXED, *self._overrides)),
             "GIT_DIR": str(self.git_dir),
-            "GIT_WORK_TREE": str(self.directory),
+            "GIT_WORK_TREE": str(top or self.directory),
             **({"GIT_INDEX_FILE": str(index)} if index else {}),
         }
-        argv = [self._binary, *words]
-        done = _run(argv, self.directory, variables, stdin)
+        argv, cwd = [self._binary, *words], top or self.directory
+        done = _run(argv, cwd, variables, stdin)
         if done.code not in ok and (lock := _LOCK.search(done.said)) and self._is_left(Path(lock[1])):
-            done = _run(argv, self.directory, variables, stdin)
+            done = _run(argv, cwd, variables, stdin)
         if done.code not in ok:
             raise GitFailed(f"git {words[0]} ended with code {done.code} in {self.directory}: {done.said}")
         return done

@@ -5,7 +5,7 @@ So each takes and gives plain data, may be called again after a crash at any of 
 
 Invariants
 1. A message to the project carries the step's idempotency key: told again, it is the same message.
-2. What is committed is everything in the tree; a tree that is put aside is on a branch before it is reset.
+2. What is committed is the tree that a check has seen; a tree that is put aside is on a branch before it is reset.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.core.assignment import next_work, to_recheck
-from holdfast.core.feature import as_result, judged, of_facts
+from holdfast.core.feature import of_facts
+from holdfast.core.verdict import as_result, judged
 from holdfast.errors import UsageError
-from holdfast.memory.check import perform
 from holdfast.memory.environment import WITHIN, visible
 from holdfast.memory.git import Head
+from holdfast.memory.ground import perform
 from holdfast.memory.pins import put_back
 from holdfast.memory.settling import put_aside, settle
 from holdfast.runtime.command import command
 from holdfast.runtime.signature import INJECTED
-from holdfast.runtime.thread import in_thread
 
 if TYPE_CHECKING:
     from holdfast.memory.project import Project
@@ -107,15 +107,19 @@ class Routine:
 
     # --- the work ------------------------------------------------------------------------------------------------
 
-    async def perform(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """One performance of a feature's check, with the files that it is made of as they were frozen."""
+    def ready(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Put back the files that a feature's check is made of, and look at the tree that it is then performed on."""
+        self._must_be_open()
         project, feature = self._project, of_facts(facts)
-        edited = await in_thread("pins", lambda: put_back(feature.pinned, project.git))
-        for path in edited:
+        for path in put_back(feature.pinned, project.git):
             said = f"{path}: of the check of {feature.id}, edited"
             project.record.restored(self._run, said, message_id=project.fresh())
-        result = await perform(feature.check, project.directory, project.checks)
-        return asdict(result)
+        return self.look()
+
+    async def perform(self, facts: Mapping[str, Any], tree: str) -> dict[str, Any]:
+        """One performance of a feature's check, on this tree."""
+        project = self._project
+        return asdict(await perform(of_facts(facts), tree, project.git, project.checks))
 
     def evidence(
         self,
@@ -144,18 +148,22 @@ class Routine:
         return "" if event is None else str(event.facts.get("refused", ""))
 
     def commit(
-        self, number: int, facts: Mapping[str, Any], began: Mapping[str, Any], *, idempotency_key: str = INJECTED
+        self,
+        number: int,
+        facts: Mapping[str, Any],
+        began: Mapping[str, Any],
+        tree: str,
+        *,
+        idempotency_key: str = INJECTED,
     ) -> str:
-        """Commit everything, as the work on this feature, to the branch on which the session began; the commit."""
-        project = self._project
+        """Commit this tree, as the work on this feature, to the branch on which the session began; the commit. What was
+        written since its check began is no part of it."""
+        project, feature = self._project, of_facts(facts)
         self._must_be_open()
         project.git.rejoin(Head(began["commit"], began["branch"], ""))
-        if not project.dirty():
-            return project.git.head().commit
-        feature = of_facts(facts)
         title = " ".join(feature.description.split())[:60]
         trailers = {"Holdfast-Session": str(number), "Holdfast-Run": self._run, "Holdfast-Key": idempotency_key}
-        return project.git.commit(f"{feature.id}: {title}", trailers)
+        return project.git.commit(f"{feature.id}: {title}", trailers, tree)
 
     def look(self) -> dict[str, Any]:
         """The tree as git names it, its commit, and what is in it that was not committed."""

@@ -5,7 +5,8 @@
 agent works. At the end: the check of its feature, a commit when it passes, else everything onto a branch of its own.
 
 Invariants
-1. Nothing that an agent says makes a feature pass: its check is performed, on the tree that is then committed.
+1. Nothing that an agent says makes a feature pass: its check is performed, in a checkout of exactly the tree that is
+   then committed.
 2. Evidence for a feature is told after the commit that it is about: a process that dies between them leaves a commit
    that a later check finds, and never a feature that passes without its code.
 3. A session that ends in any other way than by the end of its `with` block is settled by whoever opens the project
@@ -20,7 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from holdfast.core.feature import Feature, Result, Verdict, as_result, judged, of_facts, wants_another
+from holdfast.core.feature import Feature, of_facts
+from holdfast.core.verdict import Result, Verdict, as_result, judged, wants_another
 from holdfast.errors import UsageError
 from holdfast.memory.routine import Routine
 from holdfast.runtime.run import Run
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from holdfast.runtime.spec import EffectName
 
 BRIEF_TOKENS: Final = 2_000
+_WHERE: Final = "It runs in a checkout of what is committed: what git ignores is not there, unless this line says so.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class Session:
             f"Work on one feature of the project in {self.directory}, and on no other: {feature.id}.\n"
             f"{feature.description}{steps}\n\n"
             f"It is done when this passes, which is run for you afterwards: {feature.check.words}\n"
+            f"{'' if feature.check.kind == 'http' else _WHERE}"
             "The list of features and the progress notes are written by holdfast; edits to them are put back. "
             "Everything is committed for you when the check passes, else put aside on a branch.\n\n"
             f"{self.brief}"
@@ -125,8 +129,7 @@ class Session:
         chosen = await self._step("choose", self._routine.to_recheck, self._run.random().random(), effect="read")
         failed = []
         for feature in map(of_facts, chosen):
-            seen = await self._look()
-            verdict, results = await self._results(feature)
+            seen, verdict, results = await self._checked(feature)
             await self._tell(feature, results, seen["commit"], seen["tree"])
             if verdict.has_run and not verdict.passed:
                 failed.append(feature.id)
@@ -141,11 +144,11 @@ class Session:
         """
         if self.feature is None:
             raise UsageError(f"This session has no feature that could be done: {self.why}. Nothing was checked.")
-        seen, commit = await self._look(), ""
-        verdict, results = await self._results(self.feature)
+        commit = ""
+        seen, verdict, results = await self._checked(self.feature)
         if verdict.passed:
             began = {"commit": self._began["commit"], "branch": self._began["branch"]}
-            given = (self.number, self.feature.facts(), began)
+            given = (self.number, self.feature.facts(), began, seen["tree"])
             commit = await self._step("commit", self._routine.commit, *given, effect="idempotent")
         refused = await self._tell(self.feature, results, commit or seen["commit"], seen["tree"])
         passed = verdict.passed and not refused
@@ -175,11 +178,14 @@ class Session:
         found: dict[str, Any] = await self._step("look", self._routine.look, effect="read")
         return found
 
-    async def _results(self, feature: Feature) -> tuple[Verdict, list[Result]]:
-        results: list[Result] = []
+    async def _checked(self, feature: Feature) -> tuple[dict[str, Any], Verdict, list[Result]]:
+        """The tree that its check was performed on, and what it gave."""
+        facts, results = feature.facts(), list[Result]()
+        seen: dict[str, Any] = await self._step("ready", self._routine.ready, facts, effect="idempotent")
         while not results or wants_another(results):
-            results.append(as_result(await self._step("check", self._routine.perform, feature.facts(), effect="read")))
-        return judged(results), results
+            given = (facts, seen["tree"])
+            results.append(as_result(await self._step("check", self._routine.perform, *given, effect="read")))
+        return seen, judged(results), results
 
     async def _tell(self, feature: Feature, results: list[Result], commit: str, tree: str) -> str:
         told = [asdict(result) for result in results]
