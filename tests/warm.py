@@ -26,6 +26,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import types
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -38,7 +39,7 @@ COLD = subprocess.Popen
 
 
 class Warm(subprocess.Popen[str]):
-    """`subprocess.Popen([sys.executable, …])` of `[-W error] -m MODULE …` or `FILE.py …`."""
+    """`subprocess.Popen([sys.executable, …])` of `[-W error] -m MODULE …`, `-c TEXT …` or `FILE.py …`."""
 
     _is_warm = False
 
@@ -228,6 +229,10 @@ def main(argv: list[str]) -> None:
     if argv[0] == "-m":
         sys.argv, sys.path[0] = argv[1:], os.getcwd()
         runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+    elif argv[0] == "-c":
+        sys.argv, sys.path[0] = ["-c", *argv[2:]], ""
+        sys.modules["__main__"] = module = types.ModuleType("__main__")
+        exec(compile(argv[1], "<string>", "exec"), module.__dict__)
     else:
         sys.argv, sys.path[0] = argv, os.path.dirname(os.path.abspath(argv[0]))
         runpy.run_path(argv[0], run_name="__main__")
@@ -300,6 +305,7 @@ def read_answers() -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # loading makes no garbage to speak of
     for name in (*STANDARD, *PACKAGES):
         try:
             importlib.import_module(name)
@@ -309,4 +315,5 @@ if __name__ == "__main__":
     load_ours()
     gc.collect()
     gc.freeze()
+    gc.enable()
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -5,6 +5,7 @@ If these fail, `holdfast --help` takes as long as the whole runtime, or a user s
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -38,17 +39,29 @@ HEAVY = {"asyncio", "pydantic", "apsw", "rich", "typing_extensions", "holdfast.r
 VERBS = [name for name in entry.VERBS if name != "demo"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)])
-def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
-    """Without this, help and completion would take a second, and nobody would see why."""
-    script = (
-        "import sys\nfrom holdfast.cli.__main__ import command_line\n"
-        f"assert command_line({arguments!r}) == 0\nprint(*sys.modules, file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+ASKED = [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)]
+LOADED = """
+import json, os, sys
+for arguments in json.loads(sys.argv[1]):
+    if os.fork() == 0:
+        from holdfast.cli.__main__ import command_line
+        assert command_line(arguments) == 0
+        print("loaded", *sys.modules, flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0, arguments
+"""
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Without this, help and completion would take a second, and nobody would see why. Each has a process that has
+    loaded nothing of ours before."""
+    command = [sys.executable, "-c", LOADED, json.dumps(ASKED)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(("Usage: holdfast", "holdfast "))
-    assert HEAVY & set(done.stderr.split()) == set()
+    told = re.findall(r"^(Usage: holdfast|holdfast ).*?^loaded (.*?)$", done.stdout, re.MULTILINE | re.DOTALL)
+    assert len(told) == len(ASKED)
+    for arguments, (_, modules) in zip(ASKED, told, strict=True):
+        assert HEAVY & set(modules.split()) == set(), arguments
 
 
 def test_the_overview_names_every_verb_and_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import warm
 from tests.memory.sessions import git, repository
 
 AGENTS = """
@@ -34,8 +35,7 @@ async def plan(run: hf.Run, wish: str) -> list:
 
 def holdfast(tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """One command."""
-    command = [sys.executable, "-m", "holdfast.cli", *words]
-    return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=60, check=False)
+    return warm.run([sys.executable, "-m", "holdfast.cli", *words], cwd=tree, timeout=60)
 
 
 @pytest.fixture

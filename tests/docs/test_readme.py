@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests import warm
 
+from holdfast.cli.__main__ import command_line
 from holdfast.cli.exit import HELP, Exit
 from holdfast.testing.model_server import ModelServer, script, text, tool_uses
 
@@ -134,12 +135,17 @@ def test_every_command_in_the_text_exists() -> None:
         assert here([sys.executable, "-m", "holdfast.cli", verb, "--help"], ROOT).returncode == 0, f"{page}: {verb}"
 
 
-def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+def test_the_demo_prints_what_the_readme_shows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Lost: the numbers on the first page. Process ids differ each time, and the width of the line they stand in."""
-    shown = here([sys.executable, "-m", "holdfast.cli", "demo"], tmp_path)
-    assert shown.returncode == 0, shown.stderr
+    if warm.IS_THERE:
+        monkeypatch.setattr(subprocess, "Popen", warm.Warm)  # the agents of the demo start warm
+    assert command_line(["demo"]) == 0
     printed = _without_pids(blocks("README.md", "text")[0])
-    assert _without_pids(shown.stdout) == printed, "run `holdfast demo` and put what it prints into README.md"
+    assert _without_pids(capsys.readouterr().out) == printed, (
+        "run `holdfast demo` and put what it prints into README.md"
+    )
 
 
 def _without_pids(screen: str) -> str:

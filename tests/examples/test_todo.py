@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from tests import warm
 
 from holdfast.testing.model_server import ModelServer
 
@@ -22,6 +24,7 @@ STEPS = (
     *("write_file", "project.look", "project.check", "project.commit", "project.evidence", "project.end"),
 )
 """What a session does, its agent's work included, in its order."""
+SIDES = ("before", "after")
 
 
 def git(tree: Path, *words: str) -> str:
@@ -29,46 +32,67 @@ def git(tree: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=tree, check=True, capture_output=True, text=True).stdout
 
 
+def environment(tree: Path) -> dict[str, str]:
+    """Ours, without what would change the example."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC_", "HOLDFAST_"))}
+    return kept | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "KILLED_POINTS": str(tree.parent / "points")}
+
+
 def called(tree: Path, *words: str, at: str = "0", **more: str) -> subprocess.CompletedProcess[str]:
     """`holdfast project …` in a process that kills itself at its point `at`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC_", "HOLDFAST_"))}
-    local = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "KILLED_POINTS": str(tree.parent / "points")}
     command = [sys.executable, str(KILLED), at, "project", *words]
-    return subprocess.run(
-        command, cwd=tree, env=kept | local | more, capture_output=True, text=True, timeout=60, check=False
-    )
+    return warm.run(command, cwd=tree, env=environment(tree) | more, timeout=60)
 
 
-@pytest.mark.timeout(240)
-def test_ten_features_pass_over_kills_in_every_phase(tmp_path: Path) -> None:
-    """Lost otherwise: that a project ends whole, whoever is killed and when."""
-    tree = tmp_path / "todo"
-    subprocess.run(["cp", "-r", str(TODO / "project"), str(tree)], check=True)
-    for words in (["init", "-q", "-b", "main"], ["add", "-A"]):
-        git(tree, *words)
-    git(tree, "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-qm", "The list and its checks")
-    assert called(tree, "init", "features.toml").returncode == 0
+def played(tree: Path, *, until: str = "") -> tuple[int, str]:
+    """The example as its first lines say, killed as soon as it has said this; its exit code and what it said."""
+    command = [sys.executable, str(TODO / "build.py"), str(tree)]
+    with warm.start(command, env=environment(tree), stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        said = ""
+        for line in process.stderr:
+            said += line
+            if until and until in line:
+                process.kill()
+    return process.returncode, said
+
+
+def check_whole(tmp_path: Path, sides: Callable[[int], Sequence[str]]) -> int:
+    """Begun by its first line, killed beside each step, on the sides that are named for it, and finished by its first
+    line. The kills."""
+    tree, kills = tmp_path / "todo", 0
+    code, said = played(tree, until="session 1 begins")
+    assert code == -signal.SIGKILL, said
     with ModelServer.spawn(TODO / "model.py", "policy") as model:
         told = {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "none"}
-        for step in STEPS:
-            for side in ("before", "after"):
+        for number, step in enumerate(STEPS):
+            for side in sides(number):
                 at = f"{side} append StepSucceeded {step}"
                 killed = called(tree, "run", f"{TODO / 'build.py'}:build", at=at, **told)
                 assert killed.returncode == -signal.SIGKILL, (side, step, killed.stderr)
-        done = called(tree, "run", f"{TODO / 'build.py'}:build", **told)
-        assert done.returncode == 0, done.stderr
+                kills += 1
+    code, said = played(tree)
+    assert code == 0 and "10 of 10 features pass" in said, said
     status = json.loads(called(tree, "status", "--json").stdout)
     assert [(feature["id"], feature["state"]) for feature in status["features"]] == [(n, "passing") for n in FEATURES]
     assert status["sessions"] == [] and git(tree, "status", "--porcelain") == ""
     subjects = git(tree, "log", "--format=%s").splitlines()
     assert sorted(subject.partition(":")[0] for subject in subjects[:-1]) == sorted(FEATURES)
     assert "All 10 features pass" in called(tree, "brief").stdout
+    return kills
 
 
-def test_it_runs_as_its_first_lines_say(tmp_path: Path) -> None:
-    """Lost otherwise: the two minutes that a reader gives it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC_", "HOLDFAST_"))}
-    command = [sys.executable, str(TODO / "build.py"), str(tmp_path / "todo")]
-    env = kept | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0 and "10 of 10 features pass" in done.stderr, done.stderr
+@pytest.mark.timeout(240)
+def test_ten_features_pass_over_kills_in_every_phase(tmp_path: Path) -> None:
+    """Lost otherwise: that a project ends whole, whoever is killed and when; and the two minutes that a reader gives
+    it."""
+    assert check_whole(tmp_path, lambda number: (SIDES[number % 2],)) == 12
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(600)
+def test_ten_features_pass_over_kills_before_and_after_each_step(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Lost otherwise: the same, on the other side of a step."""
+    record_property("kills", check_whole(tmp_path, lambda number: SIDES))

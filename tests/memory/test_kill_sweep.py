@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests import warm
 
 KILLED = Path(__file__).with_name("killed.py")
 AGENT = """
@@ -35,9 +37,13 @@ FEATURES = [
     {"id": "one", "description": "the first", "check": "command:test -f one.txt", "priority": 1},
     {"id": "two", "description": "the second", "check": "command:test -f two.txt"},
 ]
-MANY = int(os.environ.get("HOLDFAST_SWEEP", "8"))
-"""Points that are tried; more than there are: each of them."""
-PARTS = [(number + random.Random(11 + number).random()) / MANY for number in range(MANY)]
+FEW, MANY = 4, int(os.environ.get("HOLDFAST_SWEEP", "40"))
+"""Points that are tried, here and by the proof; more than there are: each of them."""
+
+
+def parts(number: int) -> list[float]:
+    """Where they are, of the whole way: each in a part of its own, all as long, and somewhere in it."""
+    return [(at + random.Random(11 + at).random()) / number for at in range(number)]
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +71,8 @@ def git(tree: Path, *words: str) -> str:
 def holdfast(home: Path, *words: str, at: int = 0) -> subprocess.CompletedProcess[str]:
     """One command, killed at its point `at`."""
     environment = {**os.environ, "KILLED_POINTS": str(home / "points")}
-    return subprocess.run(
-        [sys.executable, str(KILLED), str(at), *words],
-        cwd=home / "tree",
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    command = [sys.executable, str(KILLED), str(at), *words]
+    return warm.run(command, cwd=home / "tree", env=environment, timeout=120)
 
 
 def made(prepared: Path, tmp_path: Path) -> Path:
@@ -123,10 +122,8 @@ def total(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
     return points(prepared, tmp_path_factory.mktemp("count"))
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_killed_at_any_point_a_project_ends_whole(prepared: Path, total: int, tmp_path: Path, part: float) -> None:
-    """Else a kill would leave half a session: code that nobody committed, a feature that nobody may take, or one that
-    passes without its code."""
+def whole(prepared: Path, total: int, tmp_path: Path, part: float) -> None:
+    """Killed there, the project says what is, and then ends as if nothing had been."""
     assert total > 60
     at = 1 + int(part * total)
     home = made(prepared, tmp_path)
@@ -137,3 +134,20 @@ def test_killed_at_any_point_a_project_ends_whole(prepared: Path, total: int, tm
     again = holdfast(home, "project", "run", "../agent.py:build")
     assert again.returncode == 0, (at, where, again.stderr)
     check_end(home)
+
+
+@pytest.mark.parametrize("part", parts(FEW))
+def test_killed_at_any_point_a_project_ends_whole(prepared: Path, total: int, tmp_path: Path, part: float) -> None:
+    """Else a kill would leave half a session: code that nobody committed, a feature that nobody may take, or one that
+    passes without its code."""
+    whole(prepared, total, tmp_path, part)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("part", parts(MANY))
+def test_killed_at_many_points_a_project_ends_whole(
+    prepared: Path, total: int, tmp_path: Path, part: float, record_property: Any
+) -> None:
+    """Else the same, at a point that nobody thought of."""
+    whole(prepared, total, tmp_path, part)
+    record_property("kills", 1)

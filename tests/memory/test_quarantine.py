@@ -106,16 +106,21 @@ def test_work_is_put_aside(tree: Tree, scene: Scene) -> None:
     assert (f"A {scene.__name__} was under way" in said) == (scene in (rebase, merge))
 
 
-@pytest.mark.parametrize("scene", [plain, ignored_by_a_new_rule, rebase, merge])
+SCENES = (plain, ignored_by_a_new_rule, rebase, merge)
+SOME = [pytest.param(scene, 1 + at % 3, 3, id=scene.__name__) for at, scene in enumerate(SCENES)]
+EACH = [pytest.param(scene, 1, 1, id=f"{scene.__name__}-each", marks=pytest.mark.proof) for scene in SCENES]
+
+
+@pytest.mark.parametrize(("scene", "first", "every"), [*SOME, *EACH])
 def test_killed_between_any_two_commands_nothing_is_lost(
-    tree: Tree, tmp_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    tree: Tree, tmp_path: Path, scene: Scene, first: int, every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash while a tree is cleaned loses what was in it, makes a second branch, or leaves half of it for ever."""
     kept, main = prepared(tree, scene)
     start = tmp_path / "start"
     shutil.copytree(tree.path, start, symlinks=True)
     killer = Killer(tmp_path / "bin", monkeypatch)
-    for number in range(1, 400):
+    for number in range(first, 400, every):
         is_over = killer.at(number, lambda: put_aside(tree))
         name = put_aside(tree)
         check(tree, name, kept, main)

@@ -18,6 +18,7 @@ from typing import Any
 
 import apsw
 import pytest
+from tests import warm
 
 from holdfast.core import accept
 from holdfast.core import board as b
@@ -261,23 +262,22 @@ print(held, flush=True)
 """
 
 
+@pytest.mark.parametrize("many", [12, pytest.param(40, marks=pytest.mark.proof)])
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
 def test_processes_that_claim_never_get_the_same_feature(
-    engine: str, tmp_path: Path, request: pytest.FixtureRequest
+    engine: str, many: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Lost: two harnesses on one feature. What each of them has done is in files of their own, not in the store."""
     url = f"sqlite:///{tmp_path}/h.db"
     if engine == "postgres":
         url = request.getfixturevalue("postgres").url(f"race_{os.getpid()}")
     journal = open_journal(url, clock=time.time)
-    found = features([{"id": f"f{n}", "description": "x", "check": "command:true"} for n in range(40)])
+    found = features([{"id": f"f{n}", "description": "x", "check": "command:true"} for n in range(many)])
     record = frozen(journal, found)
     (tmp_path / "ledger").mkdir()
     command = [sys.executable, "-c", SESSIONS, url]
     racers = [
-        subprocess.Popen(
-            [*command, str(number), str(tmp_path / "ledger")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        warm.start([*command, str(number), str(tmp_path / "ledger")], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for number in range(3)
     ]
     for racer in racers:
@@ -290,9 +290,9 @@ def test_processes_that_claim_never_get_the_same_feature(
     assert [racer.returncode for racer in racers] == [0, 0, 0]
     worked_on = sorted(path.name.partition(".")[0] for path in (tmp_path / "ledger").iterdir())
     assert worked_on == sorted(feature.id for feature in found)
-    assert sum(map(int, said)) == 40 and len([count for count in said if int(count)]) > 1, "nobody raced"
+    assert sum(map(int, said)) == many and len([count for count in said if int(count)]) > 1, "nobody raced"
     board = check_whole(journal, record)
-    assert len(board.passing) == 40 and not board.sessions
+    assert len(board.passing) == many and not board.sessions
     journal.close()
 
 
@@ -323,7 +323,7 @@ def test_a_kill_after_a_command_is_stored_loses_nothing(moment: str, tmp_path: P
     url = f"sqlite:///{tmp_path}/h.db"
     journal = open_journal(url, clock=time.time)
     record = frozen(journal)
-    killed = subprocess.run([sys.executable, "-c", KILLED, url, moment], timeout=50)
+    killed = warm.run([sys.executable, "-c", KILLED, url, moment], timeout=50)
     assert killed.returncode == -signal.SIGKILL
     assert bool(journal.mail(record.id)) is (moment != "done")
     other = record.begin("h:/b", message_id="b2", by="you")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import warm
 from tests.memory.sessions import QUICK, Built, git, listed, repository, writes
 
 import holdfast as hf
@@ -370,11 +371,11 @@ def test_a_command_that_was_cut_off_begins_on_a_clean_tree(tree: Path, tmp_path:
     finishes = "test -f ../once && { echo one > one.txt; exit; }"
     work = f"{finishes}; touch ../once; echo half > half.txt; echo > ../begun; sleep 60"
     command = [sys.executable, "-m", "holdfast.cli", "project", "run", "--", "sh", "-c", work]
-    first = subprocess.Popen(command, cwd=tree, stderr=subprocess.PIPE, text=True)
+    first = warm.start(command, cwd=tree, stderr=subprocess.PIPE)
     (tmp_path / "begun").read_text("utf-8")  # comes back when the command has written its half
     first.kill()
     first.communicate(timeout=30)
-    again = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=60, check=False)
+    again = warm.run(command, cwd=tree, timeout=60)
     assert again.returncode == 0, again.stderr
     assert git(tree, "show", "holdfast/wip/cut-off-1:half.txt") == "half" and not (tree / "half.txt").exists()
     assert any("holdfast/wip/cut-off-1" in remark.text for remark in project.board.notes)
@@ -592,7 +593,7 @@ def test_a_program_of_a_session_gives_no_orders(tree: Path) -> None:
         f"{sys.executable} -m holdfast.cli project init ../easy.json; {sys.executable} -m holdfast.cli project resume"
     )
     command = [sys.executable, "-m", "holdfast.cli", "project", "run", "--sessions", "1", "--", "sh", "-c", orders]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=60, check=False)
+    done = warm.run(command, cwd=tree, timeout=60)
     assert done.returncode == 75, done.stderr
     assert project.board.items["one"].feature.check.target == "test -f one.txt" and project.board.idle == 1
     log = (tree / ".git" / "holdfast" / "session-1.log").read_text("utf-8")
@@ -614,7 +615,7 @@ def test_what_init_makes_is_the_agents_to_have(tmp_path: Path) -> None:
     tree = repository(tmp_path / "tree", **{"init.sh": "echo ready > made.txt\n"})
     project = Built(tree, listed("one"))
     command = [sys.executable, "-m", "holdfast.cli", "project", "run", "--", "sh", "-c", "cp made.txt one.txt"]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=60, check=False)
+    done = warm.run(command, cwd=tree, timeout=60)
     assert done.returncode == 0, done.stderr
     assert git(tree, "branch", "--list", "holdfast/*") == "" and (tree / "one.txt").read_text("utf-8") == "ready\n"
     assert project.states() == {"one": "passing"}

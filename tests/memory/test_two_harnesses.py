@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import warm
 from tests.memory.sessions import Built, git, listed, repository
 
 from holdfast.core.board import CLAIM, ENDED
@@ -29,7 +30,7 @@ def command() -> list[str]:
 
 def started(tree: Path) -> subprocess.Popen[str]:
     """A harness in this tree."""
-    return subprocess.Popen(command(), cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return warm.start(command(), cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def claims(project: Built) -> list[tuple[str, str, str]]:
@@ -62,10 +63,10 @@ def test_two_processes_never_work_on_the_same_feature(tmp_path: Path) -> None:
     assert {json.loads(out)["end"] for out, _ in told} <= {"unmerged", "nothing"}, told
     made = [sorted(path.stem for path in tree.glob("f*.txt")) for tree in (first, tmp_path / "second")]
     assert sorted(made[0] + made[1]) == NAMES and all(made), f"one of them did everything: {made}"
-    unmerged = subprocess.run(command(), cwd=first, capture_output=True, text=True, timeout=60, check=False)
+    unmerged = warm.run(command(), cwd=first, timeout=60)
     assert unmerged.returncode == 75 and "git merge other" in unmerged.stderr
     git(first, "merge", "-q", "-m", "together", "other")
-    merged = subprocess.run(command(), cwd=first, capture_output=True, text=True, timeout=60, check=False)
+    merged = warm.run(command(), cwd=first, timeout=60)
     assert merged.returncode == 0 and json.loads(merged.stdout)["sessions"] == 0
 
 
