@@ -17,7 +17,20 @@ from pathlib import Path
 from holdfast.core import accept
 from holdfast.errors import JournalError
 from holdfast.journal.sqlite import SqliteJournal
-from proof.deeds import ACCOUNTS, CELLS, NAME, RUNS, Deeds, Said, World, attempt, put, read, small_bounds
+from proof.deeds import (
+    ACCOUNTS,
+    CELLS,
+    NAME,
+    RUNS,
+    Deeds,
+    Said,
+    World,
+    attempt,
+    mounts_that_stay,
+    put,
+    read,
+    small_bounds,
+)
 from proof.part import Plan, Seen, in_memory
 
 WANTED = {
@@ -48,7 +61,7 @@ class Store:
 def run(plan: Plan) -> Seen:
     """Damage some stores, each in many ways."""
     seen = Seen()
-    with small_bounds(pages=10_000), in_memory(plan.directory) as place:
+    with small_bounds(pages=10_000), mounts_that_stay(), in_memory(plan.directory) as place:
         for trial in plan.trials(TRIALS):
             directory, chance = place / str(trial), plan.random(trial)
             directory.mkdir()

@@ -9,6 +9,7 @@ Invariants
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +25,7 @@ from holdfast.core.budget import Limits
 from holdfast.core.events import Charge, Event
 from holdfast.core.heads import Status
 from holdfast.errors import JournalCorrupt, JournalError
-from holdfast.journal import blobs, checkpoint, log, mailbox
+from holdfast.journal import blobs, checkpoint, log, mailbox, mount, place
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Append, Claim, Journal, Post, Worker
 from holdfast.testing.conformance_store import question, start_of, step
@@ -44,6 +45,14 @@ def small_bounds(body: int = 3_000, piece: int = 2_048, pages: int = 30) -> Iter
             stack.enter_context(patch.object(module, "BODY_IN_ROW_MAX", body))
         stack.enter_context(patch.object(blobs, "PIECE", piece))
         stack.enter_context(patch.object(checkpoint, "PAGES_MAX", pages))
+        yield
+
+
+@contextmanager
+def mounts_that_stay() -> Iterator[None]:
+    """What a path is on is asked of the system once, and not by each opening of a store."""
+    known = functools.cache(mount.mount_of)
+    with patch.object(mount, "mount_of", known), patch.object(place, "mount_of", known):
         yield
 
 

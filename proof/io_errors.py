@@ -25,7 +25,7 @@ from holdfast.journal.memory import MemoryJournal
 from holdfast.journal.sqlite import SqliteJournal
 from holdfast.protocols import Journal
 from holdfast.testing.disk import CALLS, Disk, Failing, Hit
-from proof.deeds import NAME, Deed, Deeds, Said, World, attempt, small_bounds
+from proof.deeds import NAME, Deed, Deeds, Said, World, attempt, mounts_that_stay, small_bounds
 from proof.part import Plan, Seen, in_memory
 
 WANTED = {
@@ -58,7 +58,7 @@ GROUPS = (CALLS, {"write"}, {"sync"}, {"write", "sync"}, {"read"}, {"open", "siz
 def run(plan: Plan) -> Seen:
     """Make trials, each a store of its own."""
     seen = Seen()
-    with small_bounds(), in_memory(plan.directory) as place:
+    with small_bounds(), mounts_that_stay(), in_memory(plan.directory) as place:
         for trial in plan.trials(TRIALS):
             directory = place / str(trial)
             directory.mkdir()

@@ -28,7 +28,7 @@ from holdfast.journal.sqlite import SqliteJournal
 from holdfast.runtime.clock import SystemClock
 from holdfast.testing.disk import Disk, Op
 from holdfast.testing.power import Loss, Power
-from proof.deeds import NAME, put
+from proof.deeds import NAME, mounts_that_stay, put
 from proof.part import Plan, Seen, in_memory
 
 WANTED = {
@@ -120,7 +120,7 @@ async def drive(path: Path, world: World) -> list[str]:
 def run(plan: Plan) -> Seen:
     """Record runs and cut them."""
     seen = Seen()
-    with in_memory(plan.directory) as place:
+    with mounts_that_stay(), in_memory(plan.directory) as place:
         for trial in plan.trials(TRIALS):
             live, image = place / f"live{trial}", place / f"image{trial}"
             live.mkdir()

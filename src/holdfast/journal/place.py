@@ -15,10 +15,11 @@ told from the original.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from holdfast.journal.mount import mount_of
 
@@ -82,12 +83,20 @@ def _born(path: str, found: os.stat_result) -> int:
     birth: float | None = getattr(found, "st_birthtime", None)
     if birth is not None:
         return int(birth * 1e9)
-    import ctypes  # Python does not tell it on Linux; loaded when a store is opened
+    import ctypes  # loaded when a store is opened
 
-    ask = getattr(ctypes.CDLL(None), "statx", None) if os.name == "posix" else None
+    ask = _statx()
     answer = ctypes.create_string_buffer(256)
     if ask is None or ask(_HERE, os.fsencode(path), 0, _BIRTH, answer) != 0:
         return 0
     (told,) = struct.unpack_from("I", answer, 0)
     seconds, nanoseconds = struct.unpack_from("qI", answer, 80)
     return int(seconds) * 1_000_000_000 + int(nanoseconds) if told & _BIRTH else 0
+
+
+@functools.cache
+def _statx() -> Any:
+    """The system's call, which Python does not have; None where there is none."""
+    import ctypes
+
+    return getattr(ctypes.CDLL(None), "statx", None) if os.name == "posix" else None
