@@ -24,6 +24,7 @@ PARTS: dict[str, str] = {
     "fuzz": "fuzz",
     "postgres_faults": "postgres_faults",
     "sweeps": "sweeps",
+    "session_kills": "session_kills",
     "planted": "planted",
     "power_cut": "power_cut",
     "power_cut_runs": "power_cut_runs",

@@ -30,6 +30,9 @@ class Claim(NamedTuple):
 CLAIMS: tuple[Claim, ...] = (
     Claim("double_kills", "double_kills", "pairs of kills: an agent dies, and again while it recovers"),
     Claim("sweeps", "kills", "kills of example agents, at every point of their lives"),
+    Claim(
+        "session_kills", "session_kills", "kills of a project's sessions, at any write or git command: it ends whole"
+    ),
     Claim("storm", "process_kills", "SIGKILLs of workers that share a store, at any moment of their work"),
     Claim("fencing", "fencing_trials", "workers stopped past their lease, replaced, and woken"),
     Claim("simulation", "seeds", "simulated worlds of several processes, with up to four faults each"),

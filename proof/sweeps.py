@@ -19,7 +19,6 @@ TESTS = {
     "crash/test_sweep.py": 60,
     "crash/test_ladder_sweep.py": 40,
     "examples/test_todo.py": 24,
-    "memory/test_kill_sweep.py": 40,
     "memory/test_quarantine.py": 0,
     "memory/test_record.py": 0,
     "runtime/test_large_values.py": 20,

@@ -174,7 +174,7 @@ SHOWN_BY = {
         "memory/test_session.py::test_all_features_one_session_each_and_then_none",
         "memory/test_session.py::test_a_second_session_in_the_same_tree_is_refused",
         "memory/test_two_harnesses.py::test_two_processes_never_work_on_the_same_feature",
-        "memory/test_kill_sweep.py::test_killed_at_any_point_a_project_ends_whole",
+        "proof/test_session_kills.py::test_killed_at_any_point_a_project_ends_whole",
         "examples/test_todo.py::test_ten_features_pass_over_kills_in_every_phase",
     ),
     "R22 start routine owned by the harness": (
