@@ -6,11 +6,12 @@ import asyncio
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import holdfast as hf
 from holdfast.core.board import Board
 from holdfast.core.feature import features
+from holdfast.journal.codec import decode
 from holdfast.memory.harness import Outcome, drive
 from holdfast.memory.place import place_of, write_name
 from holdfast.memory.project import Project
@@ -53,6 +54,13 @@ class Built:
         if listed:
             self.alone(lambda project: project.freeze(features(listed), by=by))
 
+    @classmethod
+    def of(cls, tree: Path, other: Built) -> Self:
+        """The same project in another working tree of the repository."""
+        made = cls(tree, [])
+        made.store = other.store
+        return made
+
     def alone(self, work: Callable[[Project], Any], checks: Mapping[str, Any] | None = None) -> Any:
         """Something with the open project, outside of every run."""
 
@@ -69,6 +77,12 @@ class Built:
         """Where everything is."""
         found: Board = self.alone(lambda project: project.board())
         return found
+
+    def steps(self, key: str) -> list[dict[str, Any]]:
+        """What the steps of a run gave, as far as these are tables."""
+        events = self.alone(lambda project: project.journal.events(project.journal.heads(key=key, limit=1)[0].run_id))
+        bodies = [decode(event.body) for event in events if event.kind == "StepSucceeded" and event.body is not None]
+        return [body for body in bodies if isinstance(body, dict)]
 
     def states(self) -> dict[str, str]:
         """Of each feature."""

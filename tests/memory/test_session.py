@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import holdfast as hf
 from holdfast.core.board import State
 from holdfast.core.feature import features
 from holdfast.memory.commanded import commanded
-from holdfast.memory.harness import End, drive
+from holdfast.memory.harness import End, drive, working
 from holdfast.memory.project import Project
 
 
@@ -329,7 +330,8 @@ def test_a_command_line_is_an_agent_and_its_words_count_for_nothing(tree: Path) 
 def test_a_command_line_that_hangs_is_ended_with_all_that_it_started(tree: Path) -> None:
     """Lost otherwise: the night, and a process that writes into the next session's tree."""
     project = Built(tree, listed("one"))
-    hangs = "(trap '' TERM; sleep 5; echo late > late.txt) & echo half > half.txt; wait"
+    says = f"echo thinking; echo the key is sk-ant-{'x' * 40}; echo tried three ways"
+    hangs = f"(trap '' TERM; sleep 5; echo late > late.txt) & echo half > half.txt; {says}; wait"
 
     async def driven() -> object:
         app = hf.App(project.store, serves=False)
@@ -341,7 +343,12 @@ def test_a_command_line_that_hangs_is_ended_with_all_that_it_started(tree: Path)
     assert asyncio.run(driven()).end is End.ENOUGH  # type: ignore[attr-defined]
     [ended] = project.board.ended
     assert ended.outcome == "partial" and not (tree / "late.txt").exists()
-    assert any("deadline" in remark.text for remark in project.board.notes)
+    [note] = [remark.text for remark in project.board.notes if "deadline" in remark.text]
+    log = (tree / ".git/holdfast/session-1.log").read_text("utf-8")
+    assert "tried three ways" in note and "thinking" in log and "tried three ways" in log
+    [work] = [step for step in project.steps("sample/session-1") if step.get("end")]
+    assert work["code"] is None and work["end"].startswith("thinking") and work["end"].endswith("three ways\n")
+    assert "xxxx" not in note + log + work["end"], "what it says is kept without credentials"
 
 
 def test_a_cancelled_session_gives_its_feature_back(tree: Path) -> None:
@@ -573,8 +580,6 @@ def test_a_session_that_was_settled_touches_the_tree_no_more(tree: Path) -> None
     async def again() -> None:
         app = hf.App(project.store, settings=QUICK, serves=False)
         async with app:
-            from holdfast.memory.harness import working
-
             agent = hf.agent(name="builder", budget=hf.Budget(tool_calls=500))(shaky)
             opened = Project(app, tree)
             await app.resume(ended.run, by="ada")
@@ -583,6 +588,83 @@ def test_a_session_that_was_settled_touches_the_tree_no_more(tree: Path) -> None
 
     asyncio.run(again())
     assert project.states() == {"one": "open", "two": "open"} and git(tree, "log", "--format=%s") == "begin"
+
+
+def ended_from_elsewhere(tree: Path, body: Callable[[hf.Session], None]) -> tuple[Built, Path]:
+    """A project with a second working tree, in which a session has failed that the first one has then settled."""
+    project = Built(tree, listed("one", "two"))
+    second = tree.parent / "second"
+    git(tree, "worktree", "add", "-q", "-b", "other", str(second))
+
+    async def fails(run: hf.Run, session: hf.Session) -> None:
+        body(session)
+        raise ValueError("no idea")
+
+    async def in_the_second() -> None:
+        app = hf.App(project.store, settings=QUICK, serves=False)
+        async with app:
+            opened = Project(app, second)
+            opened.record.begin(opened.place.id, message_id="m", by="test")
+            agent = working(opened, hf.agent(name="builder", budget=hf.Budget(tool_calls=500))(fails))
+            with pytest.raises(hf.RunError, match="no idea"):
+                await app.run(agent, {"project": "sample", "session": 1}, key="sample/session-1")
+
+    asyncio.run(in_the_second())
+    assert project.alone(lambda opened: opened.settle()) == [1]
+    assert [left.number for left in project.board.left.values()] == [1] and not project.board.sessions
+    return project, second
+
+
+def test_what_a_session_has_left_in_another_tree_is_put_aside_there(tree: Path) -> None:
+    """Lost otherwise: every further session in that tree, until a person finds out whose changes these are."""
+
+    def half(session: hf.Session) -> None:
+        (session.directory / "half.txt").write_text("half", "utf-8")
+        git(session.directory, "rm", "-q", "readme.txt")
+        git(session.directory, "commit", "-qm", "of the agent's own")
+
+    project, second = ended_from_elsewhere(tree, half)
+    there = Built.of(second, project)
+    assert "session 1 was ended from elsewhere" in there.alone(lambda opened: opened.brief())
+    outcome = there.drive(writes, sessions_max=1)
+    assert outcome.end is End.ENOUGH, outcome
+    first, last = project.board.ended
+    assert (first.branch, last.outcome) == ("holdfast/wip/session-1", "passed") and not project.board.left
+    assert git(tree, "show", f"{first.branch}:half.txt") == "half" and not (second / "half.txt").exists()
+    assert git(second, "log", "--format=%s") == "two: the file two.txt\nbegin", "its own commits, too"
+
+
+@pytest.mark.parametrize("how", ["a new file", "a file that is gone", "a commit", "another one's file moved here"])
+def test_what_a_person_has_changed_since_is_not_taken_for_that_sessions(tree: Path, how: str) -> None:
+    """Lost otherwise: an hour of theirs, on a branch that says that a session has left it unfinished."""
+
+    def half(session: hf.Session) -> None:
+        (session.directory / "half.txt").write_text("half", "utf-8")
+
+    old = tree.parent / "old.txt"
+    old.write_text("old", "utf-8")
+    project, second = ended_from_elsewhere(tree, half)
+    before = (second / "half.txt").stat().st_mtime
+    match how:
+        case "a new file":
+            (second / "mine.txt").write_text("mine", "utf-8")
+        case "a file that is gone":
+            (second / "readme.txt").unlink()
+        case "another one's file moved here":
+            old.rename(second / "mine.txt")
+        case _:
+            git(second, "add", "-A")
+            later = {**os.environ, "GIT_COMMITTER_DATE": f"{before + 5:.0f} +0000"}
+            subprocess.run(["git", "commit", "-qm", "mine"], cwd=second, env=later, check=True)
+    seen = (git(second, "status", "--porcelain"), git(second, "log", "--format=%s"))
+    there = Built.of(second, project)
+    if how == "a commit":
+        assert there.drive(writes, sessions_max=1).end is End.ENOUGH
+        assert git(second, "log", "--format=%s").splitlines()[1:] == ["mine", "begin"]
+        return
+    with pytest.raises(hf.UsageError, match="no session has made"):
+        there.drive(writes, sessions_max=1)
+    assert (git(second, "status", "--porcelain"), git(second, "log", "--format=%s")) == seen
 
 
 def test_a_program_of_a_session_gives_no_orders(tree: Path) -> None:

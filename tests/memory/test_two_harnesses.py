@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,3 +88,40 @@ def test_two_processes_in_one_tree_do_not_work_at_the_same_time(tmp_path: Path) 
             open_ones.discard(run)
     assert set(project.states().values()) == {"passing"} and git(tree, "status", "--porcelain") == ""
     assert len(git(tree, "log", "--format=%s").splitlines()) == 4
+
+
+DIES = (
+    AGENT
+    + """
+    if session.directory.name == "second":
+        import os, signal
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+)
+
+
+def test_what_a_dead_session_of_a_removed_tree_holds_is_given_back_by_one_command(tmp_path: Path) -> None:
+    """Lost otherwise: a feature, as long as nobody knows the command; and the command, when nobody carries it out."""
+    (tmp_path / "agent.py").write_text(DIES, "utf-8")
+    first, second = repository(tmp_path / "first"), tmp_path / "second"
+    project = Built(first, listed("one"))
+    git(first, "worktree", "add", "-q", "-b", "other", str(second))
+
+    def typed(tree: Path, *words: str) -> tuple[int, str]:
+        done = subprocess.run(list(words), cwd=tree, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+    def holdfast(*words: str) -> str:
+        return typed(first, sys.executable, "-m", "holdfast.cli", *words)[1]
+
+    asked = "`holdfast cancel sample/session-1` gives one back"
+    assert typed(second, *command())[0] == -9
+    assert "`holdfast project run` there goes on with it" in holdfast("project", "brief")
+    assert asked not in holdfast("project", "brief")
+    shutil.rmtree(second)
+    assert asked in holdfast("project", "brief") and asked in holdfast("project", "status")
+    assert "held by session 1" in typed(first, *command())[1]
+    assert "is to be cancelled" in holdfast("cancel", "sample/session-1")
+    assert typed(first, *command())[0] == 0
+    ended = [(each.outcome, each.feature) for each in project.board.ended]
+    assert ended == [("cancelled", "one"), ("passed", "one")]

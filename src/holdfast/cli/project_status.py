@@ -52,6 +52,7 @@ def facts_of(facts: Facts) -> dict[str, Any]:
         "features": [_feature(item, facts) for item in board.items.values()],
         "sessions": [_session(session, facts.live[session.run]) for session in board.sessions.values()],
         "ended": [{**one._asdict(), "digest": dict(one.digest)} for one in board.ended],
+        "left": [{**one._asdict(), "place": place} for place, one in board.left.items()],
         "notes": [note._asdict() for note in board.notes],
         "edited": [edit._asdict() for edit in board.edited],
         "tree": {"commit": tree.commit, "branch": tree.branch, "dirty": list(tree.dirty), "why": tree.unknown_tree},
@@ -103,7 +104,20 @@ def _table(facts: Facts) -> None:
         text(f"{_bar(board)} {counts(board)} {counted(board.numbered, 'session')}{spent}", "bold"),
         table,
         text(_next(facts)),
+        *(text(told) for told in _stranded(facts)),
     )
+
+
+def _stranded(facts: Facts) -> list[str]:
+    """Sessions that nobody can go on with, and how what they hold is free again."""
+    from holdfast.core.brief import give_back
+
+    ours = [(session, facts.live[session.run]) for session in facts.board.sessions.values()]
+    return [
+        f"session {session.number}: its process and its working tree are gone; {give_back(session, live)}"
+        for session, live in ours
+        if live.hold == "nowhere"
+    ]
 
 
 def _bar(board: Board) -> str:

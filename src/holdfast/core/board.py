@@ -25,6 +25,7 @@ from holdfast.core.events import Event, Kind
 from holdfast.core.feature import Feature, of_facts
 from holdfast.core.item import Ended as Ended
 from holdfast.core.item import Item as Item
+from holdfast.core.item import Left as Left
 from holdfast.core.item import Proof as Proof
 from holdfast.core.item import Remark as Remark
 from holdfast.core.item import Session as Session
@@ -37,6 +38,7 @@ PROJECT: Final = "@project"
 FREEZE, GO_ON, STOP, RAISE = "freeze", "go_on", "stop", "raise"
 """What operators tell a project."""
 BEGIN, CLAIM, EVIDENCE, NOTE, RESTORED, ENDED = "begin", "claim", "evidence", "note", "restored", "ended"
+CLEARED: Final = "cleared"
 """What sessions tell it."""
 BOARD: Final = "board"
 """The event whose body is the board after it."""
@@ -88,6 +90,8 @@ class Board:
     """`count` when the views were last written by the end of a session; an older view was put back by somebody."""
     revisions: Mapping[str, int] = field(default_factory=dict)
     """The same of each place."""
+    left: Mapping[str, Left] = field(default_factory=dict)
+    """By place, the session whose work still lies there, as it was ended from another place."""
     stopped: str = ""
     """Why no further session is to begin, as a person said it; empty: nobody has."""
     caps: Limits = NO_CAPS
@@ -141,6 +145,7 @@ class Board:
             "ended": tuple(Ended(*facts) for facts in found["ended"]),
             "notes": tuple(Remark(*facts) for facts in found["notes"]),
             "edited": tuple(Remark(*facts) for facts in found["edited"]),
+            "left": {place: Left(*facts) for place, facts in found["left"].items()},
             "caps": Limits(*found["caps"]),
         }
         return Board(**found | lists)
@@ -192,7 +197,13 @@ def _stopped(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
 def _begun(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
     run = facts["session"]
     session = Session(facts["number"], run, facts["place"], at, by=facts.get("by", ""))
-    return replace(board, sessions={**board.sessions, run: session}, numbered=max(board.numbered, facts["number"]))
+    sessions = {**board.sessions, run: session}
+    left = _without(board.left, session.place)  # it begins in a tree that is clean
+    return replace(board, sessions=sessions, left=left, numbered=max(board.numbered, facts["number"]))
+
+
+def _without(left: Mapping[str, Left], place: str) -> dict[str, Left]:
+    return {at: each for at, each in left.items() if at != place}
 
 
 def _claimed(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
@@ -262,15 +273,29 @@ def _over(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
     if item is not None and item.state is not State.PASSING:
         tried = Try(session.number, at, _why_not(item, session, facts), facts["branch"])
         items[session.feature] = replace(item, tries=(*item.tries, tried)[-TRIES_KEPT:], tried=item.tried + 1)
+    left = {**board.left, session.place: Left(session.number, session.run, session.feature)}
     return replace(
         board,
         sessions=sessions,
         items=items,
+        left=left if facts.get("is_left") else board.left,
         ended=(*board.ended, end)[-ENDED_KEPT:],
         idle=board.idle if session.is_useful or facts["outcome"] == "nothing" else board.idle + 1,
         revisions={**board.revisions, session.place: facts["revision"]},
         revision=max(board.revision, facts["revision"]),
     )
+
+
+def _cleared(board: Board, at: float, facts: Mapping[str, Any]) -> Board:
+    """What a session left elsewhere is on a branch now."""
+    place, branch = facts["place"], facts["branch"]
+    left = board.left[place]
+    ended = tuple(one._replace(branch=branch) if one.run == left.run else one for one in board.ended)
+    item, items = board.items.get(left.feature), dict(board.items)
+    if item is not None:
+        tries = tuple(one._replace(branch=branch) if one.session == left.number else one for one in item.tries)
+        items[left.feature] = replace(item, tries=tries)
+    return replace(board, left=_without(board.left, place), ended=ended, items=items)
 
 
 def _why_not(item: Item, session: Session, facts: Mapping[str, Any]) -> str:
@@ -292,4 +317,5 @@ _AFTER: Final = {
     NOTE: _noted,
     RESTORED: _restored,
     ENDED: _over,
+    CLEARED: _cleared,
 }

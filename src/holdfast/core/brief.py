@@ -65,6 +65,8 @@ class Hold(StrEnum):
     """A process holds it."""
     GONE = "gone"
     """None does, and its record has no end."""
+    NOWHERE = "nowhere"
+    """The same, and its working tree is not there any more: nothing goes on with it by itself."""
     WAITING = "waiting"
     """For a person, a time or a message."""
     OVER = "over"
@@ -81,6 +83,8 @@ class Live(NamedTuple):
     """What it waits for, or how it ended."""
     digest: Mapping[str, Any] = {}
     """What its record says so far (`core.digest`)."""
+    key: str = ""
+    """Of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +258,12 @@ def _half_done(facts: Facts) -> Iterator[Line]:
     for ended in reversed(board.ended):
         for name in _doubts(ended.digest, is_alive=False):
             yield _doubt(name, ended.number, heading)
+    for place, left in board.left.items():
+        where = "in this working tree" if place == facts.place else f"at {quoted(place)}"
+        told = (
+            f"- session {left.number} was ended from elsewhere; what it left {where} is put aside by the next one there"
+        )
+        yield Line(told, Rank.SESSION, "session", heading)
     yield from _tree(facts, heading)
 
 
@@ -269,6 +279,8 @@ def _session(session: Session, live: Live, facts: Facts) -> str:
             return f"{begun}; its process lives"
         case Hold.GONE:
             return f"{begun}; its process is gone, and it was not ended: `holdfast project run` there goes on with it"
+        case Hold.NOWHERE:
+            return f"{begun}; its process and its working tree are gone: {give_back(session, live)}"
         case Hold.WAITING:
             return f"{begun}; it waits: {_ours(live.why) or 'for what it was told to'}"
         case Hold.OVER:
@@ -276,6 +288,12 @@ def _session(session: Session, live: Live, facts: Facts) -> str:
             return f"{begun}; its run is over{why}, and what it left is not settled: the next session does it"
         case Hold.UNKNOWN:
             return f"{begun}; this store has no record of its run"
+
+
+def give_back(session: Session, live: Live) -> str:
+    """By which command what a session holds is free again."""
+    what = f"gives {session.feature} back" if session.feature else "ends it"
+    return f"{code(f'holdfast cancel {live.key or session.run}')} {what}"
 
 
 def _doubt(name: str, session: int, heading: str) -> Line:

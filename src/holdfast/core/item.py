@@ -101,6 +101,14 @@ class Ended(NamedTuple):
     """What its record said when it ended: see `core.digest`."""
 
 
+class Left(NamedTuple):
+    """A session that was ended from elsewhere, with its working tree as it left it."""
+
+    number: int
+    run: str
+    feature: str
+
+
 class Remark(NamedTuple):
     """A note of an agent's, or a view that somebody had edited."""
 

@@ -105,6 +105,7 @@ _NEEDED: Final[Mapping[str, Mapping[str, Callable[[Any], bool]]]] = {
         "record": _is_record,
         "revision": _is_count,
     },
+    b.CLEARED: {"place": _is_name, "branch": _is_text},
 }
 
 

@@ -206,8 +206,18 @@ def _ended(board: Board, facts: Mapping[str, Any]) -> _Ruling:
         "branch": facts["branch"],
         "record": facts["record"],
         "revision": min(facts["revision"], board.count),
+        "is_left": True if facts.get("is_left") is True else None,
     }
     return _Ruling(f"session {session.number}: {outcome}", of)
+
+
+def _cleared(board: Board, facts: Mapping[str, Any]) -> _Ruling:
+    place, branch = facts["place"], facts["branch"]
+    left = board.left.get(place)
+    if left is None:
+        return _refused(f"no session has left anything at {place}", place=place, branch=branch)
+    what = f"on {branch}" if branch else "nothing"
+    return _Ruling(f"session {left.number} had left {what} at {place}", {"place": place, "branch": branch})
 
 
 _RULED: Final[Mapping[str, Callable[[Board, Mapping[str, Any]], _Ruling]]] = {
@@ -220,4 +230,5 @@ _RULED: Final[Mapping[str, Callable[[Board, Mapping[str, Any]], _Ruling]]] = {
     b.NOTE: _note,
     b.RESTORED: _restored,
     b.ENDED: _ended,
+    b.CLEARED: _cleared,
 }

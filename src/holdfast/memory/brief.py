@@ -23,7 +23,7 @@ from holdfast.core.state import fold
 from holdfast.journal.open import open_journal
 from holdfast.journal.process import holder
 from holdfast.memory.glance import glance
-from holdfast.memory.place import Place, named, place_of
+from holdfast.memory.place import Place, is_gone, named, place_of
 from holdfast.memory.record import ProjectRecord
 from holdfast.protocols import Journal
 from holdfast.runtime.clock import SystemClock
@@ -88,7 +88,9 @@ def _live(journal: Journal, session: Session) -> Live:
         return Live(Hold.OVER, f"{head.status}: {head.why}" if head.why else str(head.status), digest)
     if head.status is Status.SUSPENDED:
         return Live(Hold.WAITING, head.why, digest)
-    return Live(Hold.GONE if holder(journal, session.run) is None else Hold.ALIVE, "", digest)
+    if holder(journal, session.run) is not None:
+        return Live(Hold.ALIVE, "", digest, head.key)
+    return Live(Hold.NOWHERE if is_gone(session.place) else Hold.GONE, "", digest, head.key)
 
 
 def _digest(journal: Journal, run: str) -> dict[str, Any]:

@@ -25,9 +25,8 @@ from typing import Any, Final
 from holdfast.core.feature import Check
 from holdfast.core.verdict import Artefact, Result
 from holdfast.errors import InternalError, UsageError
-from holdfast.memory import environment, plain_file, probe, report
-from holdfast.runtime.group import Group
-from holdfast.runtime.thread import in_thread
+from holdfast.memory import environment, plain_file, probe, program, report
+from holdfast.memory.bounded import within
 
 OUTPUT_MAX: Final = 2_000
 """Characters that are kept of what it said, from the end."""
@@ -83,21 +82,13 @@ class Said:
 
 
 async def _command(argv: list[str], directory: Path, timeout_s: float) -> Result:
-    said = Said()
+    said, seen = Said(), environment.for_check()
     try:
-        group = Group(argv, cwd=directory, env=environment.for_check(), stdout=said.add, stderr=said.add)
+        code = await program.run(argv, timeout_s, cwd=directory, env=seen, stdout=said.add, stderr=said.add)
     except (OSError, UsageError) as error:
-        return Result(False, False, f"could not be started: {error}")
-    try:
-        async with asyncio.timeout(timeout_s):
-            code = await asyncio.shield(group.over)
-    except TimeoutError:
-        await group.ended()
+        return Result(False, False, f"{argv[0]} could not be started: {getattr(error, 'strerror', None) or error}")
+    if code is None:
         return said.on(Result(True, False, f"had not ended within {timeout_s:g} s; all of it was ended"))
-    finally:
-        await group.ended()
-    if group.failure is not None:
-        return Result(False, False, f"{argv[0]}: {group.failure.strerror}")
     if code < 0:
         return said.on(Result(True, False, f"was ended by signal {-code}", code))
     return said.on(Result(True, code == 0, "" if code == 0 else f"exit code {code}", code))
@@ -133,14 +124,8 @@ async def _function(check: Check, directory: Path, functions: Mapping[str, Funct
     if function is None:
         known = ", ".join(sorted(functions)) or "none"
         return Result(False, False, f"there is no function {check.target!r} among those that were given: {known}")
-    try:
-        async with asyncio.timeout(check.timeout_s):
-            result: Result = await in_thread("check", lambda: _called(function, directory))
-            return result
-    except TimeoutError:
-        return Result(True, False, f"had not returned within {check.timeout_s:g} s; nobody waits for it any more")
-    except RuntimeError as error:
-        return Result(False, False, f"could not be started: {error}")
+    late = f"had not returned within {check.timeout_s:g} s; nobody waits for it any more"
+    return await within(check.timeout_s, "check", lambda: _called(function, directory), late)
 
 
 def _called(function: Function, directory: Path) -> Result:

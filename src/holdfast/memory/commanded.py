@@ -2,6 +2,7 @@
 
 It reads what it is to do from stdin, or where `{brief}` stands in its words; it works in the project's directory, as a
 process group of its own that ends with this process. What it says of its work counts for nothing: the check follows.
+The end of what it said is in the record, also where its deadline ended it, without what looks like a credential.
 
 Invariant: an attempt that was cut off leaves no half of its work to the next one: that is put aside on a branch first.
 """
@@ -12,19 +13,25 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from holdfast.core.budget import Budget
+from holdfast.core.credential import without
 from holdfast.core.policy import Duration, seconds
 from holdfast.errors import UsageError
+from holdfast.memory import program
 from holdfast.memory.environment import for_agent
+from holdfast.memory.program import Tail
 from holdfast.memory.project import Project
 from holdfast.memory.session import Session
 from holdfast.memory.settling import alone, put_aside
 from holdfast.runtime.agent import Agent
-from holdfast.runtime.command import command
 from holdfast.runtime.run import Run
 from holdfast.runtime.thread import in_thread
 
 BRIEF: Final = "{brief}"
 SAID_MAX: Final = 400
+END_MAX: Final = 2_000
+"""Characters of what it said, from the end, that its record has."""
+LOG_MAX: Final = 500_000
+"""Bytes of stdout and of stderr, from the end, that are kept in a file."""
 
 
 def commanded(
@@ -43,15 +50,16 @@ def commanded(
     async def work(number: int, text: str, before: str, run_id: str) -> dict[str, Any]:
         branch = await in_thread("put aside", lambda: left_over(number, before))
         words = [word.replace(BRIEF, text) for word in argv]
+        out, err = Tail(LOG_MAX), Tail(LOG_MAX)
+        heard: dict[str, Any] = {"stdin": text.encode(), "stdout": out.add, "stderr": err.add}
         try:
-            done = await command(words, timeout=limit_s, input=text, cwd=project.directory, env=for_agent(run_id))
-        except TimeoutError as late:
-            return {"code": None, "said": str(late), "branch": branch}
+            code = await program.run(words, limit_s, cwd=project.directory, env=for_agent(run_id), **heard)
         except OSError as failed:
             raise UsageError(f"{words[0]} cannot be started: {failed.strerror}. Nothing was begun.") from failed
         log = project.place.config.parent / f"session-{number}.log"
-        log.write_text(f"{done.stdout}\n--- stderr ---\n{done.stderr}", "utf-8", "replace")
-        return {"code": done.code, "said": f"{log}: {_last(done.stderr or done.stdout)}", "branch": branch}
+        log.write_text(without(f"{out.text}\n--- stderr ---\n{err.text}"), "utf-8", "replace")
+        said = without(err.text or out.text)
+        return {"code": code, "said": f"{log}: {_last(said)}", "end": said[-END_MAX:], "branch": branch}
 
     async def by_command(run: Run, session: Session) -> None:
         refusals = (UsageError,)

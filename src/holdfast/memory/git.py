@@ -99,6 +99,14 @@ class Git:
         )
         return [path for path in found if path not in self._apart]
 
+    def newest(self, since: str) -> float:
+        """When what differs from this commit was written or committed last, as far as files and commits say; of what is
+        gone, when its folder was changed. 0: nothing differs."""
+        times = [_changed_at(self.directory / path) for path in {*self.changed(since), *self.dirty()}]
+        words = ("log", "--no-show-signature", "--format=%ct", f"{since}..HEAD")
+        times += [float(line) for line in self._repository.call(*words).text.split()]
+        return max(times, default=0.0)
+
     def ignores(self, path: str) -> bool:
         """Whether it is there and git takes no notice of it."""
         there = os.path.lexists(self.directory / path)
@@ -194,6 +202,13 @@ class Git:
             return None
         done = self._repository.call("cat-file", "blob", blob, ok=(0, 1, 128))
         return done.out if done.code == 0 and blob_of(done.out, len(blob)) == blob else None
+
+
+def _changed_at(path: Path) -> float:
+    while not os.path.lexists(path):
+        path = path.parent
+    there = os.lstat(path)
+    return max(there.st_mtime, there.st_ctime)  # a file that was moved here keeps the first
 
 
 def blob_of(data: bytes, size: int = 40) -> str:

@@ -57,6 +57,12 @@ def place_of(directory: str | os.PathLike[str]) -> Place:
     raise NotFound(f"{start} is in no git repository, so there is no project. Nothing was done. {_HOW}")
 
 
+def is_gone(place: str) -> bool:
+    """Whether a place, by its id, is one of this host that is no working tree any more."""
+    host, _, path = place.partition(":")
+    return host == os.uname().nodename and not os.path.lexists(os.path.join(path, ".git"))
+
+
 def _common(top: Path) -> Path | None:
     """The shared directory of git, when this is the top of a working tree."""
     found = top / ".git"

@@ -5,7 +5,6 @@ Never: a proxy, a cookie, another scheme than the one that was asked for, more t
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import http.client
 import socket
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 
 from holdfast.core.feature import Check
 from holdfast.core.verdict import Result
-from holdfast.runtime.thread import in_thread
+from holdfast.memory.bounded import within
 
 BODY_MAX: Final = 1_000_000
 SHOWN: Final = 2_000
@@ -27,14 +26,9 @@ _CHUNK = 64 * 1024
 async def perform(check: Check) -> Result:
     """Ask, and compare the status and the text."""
     open_ones: list[socket.socket] = []
+    late = f"had not answered within {check.timeout_s:g} s"
     try:
-        async with asyncio.timeout(check.timeout_s):
-            result: Result = await in_thread("probe", lambda: _asked(check, open_ones))
-            return result
-    except TimeoutError:
-        return Result(True, False, f"had not answered within {check.timeout_s:g} s")
-    except RuntimeError as error:
-        return Result(False, False, f"could not be started: {error}")
+        return await within(check.timeout_s, "probe", lambda: _asked(check, open_ones), late)
     finally:
         _hang_up(open_ones)
 

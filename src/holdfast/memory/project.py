@@ -266,8 +266,9 @@ class Project:
         """What is in the tree that was not committed; views are none of it."""
         return self.git.dirty()
 
-    def end(self, run_id: str, outcome: str, branch: str, *, message_id: str) -> None:
-        """Tell the project that a session is over, and write the views as they are then."""
+    def end(self, run_id: str, outcome: str, branch: str, *, message_id: str, is_left: bool = False) -> None:
+        """Tell the project that a session is over, and write the views as they are then. is_left: what it did lies in
+        another working tree, as it was."""
         revision, _ = self.restore(run_id, message_id)
         board = self.record.ended(
             run_id,
@@ -277,6 +278,7 @@ class Project:
             digest=digest_of(fold(self.journal.events(run_id))),
             revision=revision,
             message_id=message_id,
+            is_left=is_left,
         )
         self._views(board)
 

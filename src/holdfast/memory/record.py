@@ -211,11 +211,13 @@ class ProjectRecord:
         revision: int,
         message_id: str,
         why: str = "",
+        is_left: bool = False,
     ) -> Board:
         """End a session, and give free what it holds. branch: where its unfinished work is; empty: there is none.
 
         digest: what its record says (`core.digest`). revision: the `count` of the board that its views show.
-        why: in one line, why its feature does not pass; empty: as the last evidence said."""
+        why: in one line, why its feature does not pass; empty: as the last evidence said. is_left: what it did lies in
+        its working tree as it was, since this is another one."""
         return self.tell(
             b.ENDED,
             self.name,
@@ -227,7 +229,12 @@ class ProjectRecord:
             branch=branch,
             record=dict(digest),
             revision=revision,
+            is_left=is_left,
         )
+
+    def cleared(self, place: str, branch: str, *, message_id: str) -> Board:
+        """Say that what an ended session had left at a place is on this branch now; empty: there was nothing."""
+        return self.tell(b.CLEARED, self.name, message_id, place=place, branch=branch)
 
     def _check_operator(self) -> None:
         from holdfast.runtime import desk

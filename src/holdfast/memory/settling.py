@@ -4,9 +4,11 @@ Whoever opens the project next settles them, before anything new begins: the tre
 that it is partial, and the project is told how the session ended, which gives its feature back.
 
 Invariants
-1. A session whose run may still go on is left alone, whoever holds it.
+1. A session whose run may still go on is left alone, whoever holds it; one of another place that a person has cancelled
+   may not, once no process holds it, also where none comes to carry that out.
 2. Only the tree of this place is touched, and only of a session that found it clean when it began. At another place the
-   claim is given back, and the tree is left.
+   claim is given back, and the tree is left; what then lies there, and was certainly not written since the session's
+   run ended, is put aside by whoever opens the project there next.
 3. Settling twice, or by two processes at once, is settling once.
 4. What a session has proven stays, where it was proven; everything else that it did, its own commits too, is put aside.
 """
@@ -18,10 +20,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from holdfast.core.board import Session
+from holdfast.core.accept import MessageKind
+from holdfast.core.board import Left, Session
 from holdfast.core.heads import Status
 from holdfast.core.state import State, fold
 from holdfast.journal.codec import decode
+from holdfast.journal.process import holder
 from holdfast.memory.git import Head
 
 if TYPE_CHECKING:
@@ -35,8 +39,10 @@ _OUTCOMES = {Status.FAILED: "failed", Status.STOPPED: "stopped", Status.CANCELLE
 
 
 def settle(project: Project) -> list[int]:
-    """Settle all sessions that are over; their numbers."""
+    """Settle all sessions that are over, and what one has left here that was ended from elsewhere; the numbers of those
+    that are ended by that."""
     with alone(project):
+        _clear(project)
         return _settled(project)
 
 
@@ -44,15 +50,43 @@ def _settled(project: Project) -> list[int]:
     settled = []
     for session in project.board().sessions.values():
         head = project.journal.head(session.run)
-        if head is None or not head.status.is_end:  # one without a run is begun by whoever comes to its place
+        if head is None:  # one without a run is begun by whoever comes to its place
+            continue
+        is_cancelled = session.place != project.place.id and _is_cancelled(project, session)
+        if not (head.status.is_end or is_cancelled):
             continue
         branch, to = "", _stands_at(project, session)
         if session.place == project.place.id and to is not None:  # else what is in the tree is not its own
             branch = put_aside(project, session.number, session.run, to=to)
-        outcome = "partial" if branch else _OUTCOMES.get(head.status, "failed")
-        project.end(session.run, outcome, branch, message_id=f"settled:{session.run}")
+        outcome = "partial" if branch else "cancelled" if is_cancelled else _OUTCOMES.get(head.status, "failed")
+        is_left = session.place != project.place.id and to is not None
+        project.end(session.run, outcome, branch, message_id=f"settled:{session.run}", is_left=is_left)
         settled.append(session.number)
     return settled
+
+
+def _is_cancelled(project: Project, session: Session) -> bool:
+    """Whether a cancel lies there for its run, and no process would carry it out."""
+    journal = project.journal
+    told = any(mail.message.kind is MessageKind.CANCEL for mail in journal.mail(session.run))
+    return told and holder(journal, session.run) is None
+
+
+def _clear(project: Project) -> None:
+    """Put aside what a session has left here that was ended from another place. What may be somebody else's stays, and
+    is told of by `Project.check_tree`."""
+    left = project.board().left.get(project.place.id)
+    to = None if left is None else _stands_at(project, left)
+    if left is None or to is None or not _is_its_own(project, left, to):
+        return
+    branch = put_aside(project, left.number, left.run, to=to)
+    project.record.cleared(project.place.id, branch, message_id=f"cleared:{left.run}")
+
+
+def _is_its_own(project: Project, left: Left, to: Head) -> bool:
+    """Whether nothing of what `to` has not was written or committed after the run of that session had ended."""
+    end = fold(project.journal.events(left.run)).end
+    return end is not None and project.git.newest(to.commit) <= end.at
 
 
 @contextmanager
@@ -63,7 +97,7 @@ def alone(project: Project) -> Iterator[None]:
         yield
 
 
-def _stands_at(project: Project, session: Session) -> Head | None:
+def _stands_at(project: Project, session: Session | Left) -> Head | None:
     """Where the tree was when the session began, or where its feature was seen to pass; None: it had not begun."""
     began = began_at(fold(project.journal.events(session.run)))
     item = project.board().items.get(session.feature)
