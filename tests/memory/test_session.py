@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests import warm
@@ -16,9 +18,12 @@ from tests.memory.sessions import QUICK, Built, git, listed, repository, writes
 import holdfast as hf
 from holdfast.core.board import State
 from holdfast.core.feature import features
+from holdfast.memory import views
 from holdfast.memory.commanded import commanded
+from holdfast.memory.git import Git
 from holdfast.memory.harness import End, drive, working
 from holdfast.memory.project import Project
+from holdfast.memory.routine import Routine
 
 
 @pytest.fixture
@@ -588,6 +593,76 @@ def test_a_session_that_was_settled_touches_the_tree_no_more(tree: Path) -> None
 
     asyncio.run(again())
     assert project.states() == {"one": "open", "two": "open"} and git(tree, "log", "--format=%s") == "begin"
+
+
+def test_nothing_of_a_settled_session_is_done_any_more(tree: Path) -> None:
+    """Lost otherwise: the same, whichever of its steps it comes to first."""
+    project = Built(tree, listed("one"))
+    project.drive(claims, sessions_max=1)
+    [ended] = project.board.ended
+
+    def goes_on(opened: Project) -> None:
+        routine, facts = Routine(opened, ended.run), opened.feature("one").facts()
+        (tree / "one.txt").write_text("late", "utf-8")
+        began = {"commit": ended.commit, "branch": "main"}
+        for step in (
+            routine.look,
+            lambda: routine.ready(facts),
+            lambda: routine.commit(1, facts, began, opened.git.tree(), idempotency_key="k1"),
+            lambda: routine.end(1, True, "main", ended.commit, idempotency_key="k2"),
+        ):
+            with pytest.raises(hf.UsageError, match="was ended"):
+                step()
+
+    project.alone(goes_on)
+    assert git(tree, "log", "--format=%s") == "begin" and (tree / "one.txt").read_text("utf-8") == "late"
+
+
+def test_nobody_else_settles_while_one_does(tree: Path) -> None:
+    """Lost otherwise: a tree that one puts aside while another one begins to work in it."""
+    project = Built(tree, listed("one"))
+
+    async def fails(run: hf.Run, session: hf.Session) -> None:
+        (session.directory / "half.txt").write_text("half", "utf-8")
+        raise ValueError("no idea")
+
+    held = []
+
+    class Looks(Git):
+        def take_back(self, *given: Any, **more: Any) -> str:
+            with (tree / ".git/holdfast/settling.lock").open("w") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    held.append(True)
+            return super().take_back(*given, **more)
+
+    async def left() -> None:
+        app = hf.App(project.store, settings=QUICK, serves=False)
+        async with app:
+            opened = Project(app, tree)
+            opened.record.begin(opened.place.id, message_id="m", by="test")
+            agent = working(opened, hf.agent(name="builder", budget=hf.Budget(tool_calls=500))(fails))
+            with pytest.raises(hf.RunError, match="no idea"):
+                await app.run(agent, {"project": "sample", "session": 1}, key="sample/session-1")
+            opened.git = Looks(tree, views.NAMES)
+            assert opened.settle() == [1]
+
+    asyncio.run(left())
+    assert held == [True] and not (tree / "half.txt").exists()
+
+
+def test_views_of_two_trees_are_each_as_old_as_their_own_last_session(tree: Path) -> None:
+    """Lost otherwise: "rolled back" is said of views that nobody has touched, until nobody believes it any more."""
+    project = Built(tree, listed("one", "two", "three"))
+    git(tree, "worktree", "add", "-q", "-b", "other", str(tree.parent / "second"))
+    second = Built.of(tree.parent / "second", project)
+    for each in (project, second, project):
+        each.drive(writes, sessions_max=1)
+    second.alone(lambda opened: opened.settle())
+    assert len(set(project.board.revisions.values())) == 2
+    second.drive(writes, sessions_max=1)
+    assert [ended.outcome for ended in project.board.ended] == ["passed"] * 3 and project.board.edited == ()
 
 
 def ended_from_elsewhere(tree: Path, body: Callable[[hf.Session], None]) -> tuple[Built, Path]:
