@@ -6,12 +6,15 @@ If these fail, a session works on another project than the one that somebody sta
 from __future__ import annotations
 
 import subprocess
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from holdfast.errors import NotFound, UsageError
-from holdfast.memory.place import Named, named, place_of, write_name
+from holdfast.memory import project
+from holdfast.memory.place import Named, claim_name, named, place_of, write_name
 
 
 def git(directory: Path, *arguments: str) -> None:
@@ -90,6 +93,46 @@ def test_a_second_name_is_refused_and_another_store_of_the_same_is_not(tree: Pat
     for name in ("", "Calc", "../calc", "a b", "a" * 81):
         with pytest.raises(UsageError, match="names no project"):
             write_name(place, name, "x")
+
+
+def test_of_two_first_ones_at_once_one_names_the_project(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost: the list of whoever was first: it is in a store that nothing names any more."""
+    place = place_of(tree)
+    mine, theirs = f"sqlite:///{tree.parent}/mine.db", f"sqlite:///{tree.parent}/theirs.db"
+    was_open = project.open_journal
+
+    def slow(url: str, **options: Any) -> Any:
+        """Between the look and the name, somebody else is faster."""
+        claim_name(place, "theirs", theirs)
+        return was_open(url, **options)
+
+    monkeypatch.setattr(project, "open_journal", slow)
+    with pytest.raises(UsageError, match="Somebody else"), project.Project.opened(mine, tree, name="mine"):
+        pytest.fail("it has another name")
+    assert named(place) == Named("theirs", theirs)
+    with project.Project.opened(theirs, tree, name="theirs") as same:
+        assert same.name == "theirs"
+
+
+def test_of_many_at_once_one_wins(tree: Path) -> None:
+    """Lost: the same, within the moment in which the name is written."""
+    place, begin = place_of(tree), threading.Barrier(8)
+    won, lost = list[str](), list[str]()
+
+    def claims(name: str) -> None:
+        begin.wait()
+        try:
+            claim_name(place, name, "sqlite:////x/h.db")
+            won.append(name)
+        except UsageError:
+            lost.append(name)
+
+    threads = [threading.Thread(target=claims, args=(f"p{number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1 and len(lost) == 7 and named(place).name == won[0]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "calc"}', '{"name": "../x", "store": "y"}', '{"name": 1}'])

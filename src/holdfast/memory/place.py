@@ -8,6 +8,7 @@ Never: creates a repository, or reads a store.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -122,3 +123,19 @@ def write_name(place: Place, name: str, store: str) -> None:
     kept = store.replace(f":///{place.common}/", f":///{_HERE}/", 1)
     draft.write_text(json.dumps({"name": name, "store": kept}, indent=2) + "\n", encoding="utf-8")
     draft.replace(place.config)
+
+
+def claim_name(place: Place, name: str, store: str) -> None:
+    """The same for a place that had no project when somebody looked: who comes second of two takes what the first one
+    has said, or is refused where that is something else."""
+    check_name(name)
+    place.config.parent.mkdir(mode=0o700, exist_ok=True)
+    with place.config.with_name("project.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, also by a death
+        if not place.config.exists():
+            write_name(place, name, store)
+        elif (known := named(place)) != (name, store):
+            raise UsageError(
+                f"Somebody else has just made {place.directory} the project {known.name!r} in {known.store}. Nothing "
+                "of this one was frozen. Look at it (`holdfast project status`) before you freeze another list."
+            )

@@ -31,7 +31,7 @@ from holdfast.memory.brief import brief
 from holdfast.memory.conditions import fixed, made_of
 from holdfast.memory.git import Git
 from holdfast.memory.pins import edited, pinned
-from holdfast.memory.place import named, place_of, write_name
+from holdfast.memory.place import claim_name, named, place_of
 from holdfast.memory.record import ProjectRecord
 from holdfast.memory.routine import Routine
 from holdfast.memory.session import Session
@@ -89,7 +89,7 @@ class Project:
         journal = open_journal(store, clock=SystemClock().now)
         try:
             if known is None:
-                write_name(place, name or _name_of(place.directory), store)
+                claim_name(place, name or _name_of(place.directory), store)
             yield cls(journal, place.directory)
         finally:
             journal.close()
