@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.core.events import Kind
 from holdfast.journal.postgres import address, arrays, server
 from holdfast.journal.postgres.direct import Statement
 from holdfast.testing.postgres_server import PostgresServer
@@ -65,3 +66,16 @@ def test_what_does_not_fit_is_refused_before_anything_is_sent(packer: Any, value
     for others in ([], [None]):
         with pytest.raises((ValueError, OverflowError, TypeError)):
             packer([value, *others])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1, None, 2.5], [True, False], [Kind.STEP_FAILED, None, "a"], [b"x", None], [None, None], []],
+)
+def test_lists_are_taken_by_what_is_in_them(db: server.Db, values: list[Any]) -> None:
+    """J11. Without it a column of several sorts of values would be refused, or arrive as another one."""
+    wanted = {int: "int8", float: "float8", bool: "bool", bytes: "bytea"}
+    sort = next((wanted.get(type(value), "text") for value in values if isinstance(value, float | str)), None)
+    kind = sort or (wanted[type(values[0])] if values and values[0] is not None else "text")
+    [given] = db.execute(f"SELECT $1::{kind}[]", (values,), binary=True).fetchone() or ()
+    assert given == values

@@ -7,9 +7,13 @@ Never: knows a table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from struct import Struct, error, pack
-from typing import Final
+from typing import Any, Final
+
+from psycopg.adapt import AdaptersMap, Dumper, PyFormat
+from psycopg.pq import Format
+from psycopg.types.array import ListBinaryDumper
 
 _NULL: Final = b"\xff\xff\xff\xff"
 _head = Struct("!IIIII").pack
@@ -61,3 +65,63 @@ def blobs(values: Sequence[bytes | None]) -> bytes:
     """Bytes, a `bytea[]`."""
     pieces = [_NULL if value is None else _size(len(value)) + value for value in values]
     return _head(1, None in values, 17, len(values), 1) + b"".join(pieces)
+
+
+class _Packed(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: list[Any]) -> bytes:
+        return _PACKERS[self.oid](obj)
+
+
+class _Ints(_Packed):
+    oid = 1016
+
+
+class _Floats(_Packed):
+    oid = 1022
+
+
+class _Texts(_Packed):
+    oid = 1009
+
+
+class _Blobs(_Packed):
+    oid = 1001
+
+
+_PACKERS: Final[Mapping[int, Callable[[Sequence[Any]], bytes]]] = {
+    _Ints.oid: ints,
+    _Floats.oid: floats,
+    _Texts.oid: texts,
+    _Blobs.oid: blobs,
+}
+
+
+class _Column(ListBinaryDumper):
+    """A list by what is in it; what is none of ours, psycopg dumps by itself."""
+
+    def get_key(self, obj: list[Any], format: PyFormat) -> Any:
+        return _kind_of(obj) or super().get_key(obj, format)
+
+    def upgrade(self, obj: list[Any], format: PyFormat) -> Any:
+        kind = _kind_of(obj)
+        return super().upgrade(obj, format) if kind is None else kind(self.cls)
+
+
+def _kind_of(values: list[Any]) -> type[_Packed] | None:
+    kinds = {*map(type, values)} - {type(None)}
+    if not kinds:
+        return None
+    if kinds == {int}:
+        return _Ints
+    if kinds <= {int, float}:
+        return _Floats
+    if kinds == {bytes}:
+        return _Blobs
+    return _Texts if all(issubclass(kind, str) for kind in kinds) else None
+
+
+def register(adapters: AdaptersMap) -> None:
+    """Let a connection take lists so."""
+    adapters.register_dumper(list, _Column)

@@ -83,9 +83,11 @@ class Statement:
         try:
             if self._name not in db.prepared:
                 connection.send_prepare(self._name, self._text, self._oids)
+                _flush(db, connection)
                 _heard(db, connection)
                 db.prepared |= {self._name}
             connection.send_query_prepared(self._name, written, self._formats, result_format=1)
+            _flush(db, connection)
         except BaseException:
             db.close()
             raise
@@ -111,15 +113,18 @@ def numbers(result: PGresult) -> list[int]:
     return [_INT8.unpack(value)[0] for value in found if value is not None]
 
 
-def _heard(db: Db, connection: PGconn) -> PGresult:
-    patience_ms = None if isinf(db.answer_s) else db.answer_s * 1_000
+def _flush(db: Db, connection: PGconn) -> None:
+    """See that all of it is on its way: what libpq keeps, the server would wait for."""
     while connection.flush():
-        _wait(connection, select.POLLIN | select.POLLOUT, patience_ms)
+        _wait(db, connection, select.POLLIN | select.POLLOUT)
         connection.consume_input()
+
+
+def _heard(db: Db, connection: PGconn) -> PGresult:
     result: PGresult | None = None
     while True:
         while connection.is_busy():
-            _wait(connection, select.POLLIN, patience_ms)
+            _wait(db, connection, select.POLLIN)
             connection.consume_input()
         heard = connection.get_result()
         if heard is None:
@@ -135,8 +140,8 @@ def _heard(db: Db, connection: PGconn) -> PGresult:
 _DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 
-def _wait(connection: PGconn, events: int, patience_ms: float | None) -> None:
-    waiting = select.poll()
+def _wait(db: Db, connection: PGconn, events: int) -> None:
+    waiting, patience_ms = select.poll(), None if isinf(db.answer_s) else db.answer_s * 1_000
     waiting.register(connection.socket, events)
     if not waiting.poll(patience_ms):
         raise psycopg.OperationalError(SILENT)

@@ -29,10 +29,10 @@ from psycopg.errors import (
     ProgrammingError,
     ReadOnlySqlTransaction,
 )
-from psycopg.types.array import ListBinaryDumper
 from psycopg.types.numeric import Int8BinaryDumper
 
 from holdfast.errors import JournalCorrupt, JournalError, SchemaNewer, StoreForeign, StoreUnreachable
+from holdfast.journal.postgres import arrays
 from holdfast.journal.postgres.address import Address
 
 SCHEMA = 1
@@ -143,7 +143,7 @@ def connect(address: Address) -> Db:
     db.answer_s = address.answer_s
     try:
         db.adapters.register_dumper(int, Int8BinaryDumper)  # one type, so that a statement is prepared once
-        db.adapters.register_dumper(list, ListBinaryDumper)  # as text, each element would be searched for quotes
+        arrays.register(db.adapters)
         piped(db, lambda: _set_up(db, address))
     except BaseException:
         db.close()
