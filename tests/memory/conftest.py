@@ -55,6 +55,14 @@ def _user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
+def bare_pytest(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pytest of a check loads no plugins of ours: more than half of its time goes into those."""
+    folder = tmp_path_factory.mktemp("bare")
+    (folder / "sitecustomize.py").write_text("import os\nos.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+@pytest.fixture
 def tree(tmp_path: Path) -> Tree:
     """A repository with one commit: a.txt, sub/b.txt, run.sh (executable), and build/ ignored."""
     made = Tree(tmp_path / "tree")

@@ -238,6 +238,7 @@ REPORTS = {
 }
 
 
+@pytest.mark.usefixtures("bare_pytest")
 @pytest.mark.parametrize("name", REPORTS)
 async def test_what_pytest_says(tmp_path: Path, name: str) -> None:
     """A test that was skipped, not found or never ran passes a feature."""
@@ -251,6 +252,7 @@ async def test_what_pytest_says(tmp_path: Path, name: str) -> None:
     assert sorted(os.listdir(tmp_path)) == ["pytest.ini", "test_it.py"], "it leaves nothing in the tree"
 
 
+@pytest.mark.usefixtures("bare_pytest")
 async def test_a_pytest_that_is_not_there_or_hangs_has_not_passed(tmp_path: Path) -> None:
     """The same for a file that was removed, and for a test that never ends."""
     done = await perform(Check("pytest", "test_gone.py"), tmp_path, {})

@@ -192,7 +192,7 @@ RUNS: dict[str, dict[str, str]] = {
 
 
 @pytest.fixture
-def tested(tree: Tree) -> tuple[Tree, Feature]:
+def tested(tree: Tree, bare_pytest: None) -> tuple[Tree, Feature]:
     """A repository whose test is pinned, and fails."""
     tree.write("thing.py", "def works(): return False\n")
     tree.write("tests/test_it.py", TEST)
@@ -232,6 +232,7 @@ async def test_in_the_tree_itself_a_pinned_test_does_not_run_beside_a_new_one(te
     assert (await performed(tree, feature)).passed
 
 
+@pytest.mark.usefixtures("bare_pytest")
 async def test_what_was_there_when_the_list_was_frozen_still_holds(tree: Tree) -> None:
     """Lost: settings without which the pinned test does not run, or what an agent makes of them."""
     tree.write("src/thing.py", "def works(): return True\n")
@@ -249,6 +250,7 @@ async def test_what_was_there_when_the_list_was_frozen_still_holds(tree: Tree) -
     assert (await performed(tree, feature)).passed
 
 
+@pytest.mark.usefixtures("bare_pytest")
 async def test_the_rest_of_a_shared_file_is_the_agents(tree: Tree) -> None:
     """Lost: a project whose own code reads its version there, as soon as its agent releases another one."""
     tree.write("tests/test_it.py", "def test_it(): assert '2.0' in open('pyproject.toml').read()\n")
