@@ -100,6 +100,22 @@ def sdk(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+WAYS = pytest.mark.parametrize(
+    ("sdk", "stream"),
+    [
+        pytest.param(
+            sdk,
+            streams,
+            id=f"{'streamed' if streams else 'whole'}-{sdk.__name__}",
+            marks=() if ((at + 1) // 2 + streams) % 2 == 0 else pytest.mark.proof,
+        )
+        for at, sdk in enumerate(SDKS)
+        for streams in (False, True)
+    ],
+)
+"""In the default run each SDK in one way, and of the two of a provider one in each. `make proof` has all."""
+
+
 @pytest.fixture(params=[False, True], ids=["whole", "streamed"])
 def stream(request: pytest.FixtureRequest) -> bool:
     """Whether the answer is asked for as a stream."""
@@ -150,6 +166,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str, int]] = {
 }
 
 
+@WAYS
 @pytest.mark.parametrize("what", FAULTS)
 async def test_the_wire_sees_our_attempts_whatever_the_sdk_would_do(
     desk: Any, sdk: Any, stream: bool, what: str
@@ -214,6 +231,7 @@ async def persistent(call: Callable[[], Awaitable[Any]], times: int) -> Any:
     return None
 
 
+@WAYS
 @pytest.mark.parametrize("what", ["status 500", "429", "billing 429", "dropped"])
 async def test_a_retry_loop_around_the_call_adds_no_request(desk: Any, sdk: Any, what: str, stream: bool) -> None:
     """tenacity, LangChain and smolagents all have one."""
@@ -244,6 +262,7 @@ async def test_after_something_else_was_recorded_an_equal_call_is_a_new_one(desk
         assert server.count == ATTEMPTS + 1
 
 
+@WAYS
 @pytest.mark.parametrize("what", ["status 500", "dropped", "billing 429"])
 async def test_equal_calls_in_parallel_are_each_tried_as_often_as_we_say(
     desk: Any, sdk: Any, what: str, stream: bool
