@@ -16,7 +16,7 @@ TESTS = (
     "runtime/test_approving.py",
 )
 WANTED = {"questions": 400, "failures": 100, "false_answers": 4_000}
-COST = 160
+COST = 100
 SHARDS = len(TESTS)
 WAITS = True
 

@@ -44,7 +44,7 @@ WANTED = {
 TRIALS = 660
 PROBLEMS_MAX = 50
 """After so many no more disks are needed to know that something is wrong."""
-COST = 360
+COST = 290
 OLD = Path(__file__).parent.parent / "tests" / "journals"
 FAILURES = (JournalError, OSError, ValueError, AssertionError)
 

@@ -28,7 +28,7 @@ TESTS = {
 }
 """And how many kills each sees at least, with all its parameters."""
 WANTED = {"sweeps": len(TESTS), "kills": sum(TESTS.values())}
-COST = 340
+COST = 400
 SHARDS = len(TESTS)
 WAITS = True
 

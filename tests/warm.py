@@ -39,19 +39,20 @@ COLD = subprocess.Popen
 
 
 class Warm(subprocess.Popen[str]):
-    """`subprocess.Popen([sys.executable, …])` of `[-W error] -m MODULE …`, `-c TEXT …` or `FILE.py …`."""
+    """`subprocess.Popen([sys.executable, …])` of `[-W WHAT] -m MODULE …`, `-c TEXT …` or `FILE.py …`."""
 
     _is_warm = False
 
     def _execute_child(self, args: Any, *others: Any) -> None:
         cwd, env, is_own_session, pipes = others[4], others[5], others[-2], others[9:15]
         theirs = [2 if own == -1 else own for own in (pipes[0], pipes[3], pipes[5])]
-        self._is_warm = args[0] == sys.executable and not is_own_session and -1 not in (pipes[0], pipes[3])
+        self._is_warm = args[0] == sys.executable and -1 not in (pipes[0], pipes[3])
         if not self._is_warm:  # it is another program, or asks for what is not made here
             super()._execute_child(args, *others)  # type: ignore[misc]
             return
         self._status, told = socket.socketpair()
-        _origin.fork(list(args)[1:], cwd or os.getcwd(), os.environ if env is None else env, [*theirs, told.fileno()])
+        order = {"argv": list(args)[1:], "cwd": os.fspath(cwd or os.getcwd()), "is_own_session": bool(is_own_session)}
+        _origin.fork(order | {"env": dict(os.environ if env is None else env)}, [*theirs, told.fileno()])
         told.close()
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
@@ -107,9 +108,9 @@ class _Origin:
         self._orders: socket.socket
         self._process: subprocess.Popen[bytes]
 
-    def fork(self, argv: list[str], cwd: Any, env: Any, files: list[int]) -> None:
+    def fork(self, what: dict[str, Any], files: list[int]) -> None:
         """Have a process forked that gets these files as 0, 1, 2, and one through which its pid and end are told."""
-        order = json.dumps({"argv": argv, "cwd": os.fspath(cwd), "env": dict(env)}).encode()
+        order = json.dumps(what).encode()
         with self._lock:
             if self._pid != os.getpid():  # not yet, or this is a fork of the process that started it
                 self._start()
@@ -206,6 +207,8 @@ def become(order: dict[str, Any], files: list[int]) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if order["is_own_session"]:
+        os.setsid()
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])
@@ -214,6 +217,9 @@ def become(order: dict[str, Any], files: list[int]) -> None:
         warnings.simplefilter("error")
         main(argv[2:])  # what is warned of while objects are destroyed is told too
         return
+    if argv[0] == "-W":
+        warnings._processoptions([argv[1]])  # type: ignore[attr-defined]  # as the interpreter does
+        del argv[:2]
     try:
         main(argv)
     except SystemExit as end:

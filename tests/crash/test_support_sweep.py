@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -313,7 +314,9 @@ def _reach_at(what: str, event: str) -> None:
 
 @pytest.fixture
 def support(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The example, with a shop database that the children only read."""
+    """The example, with a shop database that the children only read. The services of each trial start warm."""
+    if warm.IS_THERE:
+        monkeypatch.setattr(subprocess, "Popen", warm.Warm)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
     monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
     monkeypatch.setenv("SHOP_DB", str(directory / "shop.db"))

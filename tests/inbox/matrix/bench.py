@@ -52,6 +52,8 @@ from holdfast.web.who import Who
 
 WAYS = ("web", "mail", "slack", "hook")
 MIN, HOUR = 60.0, 3600.0
+TURNS_MAX, QUIET = 60, 4
+"""Turns of a loop in which everybody has run, at most, and those in a row in which nobody did."""
 WITHIN_S = 12 * HOUR
 REPLIES_MAX = 20
 """Of whoever answers again and again."""
@@ -62,13 +64,29 @@ CANARY = "DE89-canary"
 SETTINGS = {"poll_s": 60.0, "lease_s": 1e7, "quiet_s": 300.0, "park_s": 1e7, "close_s": 0.5, "drain_s": 0.5}
 
 
+class Loop(asyncio.SelectorEventLoop):
+    """A loop that says whether there is anything to do."""
+
+    _ready: list[object]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody but who asks is about to run."""
+        return not self._ready
+
+
 class Clock(ManualClock):
     """Turns the loop for as long as there is something to do, since servers and threads take a moment of their own."""
 
     async def settle(self) -> None:
         """Let everything that can run, run."""
-        for _ in range(60):
+        loop, quiet = asyncio.get_running_loop(), 0
+        assert isinstance(loop, Loop)
+        for _ in range(TURNS_MAX):
             await asyncio.sleep(0)
+            quiet = quiet + 1 if loop.is_idle else 0
+            if quiet == QUIET:
+                return
 
 
 async def here(name: str, fn: Callable[[], Any]) -> Any:
@@ -345,7 +363,7 @@ class Bench:
 
     def run(self) -> Ended:
         """From the question to its end."""
-        loop = asyncio.new_event_loop()
+        loop = Loop()
         try:
             with pytest.MonkeyPatch.context() as patch:
                 for place in ("chain", "attention", "watch"):
