@@ -163,3 +163,19 @@ def test_a_drafted_list_is_frozen_by_a_person_and_not_before(tree: Path) -> None
     frozen = holdfast(tree, "project", "init", "--draft", "../agent.py:plan", "a file")
     assert frozen.returncode == 0 and "frozen by ada" in frozen.stderr, frozen.stderr
     assert holdfast(tree, "project", "run", "../agent.py:build").returncode == 0
+
+
+def test_old_unfinished_work_is_named_with_how_it_goes_and_nothing_removes_it(tree: Path) -> None:
+    """Lost otherwise: a branch of each failed session, for ever; or work that somebody wanted."""
+    holdfast(tree, "project", "init", "../shell.json", "--by", "ada")
+    for name, at in (("session-7", "2020-01-01T00:00:00Z"), ("session-8", "")):
+        tip = git(tree, "commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "x", at=at)
+        git(tree, "branch", f"holdfast/wip/{name}", tip)
+    told = " ".join(holdfast(tree, "project", "status").stdout.split())
+    assert "git branch -D holdfast/wip/session-7" in told and "session-8" not in told
+    listed = json.loads(holdfast(tree, "project", "status", "--json").stdout)["put_aside"]
+    assert [(each["branch"], each["is_old"]) for each in listed] == [
+        ("holdfast/wip/session-7", True),
+        ("holdfast/wip/session-8", False),
+    ]
+    assert "session-7" in git(tree, "branch", "--list", "holdfast/wip/*")

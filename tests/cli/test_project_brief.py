@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Shell
 
-from holdfast.core.brief import TOKENS_MIN
+from holdfast.core.excerpt import TOKENS_MIN
 from holdfast.core.feature import digest, features
 from holdfast.core.verdict import Result, judged
 from holdfast.journal.open import open_journal

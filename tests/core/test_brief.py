@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from holdfast.core.assignment import next_work
 from holdfast.core.board import Board, Ended, Item, Proof, Remark, Session, State, Try
-from holdfast.core.brief import TOKENS_MIN, Facts, Hold, Live, Rank, brief, lines
+from holdfast.core.brief import brief, lines
 from holdfast.core.events import Charge
+from holdfast.core.excerpt import TOKENS_MIN
 from holdfast.core.feature import Check, Feature
+from holdfast.core.known import Facts, Hold, Live, Rank
+from holdfast.core.unfinished import forgotten
 
 NOW = 1_700_000_000.0
 HERE = "host:/src/calc"
@@ -359,3 +362,14 @@ def test_what_is_left_out_first() -> None:
 def test_too_few_tokens_are_as_many_as_it_takes() -> None:
     """A brief of nothing would be read as a project without features."""
     assert text(tokens=1) == text(tokens=TOKENS_MIN)
+
+
+def test_branches_that_nobody_is_told_of_are_forgotten_when_they_are_old() -> None:
+    """Lost: a hundred branches in a year; or, worse, work that the next session is told to look at."""
+    day = 86_400.0
+    tried = replace(SUB, tries=(Try(3, NOW, "no", "holdfast/wip/session-3"),))
+    passed = replace(ADD, tries=(Try(2, NOW, "no", "holdfast/wip/session-2"),))
+    there = {f"holdfast/wip/session-{number}": NOW - 20 * day for number in (1, 2, 3)}
+    there |= {"holdfast/wip/session-4": NOW - 13 * day}
+    names = ["holdfast/wip/session-1", "holdfast/wip/session-2"]
+    assert forgotten(board(passed, tried, MUL), there, NOW) == names

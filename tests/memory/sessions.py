@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +22,10 @@ Body = Callable[[hf.Run, hf.Session], Any]
 QUICK = Settings(quiet_s=0.05)
 
 
-def git(tree: Path, *words: str) -> str:
-    """One git command, as a person calls it."""
-    done = subprocess.run(["git", *words], cwd=tree, check=True, capture_output=True, text=True)
+def git(tree: Path, *words: str, at: str = "") -> str:
+    """One git command, as a person calls it; at: when, where that is not now."""
+    when = {"GIT_COMMITTER_DATE": at} if at else {}
+    done = subprocess.run(["git", *words], cwd=tree, check=True, capture_output=True, text=True, env=os.environ | when)
     return done.stdout.strip()
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import holdfast as hf
-from holdfast.core.brief import Hold
 from holdfast.core.feature import digest, features
+from holdfast.core.known import Hold
 from holdfast.core.verdict import Result, judged
 from holdfast.errors import NotFound
 from holdfast.journal.open import open_journal

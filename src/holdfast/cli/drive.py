@@ -6,9 +6,7 @@ While the user's code runs, what it prints goes to stderr: stdout holds the resu
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -18,7 +16,7 @@ from holdfast.cli import source
 from holdfast.cli.answer import how_to_answer
 from holdfast.cli.below import asked_below
 from holdfast.cli.exit import Exit, code_of
-from holdfast.cli.interrupt import Interrupt
+from holdfast.cli.interrupt import Interrupt, to_its_end
 from holdfast.cli.output import SCHEMA, data, document, report, say
 from holdfast.cli.reach import inbox_of, people_told
 from holdfast.core.books import run_key
@@ -27,7 +25,6 @@ from holdfast.core.heads import Status, Why
 from holdfast.core.state import State, fold
 from holdfast.errors import (
     BudgetExceeded,
-    InternalError,
     JournalError,
     RunBlocked,
     RunError,
@@ -89,15 +86,10 @@ class Driven:
 
 def drive(order: Order) -> int:
     """Drive the run until it ends, waits for longer than we stay, or a signal comes; the exit code."""
-    interrupt = Interrupt()
-    try:
-        with redirect_stdout(sys.stderr):
-            driven = asyncio.run(_drive(order, interrupt))
-    except asyncio.CancelledError:
-        if interrupt.number is None:
-            raise InternalError("The command was cancelled, but not by a signal.") from None
+    driven = to_its_end(lambda interrupt: _drive(order, interrupt))
+    if isinstance(driven, Interrupt):
         say(f"Run {order.key!r} is resumable: {order.again}")
-        return interrupt.exit_code
+        return driven.exit_code
     if order.tell is not None and Status(driven.picture["run"]["status"]).is_end:
         return order.tell(driven.picture)
     return _succeeded(order, driven) if driven.error is None else _ended(order, driven, driven.error)

@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, redirect_stdout
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
+from holdfast.errors import InternalError
+
+T = TypeVar("T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -52,6 +56,19 @@ class Interrupt:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def to_its_end(work: Callable[[Interrupt], Coroutine[Any, Any, T]]) -> T | Interrupt:
+    """What `work` gives, run on a loop of its own, with what is printed meanwhile on stderr; the interrupt, when a
+    signal has ended it before."""
+    interrupt = Interrupt()
+    try:
+        with redirect_stdout(sys.stderr):
+            return asyncio.run(work(interrupt))
+    except asyncio.CancelledError:
+        if interrupt.number is None:
+            raise InternalError("The command was cancelled, but not by a signal.") from None
+        return interrupt
 
 
 def _leave_at_once(number: int) -> None:

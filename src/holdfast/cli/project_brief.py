@@ -6,7 +6,8 @@ import click
 
 from holdfast.cli import option
 from holdfast.cli.output import SCHEMA, data, document
-from holdfast.core.brief import TOKENS, TOKENS_MIN
+from holdfast.core.brief import TOKENS
+from holdfast.core.excerpt import TOKENS_MIN
 
 
 @click.command()

@@ -6,8 +6,6 @@ import asyncio
 import os
 import re
 import shutil
-import sys
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,9 +13,9 @@ import click
 
 from holdfast.cli import option, project_order
 from holdfast.cli.exit import Exit
-from holdfast.cli.interrupt import Interrupt
+from holdfast.cli.interrupt import Interrupt, to_its_end
 from holdfast.cli.output import SCHEMA, document, say
-from holdfast.errors import InternalError, UsageError
+from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,15 +78,10 @@ def run(
         wait=option.wait_of(wait),
         config=config,
     )
-    interrupt = Interrupt()
-    try:
-        with redirect_stdout(sys.stderr):
-            driven = asyncio.run(_drive(order, interrupt))
-    except asyncio.CancelledError:
-        if interrupt.number is None:
-            raise InternalError("The command was cancelled, but not by a signal.") from None
+    driven = to_its_end(lambda interrupt: _drive(order, interrupt))
+    if isinstance(driven, Interrupt):
         say("The session is resumable: call the same command again.")
-        return interrupt.exit_code
+        return driven.exit_code
     return _told(driven, is_json=is_json)
 
 

@@ -11,10 +11,11 @@ from holdfast.cli.output import SCHEMA, document, paint, text
 
 if TYPE_CHECKING:
     from holdfast.core.board import Board, Item, Session
-    from holdfast.core.brief import Facts, Live
+    from holdfast.core.known import Facts, Live
 
 _COLOURS = {"passing": "green", "regressed": "red", "open": ""}
 _BAR_WIDTH = 20
+_BRANCHES_SHOWN = 20
 
 
 @click.command()
@@ -35,6 +36,8 @@ def status(directory: str, is_json: bool) -> int:
 
 def facts_of(facts: Facts) -> dict[str, Any]:
     """The project as plain data."""
+    from holdfast.core.unfinished import forgotten
+
     board, work, tree = facts.board, facts.work, facts
     return {
         "project": {
@@ -55,6 +58,10 @@ def facts_of(facts: Facts) -> dict[str, Any]:
         "left": [{**one._asdict(), "place": place} for place, one in board.left.items()],
         "notes": [note._asdict() for note in board.notes],
         "edited": [edit._asdict() for edit in board.edited],
+        "put_aside": [
+            {"branch": name, "at": at, "is_old": name in forgotten(board, tree.put_aside, tree.now)}
+            for name, at in tree.put_aside.items()
+        ],
         "tree": {"commit": tree.commit, "branch": tree.branch, "dirty": list(tree.dirty), "why": tree.unknown_tree},
     }
 
@@ -104,13 +111,13 @@ def _table(facts: Facts) -> None:
         text(f"{_bar(board)} {counts(board)} {counted(board.numbered, 'session')}{spent}", "bold"),
         table,
         text(_next(facts)),
-        *(text(told) for told in _stranded(facts)),
+        *(text(told) for told in (*_stranded(facts), *_old_branches(facts))),
     )
 
 
 def _stranded(facts: Facts) -> list[str]:
     """Sessions that nobody can go on with, and how what they hold is free again."""
-    from holdfast.core.brief import give_back
+    from holdfast.core.unfinished import give_back
 
     ours = [(session, facts.live[session.run]) for session in facts.board.sessions.values()]
     return [
@@ -118,6 +125,18 @@ def _stranded(facts: Facts) -> list[str]:
         for session, live in ours
         if live.hold == "nowhere"
     ]
+
+
+def _old_branches(facts: Facts) -> list[str]:
+    """Branches that nobody is told of any more, and how they go: nothing removes them by itself."""
+    from holdfast.core.unfinished import forgotten
+
+    old = forgotten(facts.board, facts.put_aside, facts.now)
+    if not old:
+        return []
+    some = " ".join(old[:_BRANCHES_SHOWN])
+    more = f"; then there are {len(old) - _BRANCHES_SHOWN} more" if len(old) > _BRANCHES_SHOWN else ""
+    return [f"old unfinished work that no brief names any more goes by: git branch -D {some}{more}"]
 
 
 def _bar(board: Board) -> str:

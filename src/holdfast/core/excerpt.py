@@ -20,6 +20,8 @@ from typing import Any, Final, NamedTuple
 from holdfast.core.drawn import safe_text
 
 BYTES_PER_TOKEN: Final = 3
+TOKENS_MIN: Final = 300
+"""Below, not even the first lines of what whoever goes on has to know would fit."""
 QUOTE_MAX: Final = 240
 """Characters of a stranger's text that are shown, unless it is said otherwise."""
 

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 from holdfast.core.assignment import next_work
 from holdfast.core.board import Board, Ended, Session, cell_of
-from holdfast.core.brief import TOKENS, Facts, Hold, Live
+from holdfast.core.brief import TOKENS
 from holdfast.core.brief import brief as made
 from holdfast.core.digest import digest_of
 from holdfast.core.events import Charge
 from holdfast.core.heads import Status
+from holdfast.core.known import Facts, Hold, Live
 from holdfast.core.state import fold
 from holdfast.journal.open import open_journal
 from holdfast.journal.process import holder
@@ -73,6 +74,7 @@ def gather(project: Opened) -> Facts:
         branch=tree.branch,
         dirty=tree.dirty,
         unknown_tree=tree.why,
+        put_aside=tree.put_aside,
         has_init=(place.directory / "init.sh").is_file(),
         spent=_spent(journal, board),
     )

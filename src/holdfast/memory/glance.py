@@ -6,7 +6,7 @@ not there, or has no answer in time, that is said instead; a brief does not fail
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,6 +16,8 @@ from holdfast.memory.repository import GitFailed, Repository
 VIEWS: Final = frozenset({"features.json", "progress.md"})
 """At the top of the tree: holdfast writes them itself."""
 _STATUS: Final = ("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal", "--ignore-submodules=dirty")
+
+_WIP: Final = ("for-each-ref", "--format=%(refname:lstrip=2) %(committerdate:unix)", "refs/heads/holdfast/wip")
 
 
 class Glance(NamedTuple):
@@ -27,6 +29,8 @@ class Glance(NamedTuple):
     """Empty: the head is detached, or it is not known."""
     dirty: tuple[str, ...] = ()
     """Paths that are not as the last commit has them, without our views; of a new directory only its name."""
+    put_aside: Mapping[str, float] = {}
+    """Branches of unfinished work, and when it was put on them."""
     why: str = ""
     """Why nothing of that is known; empty: it is."""
 
@@ -36,7 +40,9 @@ def glance(directory: Path) -> Glance:
     try:
         repository = Repository(directory)
         repository.without_own_programs()
-        return _read(repository.call(*_STATUS).out.decode("utf-8", "surrogateescape"))
+        seen = _read(repository.call(*_STATUS).out.decode("utf-8", "surrogateescape"))
+        pairs = (line.rpartition(" ")[::2] for line in repository.call(*_WIP).text.splitlines())
+        return seen._replace(put_aside={name: float(at) for name, at in pairs})
     except (UsageError, GitFailed) as error:
         return Glance(why=str(error))
 
