@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from tests import warm
 from tests.memory.sessions import git, repository
+
+from holdfast.testing.postgres_server import PostgresServer
 
 AGENTS = """
 import holdfast as hf
@@ -179,3 +182,52 @@ def test_old_unfinished_work_is_named_with_how_it_goes_and_nothing_removes_it(tr
         ("holdfast/wip/session-8", False),
     ]
     assert "session-7" in git(tree, "branch", "--list", "holdfast/wip/*")
+
+
+# --- on Postgres -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def on_postgres(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Path:
+    """A project whose record is in Postgres: one feature passes, of the other one a session has come to nothing."""
+    home = tmp_path_factory.mktemp("postgres")
+    (home / "agent.py").write_text(AGENTS, "utf-8")
+    listed = [
+        {"id": name, "description": f"makes {name}", "check": f"command:test -f {name}.txt"} for name in ("one", "two")
+    ]
+    (home / "list.json").write_text(json.dumps(listed), "utf-8")
+    tree = repository(home / "tree")
+    url = postgres.url(f"project_{os.getpid()}")
+    assert holdfast(tree, "project", "init", "../list.json", "--by", "ada", "--store", url).returncode == 0
+    done = holdfast(tree, "project", "run", "../agent.py:build", "--sessions", "2")
+    assert done.returncode == 75 and "1 of 2 features pass" in done.stderr, done.stderr
+    return tree
+
+
+def test_the_brief_of_a_project_on_postgres(on_postgres: Path) -> None:
+    """Lost otherwise: what the next session is told, for everyone whose store is a server."""
+    told = holdfast(on_postgres, "project", "brief")
+    assert told.returncode == 0, told.stderr
+    for said in (
+        "1 of 2 features pass, 1 open",
+        "feature two",
+        "- two, session 2",
+        "exit code 1",
+        "this working tree is",
+    ):
+        assert said in told.stdout, told.stdout
+    short = holdfast(on_postgres, "project", "brief", "--tokens", "300").stdout
+    assert len(short.encode()) <= 900 and "Left out, for want of room" in short
+
+
+def test_the_status_of_a_project_on_postgres(on_postgres: Path) -> None:
+    """Lost otherwise: the same for whoever looks at it, and for programs."""
+    told = holdfast(on_postgres, "project", "status")
+    assert told.returncode == 0 and "1 of 2 features pass" in told.stdout and "passing" in told.stdout, told.stderr
+    listed = json.loads(holdfast(on_postgres, "project", "status", "--json").stdout)
+    assert [(each["id"], each["state"], each["tried"]) for each in listed["features"]] == [
+        ("one", "passing", 0),
+        ("two", "open", 1),
+    ]
+    assert listed["project"]["spent"]["tool_calls"] > 10 and listed["project"]["next"] == "two"
+    assert [each["outcome"] for each in listed["ended"]] == ["passed", "failed"] and listed["sessions"] == []
