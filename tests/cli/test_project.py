@@ -32,7 +32,7 @@ async def idle(run: hf.Run, session: hf.Session) -> None:
 
 @hf.agent
 async def plan(run: hf.Run, wish: str) -> list:
-    return [{"id": "one", "description": wish, "check": "python:there"}]
+    return [{"id": "one", "description": wish, "check": {"python": "there", "in_tree": wish == "in the tree"}}]
 """
 
 
@@ -166,6 +166,16 @@ def test_a_drafted_list_is_frozen_by_a_person_and_not_before(tree: Path) -> None
     frozen = holdfast(tree, "project", "init", "--draft", "../agent.py:plan", "a file")
     assert frozen.returncode == 0 and "frozen by ada" in frozen.stderr, frozen.stderr
     assert holdfast(tree, "project", "run", "../agent.py:build").returncode == 0
+
+
+def test_what_a_drafted_check_is_to_see_is_shown_to_the_person_who_freezes_it(tree: Path) -> None:
+    """Lost otherwise: an agent that drafts its own list has its checks look at what no commit has."""
+    asked = holdfast(tree, "project", "init", "--draft", "../agent.py:plan", "in the tree")
+    told = " ".join(asked.stderr.split())
+    assert "[python: there, in the working tree with all that git ignores]" in told, told
+    [question] = json.loads(holdfast(tree, "inbox", "--json").stdout)["questions"]
+    shown = " ".join(holdfast(tree, "inbox", "show", question["id"]).stdout.split())
+    assert "in the working tree" in shown, shown
 
 
 def test_old_unfinished_work_is_named_with_how_it_goes_and_nothing_removes_it(tree: Path) -> None:

@@ -27,6 +27,13 @@ from holdfast.memory.ground import perform
 from holdfast.memory.pins import pinned
 
 
+@pytest.fixture(autouse=True)
+def _temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test that fails leaves goes with it."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+
 def feature_of(check: Any, tree: Tree | None = None) -> Feature:
     """One with this check; its pins as they are now."""
     [found] = features([{"id": "one", "description": "the first", "check": check}])
@@ -146,6 +153,18 @@ async def test_what_is_declared_is_there_and_never_hides_what_is_committed(tree:
     assert shared[0].check.keep == ("deps",) and "with deps of the working tree" in shared[0].check.words
 
 
+async def test_a_submodule_may_be_declared(tree: Tree) -> None:
+    """Lost: projects with submodules, which a checkout has as empty directories."""
+    tree.write("part/x.txt", "of the submodule\n")
+    git(tree.path / "part", "init", "-q")
+    git(tree.path / "part", "add", "-A")
+    git(tree.path / "part", "commit", "-qm", "x")
+    tree.git("add", "part")
+    tree.git("commit", "-qm", "a submodule")
+    assert not (await performed(tree, feature_of({"command": "cat part/x.txt"}))).passed
+    assert (await performed(tree, feature_of({"command": "cat part/x.txt", "keep": ["part"]}))).passed
+
+
 async def test_a_check_that_a_person_lets_run_in_the_tree_runs_there(tree: Tree) -> None:
     """Lost: projects whose checks need the repository itself."""
     tree.write("build/done.txt")
@@ -262,14 +281,10 @@ async def test_the_rest_of_a_shared_file_is_the_agents(tree: Tree) -> None:
     assert (await performed(tree, feature)).passed
 
 
-async def test_settings_above_the_checkout_are_not_read(
-    tested: tuple[Tree, Feature], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_settings_above_the_checkout_are_not_read(tested: tuple[Tree, Feature], tmp_path: Path) -> None:
     """Lost: the same, by a file in the directory of temporary files."""
     tree, feature = tested
     above = tmp_path / "temporary"
-    above.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(above))
     (above / "pytest.ini").write_text("[pytest]\naddopts = -p cheat\npythonpath = .\n")
     (above / "conftest.py").write_text(ALL_PASS)
     (above / "cheat.py").write_text(ALL_PASS)
@@ -324,12 +339,9 @@ async def test_a_tree_that_is_gone_is_no_pass(tree: Tree) -> None:
 
 async def test_temporary_files_within_the_tree_are_no_ground(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lost: a checkout in the working tree, whose settings and dependencies are found from there."""
+    on = Git(tree.path)
+    now = on.tree()
     (tree.path / "build").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tree.path / "build"))
-    feature = feature_of({"command": "true"})
-    on = Git(tree.path)
-    monkeypatch.undo()
-    now = on.tree()
-    monkeypatch.setattr(tempfile, "tempdir", str(tree.path / "build"))
-    done = await perform(feature, now, on, {})
+    done = await perform(feature_of({"command": "true"}), now, on, {})
     assert not done.has_run and "TMPDIR" in done.why

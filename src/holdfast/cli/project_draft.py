@@ -100,7 +100,4 @@ def drafting(project: Project, agent: Agent[Any, Any], to: str) -> Agent[Any, An
 
 def _lines(shown: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What a person has to see of each: above all what will be run on this machine."""
-    return [
-        {"id": f["id"], "does": f["description"], "runs": f"{f['check']['kind']}: {f['check']['target']}"}
-        for f in shown
-    ]
+    return [{"id": f["id"], "does": f["description"], "runs": of_facts(f).check.words} for f in shown]

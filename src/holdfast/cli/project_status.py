@@ -26,7 +26,7 @@ def status(directory: str, is_json: bool) -> int:
     from holdfast.memory.brief import gather, opened  # loads the engine
 
     with opened(directory) as project:
-        facts = gather(project)
+        facts = gather(project, with_branches=True)
     if is_json:
         document({"schema": SCHEMA, **facts_of(facts)})
     else:

@@ -59,11 +59,11 @@ def brief(directory: str | Path = ".", tokens: int = TOKENS, *, journal: Journal
         return made(gather(project), tokens).text
 
 
-def gather(project: Opened) -> Facts:
-    """Everything that the brief is made of, as it is now."""
+def gather(project: Opened, *, with_branches: bool = False) -> Facts:
+    """Everything that the brief is made of, as it is now. with_branches: and those of unfinished work."""
     journal, name, place = project
     board = ProjectRecord(journal, name).board()
-    tree = glance(place.directory)
+    tree = glance(place.directory, with_branches=with_branches)
     return Facts(
         board=replace(board, ended=tuple(_as_of_now(journal, each) for each in board.ended)),
         work=next_work(board, place=place.id),

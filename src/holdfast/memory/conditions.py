@@ -47,8 +47,9 @@ def fixed(check: Check, git: Git) -> dict[str, str]:
 
 
 def _candidates(check: Check) -> Iterator[str]:
-    folders = PurePosixPath(check.target.partition("::")[0]).parents
-    for folder in folders:
+    file = PurePosixPath(check.target.partition("::")[0])
+    is_inside = not file.is_absolute() and ".." not in file.parts
+    for folder in file.parents if is_inside else ():
         yield from (str(folder / name) for name in (CONFTEST, *_OWN, *_SHARED))
     yield from _AT_THE_TOP
 

@@ -35,13 +35,14 @@ class Glance(NamedTuple):
     """Why nothing of that is known; empty: it is."""
 
 
-def glance(directory: Path) -> Glance:
-    """Look at the working tree whose top is `directory`."""
+def glance(directory: Path, *, with_branches: bool = False) -> Glance:
+    """Look at the working tree whose top is `directory`. with_branches: at what was put aside, too."""
     try:
         repository = Repository(directory)
         repository.without_own_programs()
         seen = _read(repository.call(*_STATUS).out.decode("utf-8", "surrogateescape"))
-        pairs = (line.rpartition(" ")[::2] for line in repository.call(*_WIP).text.splitlines())
+        listed = repository.call(*_WIP).text.splitlines() if with_branches else ()
+        pairs = (line.rpartition(" ")[::2] for line in listed)
         return seen._replace(put_aside={name: float(at) for name, at in pairs})
     except (UsageError, GitFailed) as error:
         return Glance(why=str(error))

@@ -43,7 +43,7 @@ from holdfast.runtime.run import Run
 from holdfast.runtime.signature import INJECTED
 from holdfast.runtime.thread import in_thread
 
-DEPENDENCIES: Final = (".venv", "venv", "node_modules", "vendor", "target", "build", "dist", ".env")
+DEPENDENCIES: Final = (".venv", "venv", "node_modules", "vendor", "target", "build")
 """Where they lie, or what is built lies, at the top of a tree."""
 Function = Callable[[Path], Any]
 """A check in Python: given the directory, it passes by giving True and nothing else."""
