@@ -53,8 +53,8 @@ class Place(NamedTuple):
 class Points:
     """The way outside, with a point before, while, and after something happens."""
 
-    def __init__(self, place: Place) -> None:
-        self.receiver = place.receiver
+    receiver: Receiver
+    """Of the life that is lived."""
 
     async def act(self, tool: str, order: str, key: str, epoch: int) -> None:
         reach(f"{tool}:before")
@@ -78,6 +78,8 @@ class Shop(Scenario):
         self.engine = engine
         self.prefix = prefix
         self.seen = seen
+        self.points = Points()
+        self.agent = shop.shop(self.points, rest_s=0.001)
 
     def prepare(self, trial: str) -> Place:
         name = f"{self.prefix}{trial}"
@@ -88,8 +90,8 @@ class Shop(Scenario):
     def run(self, place: Place, journal: Callable[[Journal], Journal]) -> None:
         clock = SystemClock()
         app = hf.App(journal(open_journal(place.url, clock=clock.now)), settings=SETTINGS, clock=clock, serves=False)
-        agent = shop.shop(Points(place), rest_s=0.001)
-        asyncio.run(shop.lived(app, agent, place.key, place.receiver))
+        self.points.receiver = place.receiver
+        asyncio.run(shop.lived(app, self.agent, place.key, place.receiver))
 
     def after_kill(self, place: Place, passed: Sequence[str]) -> None:
         """Count the window in which it died, as the journal shows it."""

@@ -52,7 +52,7 @@ def bugs(file: Path = FILE) -> list[Bug]:
 
 BUGS = bugs()
 WANTED = {"caught": len(BUGS) + sum(LISTS.values())}
-COST = 320
+COST = 270
 WAITS = True
 
 

@@ -30,7 +30,7 @@ from typing import Any
 
 from proof.part import Seen
 
-SHARD_S = 50.0
+SHARD_S = 60.0
 """About so many seconds of one core are one shard."""
 GIVES_WAY = 10
 """By so much what only computes is nicer than what has times to keep."""

@@ -16,9 +16,9 @@ from tests.memory.swept import Swept
 
 from proof.part import Plan, Seen, in_memory
 
-KILLS = 80
+KILLS = 60
 WANTED = {"session_kills": KILLS, "session_kills_at_a_write": KILLS // 8, "session_kills_at_git": KILLS // 8}
-COST = 110
+COST = 80
 SHARDS = 2
 WAITS = True
 

@@ -99,7 +99,7 @@ def test_a_bad_part_fails_and_the_others_are_counted(modules: Path) -> None:
     for name, text in BAD.items():
         (modules / f"bad_{name}.py").write_text(text)
     (modules / "well.py").write_text(WELL)
-    parts = [part("well", 100), *(part(f"bad_{name}", 100) for name in ("same_in_each_shard", "early"))]
+    parts = [part("well", 120), *(part(f"bad_{name}", 120) for name in ("same_in_each_shard", "early"))]
     parts += [part(f"bad_{name}") for name in BAD if name not in ("same_in_each_shard", "early")]
     found, told = ran(parts)
     assert found["well"].problems(1.0) == [] and found["well"].seen.counts == {"seen": 8}
@@ -115,7 +115,7 @@ def test_what_only_computes_gives_way_to_what_waits(modules: Path) -> None:
     two ends only when the other one has begun."""
     for name, other in (("waits", "computes"), ("computes", "waits")):
         (modules / f"{name}.py").write_text(MEETS.format(name=name, other=other, waits=name == "waits"))
-    found, _ = ran([part("computes", 100), part("waits")])
+    found, _ = ran([part("computes", 120), part("waits")])
     assert found["computes"].problems(1.0) == found["waits"].problems(1.0) == []
     assert found["computes"].seen.counts["nice"] == 2 * found["waits"].seen.counts["nice"] + 2 * runner.GIVES_WAY
 
@@ -148,7 +148,7 @@ def test_what_is_dear_begins_first_and_is_divided() -> None:
     cheap, dear = Part("cheap", "c", {}, 30), Part("dear", "d", {}, 750)
     whole = Part("whole", "w", {}, 160, shards_max=1)
     jobs = runner.jobs([cheap, dear, whole], 1.0)
-    assert [job.name for job in jobs[:2]] == ["whole 1/1", "dear 1/15"] and jobs[-1].name == "cheap 1/1"
-    assert len(runner.jobs([dear], 3.0)) == 45 and len(runner.jobs([dear], 0.01)) == 1
-    assert {(job.shard, job.shards) for job in jobs if job.part is dear} == {(n, 15) for n in range(15)}
+    assert [job.name for job in jobs[:2]] == ["whole 1/1", "dear 1/13"] and jobs[-1].name == "cheap 1/1"
+    assert len(runner.jobs([dear], 3.0)) == 38 and len(runner.jobs([dear], 0.01)) == 1
+    assert {(job.shard, job.shards) for job in jobs if job.part is dear} == {(n, 13) for n in range(13)}
     assert all(job.limit_s >= 10 * job.cost for job in jobs)
