@@ -166,6 +166,9 @@ SHOWN_BY = {
         "memory/test_session.py::test_a_check_that_the_agent_edits_is_put_back_and_told",
     ),
     "R20 evidence-gated passes": (
+        "memory/test_ground.py::test_what_no_commit_has_makes_no_check_pass",
+        "memory/test_ground.py::test_what_is_written_while_the_check_runs_is_in_no_commit_of_it",
+        "memory/test_ground.py::test_no_new_file_changes_how_a_pinned_test_runs",
         "memory/test_session.py::test_a_claim_whose_check_fails_stays_false_and_its_work_is_put_aside",
         "memory/test_session.py::test_a_flaky_check_is_marked",
         "memory/test_session.py::test_a_check_in_python_is_one_of_the_file_and_passes_by_true_alone",

@@ -94,21 +94,13 @@ async def _command(argv: list[str], directory: Path, timeout_s: float) -> Result
     return said.on(Result(True, code == 0, "" if code == 0 else f"exit code {code}", code))
 
 
-_BEGIN_PYTEST: Final = (
-    "import os, sys, pytest, _pytest.junitxml\n"
-    "tree, here = sys.argv[1], os.getcwd()\n"
-    "sys.path[:] = [here, *(here + p[len(tree):] if p.startswith(tree + os.sep) and 'site-packages' not in p else p"
-    " for p in sys.path)]\n"
-    "sys.exit(pytest.main(sys.argv[2:]))"
-)
-"""As `python -m pytest` begins it, but for two things: no module of the directory is taken for one of pytest's, and
-what is installed from the working tree (`pip install -e .`) is found in its checkout."""
+_BEGIN_PYTEST: Final = Path(__file__).with_name("begin_pytest.py")
 
 
 async def _pytest(check: Check, directory: Path, tree: Path) -> Result:
     with tempfile.TemporaryDirectory(prefix="holdfast-", ignore_cleanup_errors=True) as folder:
         told = Path(folder) / "report.xml"
-        begun = [sys.executable, "-P", "-c", _BEGIN_PYTEST, str(tree)]
+        begun = [sys.executable, "-P", str(_BEGIN_PYTEST), str(tree)]
         options = ["-q", "-p", "no:cacheprovider", f"--rootdir={directory}", f"--junit-xml={told}"]
         result = await _command([*begun, check.target, *options], directory, check.timeout_s)
         if result.exit_code is None or result.exit_code < 0:  # it had not ended by itself
