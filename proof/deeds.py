@@ -14,7 +14,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -241,7 +241,7 @@ class Deeds:
             claim.lease,
             after,
             [self._event(after + 1 + number) for number in range(chance.choice((1, 1, 2, 5)))],
-            replace(head, status=status, questions=questions, wake_at=self._world.time, why=f"at {self._number}"),
+            head._replace(status=status, questions=questions, wake_at=self._world.time, why=f"at {self._number}"),
             max(mail, default=0) if chance.random() < 0.8 else 0,
             posts=[self._message(chance.choice(RUNS))] if chance.random() < 0.2 else (),
             releases=releases,

@@ -44,6 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from holdfast.core.accept import Message, Posted
@@ -125,8 +126,7 @@ class Cell(NamedTuple):
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """What one writer wants to add to one run; all of it or nothing."""
 
     lease: Lease
@@ -140,11 +140,11 @@ class Append:
     posts: Sequence[Post] = ()
     releases: bool = False
     """Give the run back, due at the head's `wake_at`."""
-    blobs: Mapping[int, str] = field(default_factory=dict)
+    blobs: Mapping[int, str] = MappingProxyType({})
     """By place in `events`: what `put_blob` gave for its body. The others' large bodies are put by the append."""
     charges: Sequence[AccountCharge] = ()
     """What these events change in accounts (J20, J21); only with events, which tell whether the append stands."""
-    cells: Mapping[str, str] = field(default_factory=dict)
+    cells: Mapping[str, str] = MappingProxyType({})
     """Cells to be set, by name (J19); only with events."""
 
 

@@ -6,7 +6,6 @@ If these fail, an answer counts twice or after its time, or a key starts two dif
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -228,7 +227,7 @@ def test_only_what_ended_badly_is_unwound_and_then_never_resumed(status: Status)
     ended_badly = status in (Status.FAILED, Status.STOPPED, Status.CANCELLED)
     posted = offer(head(status), unwind(by="op"))
     assert posted.is_stored is ended_badly and ("Nothing was undone" in posted.refused) is not ended_badly
-    unwound = replace(head(status), is_unwound=True)
+    unwound = head(status)._replace(is_unwound=True)
     if ended_badly:
         assert offer(unwound, resume(by="op")).refused
         assert offer(unwound, unwind(by="op")).is_stored, "what failed to be undone is tried again"

@@ -81,7 +81,7 @@ def test_the_guard_of_the_store_lets_those_answer_who_may(
     by: str, whose: Approvers, is_refused: bool, choice: str
 ) -> None:
     """Lost: an approval by its requester, by a stranger, by nobody in particular, or twice by the same person."""
-    head = replace(HEAD, questions=(put_to(whose),))
+    head = HEAD._replace(questions=(put_to(whose),))
     posted = accept(head, "run_1", answer("q1", choice=choice, by=by, body=None, digest="d"), 20.0)
     assert posted.is_stored is not is_refused
     assert bool(refusal(put_to(whose), by)) is is_refused is ("stays open" in posted.refused)
@@ -101,7 +101,7 @@ def test_who_has_left_since_may_not() -> None:
 
 def test_a_head_brings_it_back_from_the_store() -> None:
     """Lost: the list itself, when the store is opened again."""
-    head = replace(HEAD, questions=(put_to(FINANCE),))
+    head = HEAD._replace(questions=(put_to(FINANCE),))
     assert Head.from_facts(head.facts()) == head
 
 

@@ -28,7 +28,7 @@ def run(
     run_id: str, status: Status = Status.SUCCEEDED, *, days_ago: float = 20, agent: str = "a", **more: Any
 ) -> Known:
     head = Head(run_id, run_id, agent, "d", status, 0.0, NOW - days_ago * DAY_S)
-    return Known(replace(head, is_forgotten=more.pop("is_forgotten", False)), **more)
+    return Known(head._replace(is_forgotten=more.pop("is_forgotten", False)), **more)
 
 
 def gone(retention: Retention, *runs: Known) -> list[str]:
@@ -180,7 +180,7 @@ def test_the_accounts_are_the_same_before_and_after(
     left = tombstone(events, NOW)
     assert rebuilt([left.events]) == rebuilt([events])
     before = fold(events).head()
-    assert left.head == replace(before, children=0, is_forgotten=True, is_unwound=False)
+    assert left.head == before._replace(children=0, is_forgotten=True, is_unwound=False)
     assert rebuilt([tombstone(left.events, NOW + 1).events]) == rebuilt([events])
 
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -294,8 +293,8 @@ def _telling(store: Store, claim: Claim, turn: int, told: Sequence[str]) -> Appe
     name = f"{claim.lease.run_id}.{turn}"
     posts = [Post(run_id, name, accept.signal("go", by="", body=None)) for run_id in told]
     append = store.appending(claim, [step(turn)], after=turn, mail_read=0, posts=posts)
-    return replace(
-        append, charges=[AccountCharge(run_id, Charge(1)) for run_id in told], cells=dict.fromkeys(told, name)
+    return append._replace(
+        charges=[AccountCharge(run_id, Charge(1)) for run_id in told], cells=dict.fromkeys(told, name)
     )
 
 
@@ -323,7 +322,7 @@ def test_an_owner_that_was_replaced_elsewhere_writes_nothing(store: Store) -> No
     assert store.record() == before
     assert elsewhere.append([store.appending(new)]) == [None]
     before = store.record()
-    for append in (stale, replace(stale, after=2)):
+    for append in (stale, stale._replace(after=2)):
         assert isinstance(store.journal.append([append])[0], LeaseLost)
     assert store.record() == before
 
@@ -355,7 +354,7 @@ def test_of_steps_that_are_written_together_each_is_judged(store: Store) -> None
         store.appending(claims["r2"], [step(0)]),
         store.appending(claims["r3"], [step(0)], mail_read=1, **ends),
         store.appending(claims["r4"], [step(0)], mail_read=1, **ends),
-        replace(store.appending(claims["r5"], [step(0)]), after=0),
+        store.appending(claims["r5"], [step(0)])._replace(after=0),
     ]
     told = [type(result) for result in store.journal.append(appends)]
     assert told == [type(None), LeaseLost, MailWaiting, type(None), Unwritable]

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -471,7 +470,7 @@ def test_a_group_of_unknown_outcome_keeps_its_refusals(failing: Store) -> None:
     assert isinstance(journal, Failing)
     claims = [failing.hold(f"r{number}") for number in range(3)]
     group = [failing.appending(claim) for claim in claims]
-    group[1] = replace(group[1], lease=group[1].lease._replace(epoch=9))
+    group[1] = group[1]._replace(lease=group[1].lease._replace(epoch=9))
 
     def written_but_not_told() -> None:
         journal.really()
@@ -479,7 +478,7 @@ def test_a_group_of_unknown_outcome_keeps_its_refusals(failing: Store) -> None:
 
     for count, plan in enumerate(([written_but_not_told], [fail], [fail, written_but_not_told]), 1):
         journal.plan = list(plan)
-        results = journal.append([replace(append, after=count - 1) for append in group])
+        results = journal.append([append._replace(after=count - 1) for append in group])
         assert [type(result) for result in results] == [type(None), LeaseLost, type(None)]
         assert [len(journal.events(f"r{number}")) for number in range(3)] == [count, 0, count]
 
@@ -574,7 +573,7 @@ def test_a_read_that_failed_leaves_no_older_state_behind(path: Path, store: Stor
 def test_what_no_column_can_hold_fails_alone(store: Store, unfit: Event) -> None:
     """Otherwise one such value would stop all runs of the worker."""
     group = [store.appending(store.hold(f"r{number}"), [step(0), step(1)]) for number in range(3)]
-    group[1] = replace(group[1], events=[step(0), unfit], posts=[Post("child", "m1", start_of("child"))])
+    group[1] = group[1]._replace(events=[step(0), unfit], posts=[Post("child", "m1", start_of("child"))])
     results = store.journal.append(group)
     assert results[0] is None and results[2] is None
     assert all(isinstance(results[1], kind) for kind in (InternalError, JournalError))
@@ -587,7 +586,7 @@ def test_a_damaged_receiver_fails_only_its_sender(store: Store, path: Path) -> N
     claims = [store.hold(f"r{number}") for number in range(3)]
     change(path, "UPDATE runs SET head = replace(head, 'ready', 'stopped') WHERE run_id = 'r2'")
     group = [store.appending(claim) for claim in claims[:2]]
-    group[0] = replace(group[0], posts=[Post("r2", "m1", accept.cancel(by="r0"))])
+    group[0] = group[0]._replace(posts=[Post("r2", "m1", accept.cancel(by="r0"))])
     results = store.journal.append(group)
     assert isinstance(results[0], JournalCorrupt) and results[1] is None
     assert [len(store.journal.events(f"r{number}")) for number in range(2)] == [0, 1]
@@ -660,7 +659,7 @@ def test_the_log_stays_short_and_no_caller_copies_it(watched: Watched, path: Pat
     journal.post("r1", "m1", start_of("r1"))
     [claim] = journal.claim("w")
     watched.calls.clear()
-    head = replace(claim.head, status=Status.RUNNING)
+    head = claim.head._replace(status=Status.RUNNING)
     for group in range(60):
         events = [step(number, b"x" * 10_000) for number in range(50)]
         assert journal.append([Append(claim.lease, 50 * group, events, head, 1)]) == [None]
@@ -751,7 +750,7 @@ journal.register(this_worker("child"), 30)
 print("held", flush=True)
 number = 0
 while sys.stdin.readline() or len(sys.argv) > 2:
-    append = Append(claim.lease, number, [step(number)], replace(claim.head, status=Status.RUNNING), 1)
+    append = Append(claim.lease, number, [step(number)], claim.head._replace(status=Status.RUNNING), 1)
     [refused] = journal.append([append])
     number += refused is None
     print(type(refused).__name__ if refused else number, flush=True)
@@ -970,7 +969,7 @@ def test_what_another_process_wrote_is_seen_at_once(path: Path) -> None:
     store.dead.add("w1")
     other.register(Worker("w2"), 30)
     [new] = other.claim("w2")
-    [refused] = store.journal.append([replace(end, head=old.head)])
+    [refused] = store.journal.append([end._replace(head=old.head)])
     assert isinstance(refused, LeaseLost)
     assert other.append([Append(new.lease, 3, [step(3)], new.head, 2)]) == [None]
     assert len(store.journal.events("r1")) == 4

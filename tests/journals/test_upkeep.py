@@ -115,7 +115,7 @@ def as_the_log_says(record: Record | None) -> Record:
     """Whoever gave the run back may have wanted another time than its log says: only that it is due at all is told."""
     assert record is not None
     is_due = record.head.wake_at is not None
-    return replace(record, head=replace(record.head, wake_at=float(is_due)))
+    return replace(record, head=record.head._replace(wake_at=float(is_due)))
 
 
 def change(path: Path, sql: str) -> None:

@@ -43,7 +43,7 @@ class GivesToAnyWriter(MemoryJournal):
 
     def _as_owner(self, append: Append, runs: Any) -> Append:
         run = runs[append.lease.run_id]
-        return replace(append, lease=Lease(append.lease.run_id, run.worker_id or "", run.epoch))
+        return append._replace(lease=Lease(append.lease.run_id, run.worker_id or "", run.epoch))
 
 
 class EndsWithMail(MemoryJournal):
@@ -51,7 +51,7 @@ class EndsWithMail(MemoryJournal):
 
     def append(self, appends: Sequence[Append]) -> list[JournalError | None]:
         """All of it is said to be read."""
-        return super().append([replace(one, mail_read=len(self._runs[one.lease.run_id].mail)) for one in appends])
+        return super().append([one._replace(mail_read=len(self._runs[one.lease.run_id].mail)) for one in appends])
 
 
 class StoresTwice(MemoryJournal):
@@ -99,7 +99,7 @@ class HasRoomForAll(MemoryJournal):
     def append(self, appends: Sequence[Append]) -> list[JournalError | None]:
         """Nothing is asked for."""
         return super().append(
-            [replace(one, charges=[replace(c, asks=type(c.asks)()) for c in one.charges]) for one in appends]
+            [one._replace(charges=[replace(c, asks=type(c.asks)()) for c in one.charges]) for one in appends]
         )
 
 

@@ -193,9 +193,9 @@ def _shown(name: str, amount: int) -> str:
 
 def first_excess(limits: Limits, used: Charge, asked: Charge) -> Excess | None:
     """None when `asked` fits on top of `used` (spent and reserved together)."""
-    for name, cap, have, more in zip(Charge._fields, limits, used, asked, strict=False):
-        if cap is not None and more > 0 and have + more > cap:
-            return Excess(name, cap, have, more)
+    for part, more in enumerate(asked):
+        if more > 0 and (cap := limits[part]) is not None and used[part] + more > cap:
+            return Excess(Charge._fields[part], cap, used[part], more)
     return None
 
 

@@ -47,15 +47,13 @@ class Ask:
         """Answered with the beginning of a stream, whose end is not recorded yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """Answer the call with this recorded outcome."""
 
     outcome: Event
 
 
-@dataclass(frozen=True, slots=True)
-class Execute:
+class Execute(NamedTuple):
     """Perform the step. `recovered` is what the log knows of it, when it was begun before."""
 
     address: Address

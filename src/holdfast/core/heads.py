@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.core.events import NOTHING, Charge
 
@@ -111,8 +111,7 @@ class OpenQuestion:
     """Of a form (`core.form`): what an answer has to fill in, or else it takes one of the options."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The indexed facts of one run."""
 
     run_id: str
@@ -128,7 +127,7 @@ class Head:
     """Due from then on; None when only mail can wake it."""
     spent: Charge = NOTHING
     reserved: Charge = NOTHING
-    questions: tuple[OpenQuestion, ...] = field(default=())
+    questions: tuple[OpenQuestion, ...] = ()
     is_unwound: bool = False
     """What it did is undone, so it cannot be resumed."""
     children: int = 0
@@ -138,13 +137,14 @@ class Head:
 
     def facts(self) -> dict[str, Any]:
         """As plain data; what is true of few runs only where it is."""
-        facts = asdict(self) | {"spent": list(self.spent), "reserved": list(self.reserved)}
+        lists = {"spent": list(self.spent), "reserved": list(self.reserved)}
+        facts = self._asdict() | lists | {"questions": [asdict(question) for question in self.questions]}
         return facts if self.is_forgotten else {name: facts[name] for name in facts if name != "is_forgotten"}
 
     @staticmethod
     def from_facts(facts: dict[str, Any]) -> Head:
         """The head that `facts` describe; names it does not know are ignored."""
-        known = {name: facts[name] for name in Head.__dataclass_fields__ if name in facts}
+        known = {name: facts[name] for name in Head._fields if name in facts}
         known["status"] = Status(known["status"])
         known["spent"] = Charge(*known.get("spent", ()))
         known["reserved"] = Charge(*known.get("reserved", ()))

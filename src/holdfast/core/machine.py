@@ -157,6 +157,8 @@ class Machine:
         if not self._is_turn(slot):
             self._queued[address] = ask
             return None
+        if slot.order == self._next:
+            self._next += 1
         return ask, self._hand_out(ask, slot.outcome)
 
     def gave_up(self, ask: Ask) -> bool:
@@ -280,7 +282,8 @@ class Machine:
 
     def _is_turn(self, slot: Slot) -> bool:
         """Rule 2: it is next, and as many calls were made as when it was recorded; or it was passed over."""
-        self._advance()
+        if slot.order != self._next:  # else it is next already, and nothing passes what waits to be handed out
+            self._advance()
         return slot.order < self._next or (slot.order == self._next and self._has_asked(slot))
 
     def _has_asked(self, slot: Slot) -> bool:
@@ -296,7 +299,8 @@ class Machine:
         return None
 
     def _hand_out(self, ask: Ask, outcome: Event) -> Use:
-        self._queued.pop(ask.address, None)
+        if self._queued:
+            self._queued.pop(ask.address, None)
         ask.is_answered = True
         return Use(outcome)
 

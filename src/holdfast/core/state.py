@@ -22,7 +22,7 @@ from holdfast.core.events import NOTHING, Address, Charge, Event, Kind, StepKind
 from holdfast.core.heads import PAUSING, UNTIMED, Head, Status
 from holdfast.core.questions import Questions
 from holdfast.core.signals import Signals
-from holdfast.core.slot import Slot
+from holdfast.core.slot import FIELDS, Slot
 from holdfast.core.slots import Slots
 
 UNWIND = "unwind"
@@ -492,7 +492,7 @@ def _plain(thing: Any) -> Any:
     if isinstance(thing, State):
         return {name: _plain(value) for name, value in vars(thing).items() if name not in _SAME}
     if isinstance(thing, Slot):
-        return [_plain(getattr(thing, name)) for name in Slot.__slots__]
+        return [_plain(getattr(thing, name)) for name in FIELDS]
     if isinstance(thing, dict):
         return {name: _plain(value) for name, value in thing.items()}
     if isinstance(thing, list):

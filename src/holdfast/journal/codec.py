@@ -38,9 +38,29 @@ FORMAT: Final = 1
 """Version of this encoding; it changes when old bytes would read as something else."""
 
 _TOO_LARGE: Final = "more than 100 MiB once encoded"
-_dumps: Final = json.JSONEncoder(
+_encoder: Final = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-).encode
+)
+
+
+def _chunks_of(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]] | None:
+    """The encoder's own C half, which `encode` makes anew for each value: that takes longer than a small value does.
+    None where Python has none."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return None
+    quoted = json.encoder.encode_basestring
+    chunks: Callable[[Any, int], Iterable[str]] = make(
+        None, encoder.default, quoted, None, ":", ",", True, False, False
+    )
+    return chunks
+
+
+_chunks: Final = _chunks_of(_encoder)
+
+
+def _dumps(value: Any) -> str:
+    return _encoder.encode(value) if _chunks is None else "".join(_chunks(value, 0))
 
 
 def encode(value: Any, annotation: Any = None) -> bytes:
@@ -92,9 +112,12 @@ def opaque(value: object) -> Opaque:
 def _encode_plain(value: Any) -> bytes | None:
     """The bytes of a value that needs no tag and breaks no limit; `None`: the tagger must decide."""
     try:
-        if type(value) is not str and not is_plain(value):
+        is_flat = _is_flat(value)
+        if not is_flat and not is_plain(value):
             return None
         text = _dumps(value)
+        if is_flat and len(text) > _SHORT and type(value) is not str and not is_plain(value):
+            return None
         data = text.encode()
     except (ValueError, RecursionError):  # NaN, a lone surrogate: the tagger knows where
         return None
@@ -102,6 +125,22 @@ def _encode_plain(value: Any) -> bytes | None:
     if dollar or len(data) > SIZE_MAX or ("\\" in text and "\\u0000" in text):
         return None
     return data
+
+
+_SHORT: Final = 1_000
+"""Characters: so short a text holds no integer of too many bits."""
+_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
+_TEXT: Final = frozenset({str})
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether it is, or holds, nothing but JSON's own scalars. A cheap look, for it is so of most arguments."""
+    kind = type(value)
+    if kind is list:
+        return _ATOMS.issuperset(map(type, value))
+    if kind is dict:
+        return _TEXT.issuperset(map(type, value)) and _ATOMS.issuperset(map(type, value.values()))
+    return kind in _ATOMS
 
 
 class _Tagger:

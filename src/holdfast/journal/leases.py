@@ -163,7 +163,7 @@ def release(db: apsw.Connection, tenant: str, lease: Lease, wake_at: float | Non
         return False
     run_no, text, sealed, was, due_at, has_mail = held
     if wake_at != was:
-        head = replace(rows.read_head(tenant, lease.run_id, text, sealed, was), wake_at=wake_at)
+        head = rows.read_head(tenant, lease.run_id, text, sealed, was)._replace(wake_at=wake_at)
         text = rows.head_text(head)
         sealed = rows.seal(tenant, lease.run_id, text)
     due = (now if due_at is None else due_at) if has_mail else wake_at

@@ -10,7 +10,6 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core.accept import Message, Posted, accept
@@ -157,7 +156,7 @@ class MemoryJournal(Journal):
             self._check_open()
             run = self._runs.get(lease.run_id)
             if run is not None and (run.worker_id, run.epoch) == lease[1:]:
-                run.worker_id, run.head = None, replace(run.head, wake_at=wake_at)
+                run.worker_id, run.head = None, run.head._replace(wake_at=wake_at)
             is_due = run is not None and run.worker_id is None and run.due_at(self._clock()) is not None
         self._ring(is_due)
 

@@ -14,7 +14,7 @@ Never: changes an event. What a log has lost it cannot give back.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from holdfast.core import board, desk
@@ -125,7 +125,7 @@ class _Rebuilding:
     def _compare(self, run_id: str, count: int, head: Head) -> None:
         stored = self._stored(run_id)
         if stored is not None:
-            head = replace(head, wake_at=_wake_at(stored, head))
+            head = head._replace(wake_at=_wake_at(stored, head))
             if stored == head and self._is_sound(run_id):
                 return
         is_mended = not self.is_trial and self.upkeep.mend(run_id, count, head)

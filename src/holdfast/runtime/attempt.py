@@ -43,18 +43,17 @@ async def attempted(
     if begun is not None and sender is not None and (spec.is_async or spec.isolated is not None):
         sender.is_seen = spec.isolated is not None
         return await sender.on_loop(attempted(spec, call, inside, begun._replace(sender=None)))
+    limit = begun.limit if begun is not None else None
     try:
         with current.entered(inside):
-            limit = begun.limit if begun is not None else None
-            result = await _called(spec, call, limit or Limit(_clock), sender)
-    except Unwind:
-        raise asyncio.CancelledError("the run is closing") from None
-    except BaseException as error:  # the user's step: whatever it raises is a fact about it
-        if _is_not_its_own(spec, error):
-            raise
-        return _failed(spec, error)
-    try:
-        with current.entered(inside):
+            try:
+                result = await _called(spec, call, limit or Limit(_clock), sender)
+            except Unwind:
+                raise
+            except BaseException as error:  # the user's step: whatever it raises is a fact about it
+                if _is_not_its_own(spec, error):
+                    raise
+                return _failed(spec, error)
             return weighed(spec, result) if spec.check is None else await judged(spec, result)
     except Unwind:
         raise asyncio.CancelledError("the run is closing") from None

@@ -14,6 +14,7 @@ Invariants
 from __future__ import annotations
 
 import asyncio
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
@@ -38,7 +39,7 @@ from holdfast.runtime.notices import Notices
 from holdfast.runtime.record import Record
 from holdfast.runtime.rest import Silence
 from holdfast.runtime.settings import Services
-from holdfast.runtime.thread import Bridge, forget, is_running_here, loop_elsewhere
+from holdfast.runtime.thread import Bridge, forget, loop_elsewhere
 from holdfast.runtime.waits import Waits
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Calls(ABC):
         record = self.record = Record(services, lease, state)
         self.machine = self._made_machine()
         self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()
+        """The one that runs the loop."""
         here: Calls = proxy(self)  # see invariant 4
         self.time = RunTime(here)
         self.silence = Silence(services.clock, lambda: record.is_writing, lambda silence_s: here._on_silence(silence_s))
@@ -170,7 +173,7 @@ class Calls(ABC):
 
     def replayed(self, call: Call) -> Event | None:
         """The call's outcome when it is next in the record and nothing else is under way; otherwise ask for a step."""
-        if self.is_closing or self._waiting or self.record.has_unwritten or not is_running_here(self.loop):
+        if self.is_closing or self._waiting or self.record.has_unwritten or self.thread != threading.get_ident():
             return None
         outcome = self.machine.replay(call)
         if outcome is not None and outcome.at > self.latest_at:
@@ -179,12 +182,13 @@ class Calls(ABC):
 
     async def step(self, performance: Performance) -> Event:
         """Ask for a step; comes back with its outcome, when it has one and it is its turn."""
-        if loop_elsewhere(self.loop) is not None:  # a framework's own loop in a thread: asked for on ours
+        if loop_elsewhere(self.thread) is not None:  # a framework's own loop in a thread: asked for on ours
             return await self.bridge.reach(self.step(performance))
         if self.is_closing:
             await self._refuse()
         what = performance.call[:3]
-        self._see_cancelled(self._alike.get(what, {}))
+        if what in self._alike:
+            self._see_cancelled(self._alike[what])
         ask, command = self.machine.ask(performance.call)
         if isinstance(command, Use) and not self._waiting and not self.record.has_unwritten:
             return self._handed_out(command)
@@ -192,10 +196,8 @@ class Calls(ABC):
         alike = self._alike.setdefault(what, {})
         self._waiting[ask] = alike[ask] = future
         self._count_callers()
-        if command is not None:
-            future.set_result(command)
         try:
-            return await self._answer(ask, future, performance, alike)
+            return await self._answer(ask, command, future, performance, alike)
         except asyncio.CancelledError:
             self._gave_up(ask)
             raise
@@ -222,17 +224,27 @@ class Calls(ABC):
         self.silence.callers = len(self._waiting)
         self.record.is_lone = len(self._waiting) <= 1
 
-    async def _answer(self, ask: Ask, future: _Answer, performance: Performance, alike: dict[Ask, _Answer]) -> Event:
+    async def _answer(
+        self,
+        ask: Ask,
+        command: Use | Execute | None,
+        future: _Answer,
+        performance: Performance,
+        alike: dict[Ask, _Answer],
+    ) -> Event:
+        """command: what the machine said at once. It comes by the future when it could not."""
         self._pump()
         self.silence.touch()
-        command = await future
+        if command is None:
+            command = await future
         while isinstance(command, Execute):
             if self.is_closing:
                 await self._refuse()
             is_inner = is_of_attempt(command.address.scope)  # a body that was begun must come to its end
             if (self.is_stopping or self._is_shutting_down) and not is_inner:
                 await self.never()
-            future = self._waiting[ask] = alike[ask] = self.loop.create_future()
+            if future.done():
+                future = self._waiting[ask] = alike[ask] = self.loop.create_future()
             self._set_active(True)
             self.machine.performing(command.address, is_performed=True)
             if performance.is_write:
@@ -248,7 +260,7 @@ class Calls(ABC):
 
     async def _here(self, performance: Performance, command: Execute) -> None:
         """Perform in the caller's task: cancelled with it."""
-        caller = asyncio.current_task()
+        caller = asyncio.current_task(self.loop)
         assert caller is not None
         self._callers.add(caller)
         try:

@@ -58,7 +58,10 @@ class entered:
         self._token = _place.set(self._where)
 
     def __exit__(self, *raised: object) -> None:
-        _place.reset(self._token)
+        try:
+            _place.reset(self._token)
+        except ValueError:
+            pass  # a coroutine that is collected ends in the context of whoever collects it, which was never here
 
 
 def copied(where: Place | None) -> Context:

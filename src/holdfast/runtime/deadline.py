@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -36,7 +37,7 @@ JUMP_S = 60.0
 class Limit:
     """How long one attempt may take: what is left for it, and who may cut it short."""
 
-    __slots__ = ("_because", "_bounds", "_open", "_until", "_within_s", "clock", "cut_by", "on_cut")
+    __slots__ = ("_because", "_bounds", "_home", "_open", "_until", "_within_s", "clock", "cut_by", "on_cut")
 
     def __init__(
         self,
@@ -45,8 +46,11 @@ class Limit:
         within_s: float | None = None,
         left_s: float | None = None,
         among: set[Limit] | None = None,
+        home: tuple[int, asyncio.AbstractEventLoop] | None = None,
     ) -> None:
+        """home: a thread and the loop that it runs, where the attempt is made as a rule."""
         self.clock = clock
+        self._home = home
         self._within_s = within_s
         self._until = None if left_s is None else clock.monotonic() + left_s
         """When the time of its step is over."""
@@ -64,6 +68,11 @@ class Limit:
 
     def __exit__(self, *raised: object) -> None:
         self._open.discard(self)
+
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task in which this is asked; at home without asking the system for the loop."""
+        home = self._home
+        return asyncio.current_task(home[1] if home is not None and home[0] == get_ident() else None)
 
     def bounded(
         self, timeout_s: float | None = None, heartbeat_s: float | None = None, *, beats: bool = False
@@ -162,11 +171,11 @@ class _Bounded(Pulse):
         self._has_beats = beats
 
     def __enter__(self) -> Pulse:
-        task = asyncio.current_task()
+        limit = self._limit
+        task = limit.task()
         if task is None:
             raise RuntimeError("the time of an attempt runs in a task")
         self._task, self._cancelling = task, task.cancelling()
-        limit = self._limit
         limit._bounds.append(self)
         if limit.cut_by:
             self.expire()
@@ -225,13 +234,15 @@ class RunTime:
     def __init__(self, driver: Calls) -> None:
         self._driver = driver
         self._open: set[Limit] = set()
+        self._home = driver.thread, driver.loop
         self._call_off: Callable[[], None] | None = None
         clock = driver.services.clock
         self._began = clock.now(), clock.monotonic()
 
     def limit(self, within_s: float | None = None, left_s: float | None = None) -> Limit:
         """The limit of an attempt that begins now (`with`); it ends with the run's time too."""
-        return Limit(self._driver.services.clock, within_s=within_s, left_s=left_s, among=self._open)
+        clock = self._driver.services.clock
+        return Limit(clock, within_s=within_s, left_s=left_s, among=self._open, home=self._home)
 
     def look(self) -> None:
         """Stop the run if its time is over; otherwise see to it that this is looked at again in time."""

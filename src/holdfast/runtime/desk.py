@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from holdfast.core import accept, board, desk
@@ -148,7 +147,7 @@ def _at_project(journal: Journal, claim: Claim, mail: Sequence[Mail], now: float
         events.append(writes)
         cells = {board.cell_of(name): str(before + len(events))} if found.is_sound else {}
     last = events[-1].at if events else claim.head.updated_at
-    head = replace(claim.head, updated_at=last, wake_at=None) if before else fold(events).head()
+    head = claim.head._replace(updated_at=last, wake_at=None) if before else fold(events).head()
     return _whole(claim, before, mail, events, head, cells, lambda account: after.caps)
 
 

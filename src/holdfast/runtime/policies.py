@@ -50,7 +50,7 @@ class Policies:
 
     def of(self, spec: Spec) -> Policy:
         """The policy in force of this tool; `PolicyInvalid` when what is set does not fit what it declares."""
-        settings = self._in_force.get(spec.name)
+        settings = self._in_force.get(spec.name) if self._in_force else None
         if not settings:
             return spec.policy
         found = self._found.get(spec.name)

@@ -22,6 +22,7 @@ class Silence:
         self._clock = clock
         self._is_writing = is_writing
         self._on_silence = on_silence
+        self._monotonic = clock.monotonic
         self._since = clock.monotonic()
         self._call_off: Callable[[], None] | None = None
         self._wait_s = 1.0
@@ -51,7 +52,7 @@ class Silence:
 
     def touch(self) -> None:
         """Something was asked, handed out, begun or ended: the silence starts anew."""
-        self._since = self._clock.monotonic()
+        self._since = self._monotonic()
         self.changed.set()
 
     def is_broken(self, silence_s: float) -> bool:

@@ -61,7 +61,7 @@ class Attempting(Settling, Climbing, Approving):
         self.is_untold = False
         """The latest attempt was begun without an intent, and nothing was added yet that tells of it."""
         self.recovered = slot
-        self.place, self.base = place_in(slot, [way.name for way in plan.ways])
+        self.place, self.base = (0, 0) if slot is None else place_in(slot, [way.name for way in plan.ways])
 
     @property
     def way(self) -> Way:
@@ -90,7 +90,7 @@ class Attempting(Settling, Climbing, Approving):
                 if await self._on_rung(rung):
                     continue
                 return
-            if self._is_past_window() and not await self._settle():
+            if self.effect is Effect.IDEMPOTENT and self._is_past_window() and not await self._settle():
                 return
             if self._must_be_approved() and not await self._approved():
                 return
@@ -153,19 +153,18 @@ class Attempting(Settling, Climbing, Approving):
     def _is_past_window(self) -> bool:
         """Whether the receiver may have forgotten the key of an attempt that may have arrived (P5)."""
         slot = self.driver.state.slots.get(self.address)
-        is_unknown = slot is not None and slot.is_unknown and self.effect is Effect.IDEMPOTENT
-        return is_unknown and self._age_s() >= self.terms.window_s
+        return slot is not None and slot.is_unknown and self._age_s() >= self.terms.window_s
 
     # --- one attempt -----------------------------------------------------------------------------------------
 
     async def _attempt(self) -> Attempted:
-        within_s = self.plan.policy().within_s
-        driver, is_read = self.driver, not self.plan.needs_intent
+        driver, plan, way = self.driver, self.plan, self.way
+        within_s, is_read = plan.policy().within_s, not plan.needs_intent
         driver.reads_at_once += is_read
         try:
             with driver.time.limit(within_s, self._left_s(within_s)) as limit:
-                is_at_once = self.way.turn is None and self.plan.call.step is not StepKind.MODEL
-                attempted = await (self._begin(limit) if is_at_once else self._in_turn(limit))
+                is_at_once = way.turn is None and plan.call.step is not StepKind.MODEL
+                attempted = await (self._begin(limit, within_s) if is_at_once else self._in_turn(limit))
         finally:
             driver.reads_at_once -= is_read
         if attempted is None:  # others have their turn meanwhile
@@ -187,7 +186,7 @@ class Attempting(Settling, Climbing, Approving):
                             await held.enter_async_context(turn())
             except TimeoutError:
                 return None if limit.cut_by == RUN else self._out_of_time(limit.because)
-            return await self._begin(limit)
+            return await self._begin(limit, self.plan.policy().within_s)
 
     def _left_s(self, within_s: float | None) -> float | None:
         if within_s is None:
@@ -226,10 +225,10 @@ class Attempting(Settling, Climbing, Approving):
         finally:
             silence.began(is_write=False)
 
-    async def _begin(self, limit: Limit) -> Attempted | None:
+    async def _begin(self, limit: Limit, within_s: float | None) -> Attempted | None:
         """None when it may not begin: the run stops."""
-        driver, plan, way = self.driver, self.plan, self.way
-        state = driver.state
+        driver, plan, way, record = self.driver, self.plan, self.way, self.driver.record
+        state = record.state
         if state.limits.is_timed:
             driver.time.look()
         self.is_begun = False
@@ -244,34 +243,33 @@ class Attempting(Settling, Climbing, Approving):
             await driver.lost(error)
         if refusal is not None:
             return Attempted(None, NOTHING, refusal)
-        within_s = plan.policy().within_s
-        if self._left_s(within_s) == 0:
+        if within_s is not None and self._left_s(within_s) == 0:
             return self._out_of_time(f"the step's time is up, within={within_s:g} s")
         if (excess := driver.excess(way.reservation, self._marks(way), self.address)) is not None:
             return ending.unfit(driver, plan, self.address, excess) or self._unsent(str(excess))
         self.number += 1
         self.is_begun = True
         if self.began_at is None:
-            self.began_at = driver.record.now()
+            self.began_at = record.now()
         slot = state.slots.get(self.address)
         is_again = slot is not None and slot.is_in_flight  # the intent also settles what was reserved before a crash
         is_asked_for = within_s is not None or state.books.are_joint
         # a read that was begun before is written down: else each crash would give its retry once more
         is_noted = is_again or self.number > 1
-        is_beyond = driver.reads_open + driver.record.reads_owed >= driver.allowance
-        is_silent = not driver.record.is_awake  # else whoever takes the run over believes that nothing was under way
+        is_beyond = driver.reads_open + record.reads_owed >= driver.allowance
+        is_silent = not record.is_awake  # else whoever takes the run over believes that nothing was under way
         self.has_intent = plan.needs_intent or is_beyond or is_noted or is_asked_for or is_silent
         if self.has_intent:
             self._intend(way)
             allowance = state.allowance
             await driver.write()
             driver.allowance = max(driver.allowance, allowance)
-            if (refused := driver.record.unpaid.pop(self.address, None)) is not None:
+            if (refused := record.unpaid.pop(self.address, None)) is not None:
                 self.number, self.is_begun = self.number - 1, False
                 excess = excess_of(refused)
                 return ending.unfit(driver, plan, self.address, excess, refused) or self._unsent(str(excess))
-        if driver.record.refusal is not None:
-            await driver.lost(driver.record.refusal)
+        if record.refusal is not None:
+            await driver.lost(record.refusal)
         if driver.services.is_fenced(driver.lease):
             await driver.lost(LeaseLost("This worker's lease has run out. Nothing was begun; another worker goes on."))
         self.is_untold = not self.has_intent
@@ -324,10 +322,10 @@ class Attempting(Settling, Climbing, Approving):
 
     def _is_timed(self, within_s: float | None) -> bool:
         """Whether the attempt can be cut short when a time is up."""
-        if within_s is not None or self.driver.state.limits.is_timed:
-            return True
         policy = self.terms.policy()
-        return policy.timeout_s is not None or policy.heartbeat_s is not None
+        if within_s is not None or policy.timeout_s is not None or policy.heartbeat_s is not None:
+            return True
+        return self.driver.state.limits.is_timed
 
     def _intend(self, way: Way, *, is_open: bool = False) -> None:
         """Add the intent. is_open: of an attempt that was begun without, and that nobody can refuse any more."""

@@ -107,13 +107,17 @@ def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-def loop_elsewhere(loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop | None:
-    """The loop that this thread is running, when it is another one."""
+def loop_elsewhere(thread: int) -> asyncio.AbstractEventLoop | None:
+    """The loop that the calling thread is running, when it is not the one of that thread.
+
+    A thread runs one loop at a time. Told by the thread: to ask for the running loop is a call to the system.
+    """
+    if threading.get_ident() == thread:
+        return None
     try:
-        running = asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
         return None
-    return None if running is loop else running
 
 
 class Waiters:

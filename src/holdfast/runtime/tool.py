@@ -353,7 +353,7 @@ async def take_step(
 
 def _composite(spec: Spec, where: current.Place, call: Call, made: Callable[[], Any]) -> Composite:
     """How its body is run when the record does not answer it."""
-    home = loop_elsewhere(where.driver.loop) if spec.is_async else None
+    home = loop_elsewhere(where.driver.thread) if spec.is_async else None
 
     async def body(scope: str) -> Attempted:
         inside = current.Place(where.driver, scope, None, spec.name)
@@ -379,7 +379,7 @@ def planned(
         verify=terms.verify,
         settle_s=terms.settle_s,
         ways=ways,
-        last_good=last_good(spec, where, call.shown),
+        last_good=last_good(spec, where, call.shown) if len(ways) > 1 else "",
         unfit=lambda body: unfit_body(spec, body),
         polls=spec.polls,
         **more,

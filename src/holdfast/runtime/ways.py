@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.core.ladder import ladder_of
@@ -43,7 +44,10 @@ def ways_of(
     """The tool itself and its rungs. arguments: for other tools; None where there are none."""
     driver = where.driver
     rungs = ladder_of(driver.services.policies.of(spec).fallback, driver.agent.escalate)
-    ways: list[Any] = [way_of(spec, where, own, spec)]
+    own_way = way_of(spec, where, own, spec)
+    if not rungs:
+        return (own_way,)
+    ways: list[Any] = [own_way]
     for rung in rungs:
         if not isinstance(rung, Other):
             ways.append(rung)
@@ -76,7 +80,7 @@ def _both(first: Callable[[Any], Any], second: Callable[[Any], Any]) -> Callable
 
 def way_of(spec: Spec, where: current.Place, reach: Reach, of: Spec) -> Way:
     """How the body of this tool is attempted and verified, as a step of `of`."""
-    home = loop_elsewhere(where.driver.loop) if spec.is_async else None
+    home = loop_elsewhere(where.driver.thread) if spec.is_async else None
     services = where.driver.services
 
     async def attempt(begun: Begun) -> Attempted:
@@ -92,7 +96,7 @@ def way_of(spec: Spec, where: current.Place, reach: Reach, of: Spec) -> Way:
         return await verified(spec, lambda: ask(key) if ask else None, services.settings.verify_s)
 
     terms = Terms(
-        policy=lambda: services.policies.of(spec),
+        policy=partial(services.policies.of, spec),
         shared=spec.shared,
         window_s=spec.window_s,
         verify=verify if reach.asked is not None else None,

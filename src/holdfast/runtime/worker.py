@@ -23,7 +23,7 @@ from holdfast.journal.process import this_worker
 from holdfast.protocols import Claim, Lease
 from holdfast.runtime import desk, mailroom
 from holdfast.runtime.agent import Agent
-from holdfast.runtime.collector import uncollected
+from holdfast.runtime.collector import crowds, uncollected
 from holdfast.runtime.driver import Driver
 from holdfast.runtime.entrance import Entrance
 from holdfast.runtime.escalating import chains_of
@@ -117,6 +117,7 @@ class Worker:
         await self._services.scribe.settled()
         if self._end_beat is not None:
             await asyncio.to_thread(self._end_beat)
+        crowds.count(self, 0)
         self._retire(then)
 
     def _retire(self, then: Callable[[], None]) -> None:
@@ -327,6 +328,7 @@ class Worker:
             self._owed.append((claim.lease, wake_at))
             raise
         self.drivers[claim.lease.run_id] = driver
+        crowds.count(self, len(self.drivers))
         for chain in chains_of(self._services, claim.lease.run_id, state):
             self.follow(chain)
         if driver.agent.is_sync:
@@ -381,6 +383,7 @@ class Worker:
             _log.info("%s (%s) %s", run, driver.state.key, became)
         if driver.is_gone and self.drivers.get(run) is driver:
             del self.drivers[run]
+            crowds.count(self, len(self.drivers))
             self._threaded.pop(run, None)
             if driver.state.status.is_end:
                 self._services.watchers.over(run)

@@ -412,7 +412,7 @@ class JournalConformance(SharedConformance, DoorbellConformance, UpkeepConforman
     def test_j7_a_lease_that_was_given_back_or_never_given(self, store: Store) -> None:
         """J7. Without it a released run would still be written to."""
         claim = store.hold()
-        elsewhere = Claim(Lease("unknown", "w1", 1), replace(claim.head, run_id="unknown"), False)
+        elsewhere = Claim(Lease("unknown", "w1", 1), claim.head._replace(run_id="unknown"), False)
         assert isinstance(store.write(elsewhere), LeaseLost)
         store.journal.release(claim.lease, None)
         assert isinstance(store.write(claim), LeaseLost)
@@ -441,9 +441,9 @@ class JournalConformance(SharedConformance, DoorbellConformance, UpkeepConforman
         claims = [store.hold(f"r{number}") for number in range(5)]
         store.journal.post("r2", "m1", accept.cancel(by="ada"))
         group = [store.appending(claim) for claim in claims]
-        group[1] = replace(group[1], lease=group[1].lease._replace(epoch=9))
+        group[1] = group[1]._replace(lease=group[1].lease._replace(epoch=9))
         group[2] = store.appending(claims[2], mail_read=1, status=Status.FAILED, wake_at=None)
-        group[3] = replace(group[3], after=4)
+        group[3] = group[3]._replace(after=4)
         results = store.journal.append(group)
         expected = [type(None), LeaseLost, MailWaiting, InternalError, type(None)]
         assert [isinstance(*pair) for pair in zip(results, expected, strict=True)] == [True] * 5
@@ -693,7 +693,7 @@ class JournalConformance(SharedConformance, DoorbellConformance, UpkeepConforman
         claims = [store.hold(f"r{number}") for number in range(3)]
         group = [store.appending(claim, releases=number == 1) for number, claim in enumerate(claims)]
         group.insert(1, store.appending(claims[1], [step(0)]))
-        group[2] = replace(group[2], after=1)
+        group[2] = group[2]._replace(after=1)
         assert store.journal.append(group) == [None] * 4
         assert [len(store.journal.events(f"r{number}")) for number in range(3)] == [1, 2, 1]
         assert [store.journal.owner(f"r{number}") is None for number in range(3)] == [False, True, False]
@@ -703,7 +703,7 @@ class JournalConformance(SharedConformance, DoorbellConformance, UpkeepConforman
         """J15. Without it the last words of a writer could change what it has given back."""
         claim = store.hold()
         released = store.appending(claim, mail_read=1, status=Status.SUSPENDED, wake_at=store.time + 5, releases=True)
-        released = replace(released, events=[step(0)][:count])
+        released = released._replace(events=[step(0)][:count])
         late = store.appending(claim, [step(1)], after=count)
         results = store.journal.append([released, late])
         assert results[0] is None and isinstance(results[1], LeaseLost)
@@ -798,7 +798,7 @@ class JournalConformance(SharedConformance, DoorbellConformance, UpkeepConforman
         claim = store.hold()
         append = store.appending(claim, [step(0), step(1, LARGE), step(2, b"y" + LARGE)])
         ref = store.journal.put_blob(LARGE)
-        assert store.journal.append([replace(append, blobs={1: ref})]) == [None]
+        assert store.journal.append([append._replace(blobs={1: ref})]) == [None]
         assert store.journal.events("r1") == append.events
         start = start_of("r2")._replace(body=LARGE)
         assert store.journal.post_all([Post("r2", "m1", start, ref)])[0].is_stored
@@ -810,8 +810,8 @@ class JournalConformance(SharedConformance, DoorbellConformance, UpkeepConforman
         claims = [store.hold(f"r{number}") for number in range(4)]
         other = store.journal.put_blob(LARGE + b"!")
         appends = [store.appending(claim, [step(0, LARGE)]) for claim in claims]
-        appends[1] = replace(appends[1], blobs={0: "0" * 64})
-        appends[2] = replace(appends[2], blobs={0: other})
+        appends[1] = appends[1]._replace(blobs={0: "0" * 64})
+        appends[2] = appends[2]._replace(blobs={0: other})
         results = store.journal.append(appends)
         assert [isinstance(result, InternalError) for result in results] == [False, True, True, False]
         assert [len(store.journal.events(f"r{number}")) for number in range(4)] == [1, 0, 0, 1]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -83,7 +82,7 @@ class DoorbellConformance(EngineUnderTest):
             store.journal.release(claim.lease, wake_at)
         else:
             append = store.appending(claim, mail_read=1, status=Status.SUSPENDED, wake_at=wake_at)
-            assert store.journal.append([replace(append, releases=True)]) == [None]
+            assert store.journal.append([append._replace(releases=True)]) == [None]
         assert bell.rang()
         store.register("w2")
         assert store.claim("w2") == ["r1"]

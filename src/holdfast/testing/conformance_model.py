@@ -248,7 +248,7 @@ class AgainstModel(RuleBasedStateMachine):
         asked = [] if status.is_end else data.draw(st.sampled_from([[], [_QUESTION], [_EXPIRING]]))
         now = self.store.time
         wake_at = None if delay is None else now + delay
-        return replace(head, status=status, wake_at=wake_at, updated_at=now, questions=tuple(asked))
+        return head._replace(status=status, wake_at=wake_at, updated_at=now, questions=tuple(asked))
 
     append_more = append
     append_again = append

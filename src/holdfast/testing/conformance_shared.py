@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,7 +41,7 @@ def settling(used: Charge, key: str = "a", reserved: Charge = ONE) -> AccountCha
 
 def changing(store: Store, claim: Claim, **changed: Any) -> Append:
     """An append of one step that also changes cells or accounts."""
-    return replace(store.appending(claim), **changed)
+    return store.appending(claim)._replace(**changed)
 
 
 class SharedConformance(EngineUnderTest):
@@ -92,9 +91,9 @@ class SharedConformance(EngineUnderTest):
         new = store.hold(worker_id="w2")
         store.start("r2")
         stale = changing(store, old, cells={"a": "old"})
-        bare = replace(changing(store, new, cells={"a": "bare"}), events=[])
+        bare = changing(store, new, cells={"a": "bare"})._replace(events=[])
         unread = changing(store, new, cells={"a": "end"}, mail_read=0)
-        unread = replace(unread, head=replace(unread.head, status=Status.SUCCEEDED, wake_at=None))
+        unread = unread._replace(head=unread.head._replace(status=Status.SUCCEEDED, wake_at=None))
         for append, error in ((stale, LeaseLost), (unread, MailWaiting), (bare, InternalError)):
             [result] = store.journal.append([append])
             assert isinstance(result, error)
@@ -196,7 +195,7 @@ class SharedConformance(EngineUnderTest):
         store.journal.release(old.lease, store.time)
         new = store.hold(worker_id="w2")
         stale = changing(store, old, charges=[asking()])
-        bare = replace(changing(store, new, charges=[asking()]), events=[])
+        bare = changing(store, new, charges=[asking()])._replace(events=[])
         for append, error in ((stale, LeaseLost), (bare, InternalError)):
             [result] = store.journal.append([append])
             assert isinstance(result, error)
@@ -206,7 +205,7 @@ class SharedConformance(EngineUnderTest):
         """J9 and J20. Without it, when a group goes again without one of its appends, the others would pay twice."""
         claims = [store.hold(f"r{number}") for number in range(3)]
         group = [changing(store, claim, charges=[asking()], cells={"c": "x"}) for claim in claims]
-        group[1] = replace(group[1], events=[step(0, bytes(BODY_IN_ROW_MAX + 1))], blobs={0: "0" * 64})
+        group[1] = group[1]._replace(events=[step(0, bytes(BODY_IN_ROW_MAX + 1))], blobs={0: "0" * 64})
         results = store.journal.append(group)
         assert [isinstance(result, InternalError) for result in results] == [False, True, False]
         assert store.journal.account("a") == Account(NOTHING, ONE.plus(ONE)) and store.journal.cell("c") == Cell(2, "x")

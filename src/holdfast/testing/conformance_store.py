@@ -12,7 +12,6 @@ Never: sleeps, reads a clock, looks into an engine, judges. Needs hypothesis (`h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from hypothesis import strategies as st
@@ -100,7 +99,7 @@ class Store:
     ) -> Append:
         """What `write` appends. Unless told otherwise it comes after all events and reads all mail."""
         run_id = claim.lease.run_id
-        head = replace(claim.head, **({"status": Status.RUNNING} | changed))
+        head = claim.head._replace(**({"status": Status.RUNNING} | changed))
         if mail_read is None:
             mail_read = max((mail.number for mail in self.journal.mail(run_id)), default=0)
         if after is None:

@@ -234,7 +234,7 @@ class UpkeepConformance(EngineUnderTest):
         """U4. Without it retention would keep what it was to remove, or lose the place of the run."""
         claim = ended(store, body=BIG)
         store.start("r2")
-        head = replace(claim.head, status=Status.SUCCEEDED, wake_at=None, is_forgotten=True)
+        head = claim.head._replace(status=Status.SUCCEEDED, wake_at=None, is_forgotten=True)
         keep = self.keep(store)
         assert keep.condense("r1", 2, [step(0), ENDED], head)
         assert store.record() == ([step(0), ENDED], head, [])
@@ -249,7 +249,7 @@ class UpkeepConformance(EngineUnderTest):
     def test_u4_a_condensed_run_can_be_moved(self, store: Store, target: Store) -> None:
         """U3 and U4. Without it the key of a forgotten run would begin anew in the next store."""
         claim = ended(store)
-        head = replace(claim.head, status=Status.SUCCEEDED, wake_at=None, is_forgotten=True)
+        head = claim.head._replace(status=Status.SUCCEEDED, wake_at=None, is_forgotten=True)
         assert self.keep(store).condense("r1", 2, [ENDED], head)
         records = self.move(store, target)
         assert [self.keep(target).record("r1")] == records
@@ -259,7 +259,7 @@ class UpkeepConformance(EngineUnderTest):
     def test_u4_only_what_has_ended_and_is_left_alone(self, store: Store) -> None:
         """U4. Without it retention would take the log from under a run that goes on."""
         keep = self.keep(store)
-        gone = replace(store.hold("r0").head, status=Status.SUCCEEDED, wake_at=None, is_forgotten=True)
+        gone = store.hold("r0").head._replace(status=Status.SUCCEEDED, wake_at=None, is_forgotten=True)
         waiting(store, "r1")
         claim = store.hold("r2")
         store.write(claim, [step(0)], status=Status.FAILED, wake_at=None)  # and still held
@@ -270,14 +270,14 @@ class UpkeepConformance(EngineUnderTest):
         assert store.journal.post("r5", "m1", accept.resume(by="ada")).is_stored
         before = [store.record(f"r{number}") for number in range(6)]
         for run_id, after in (("r0", 0), ("r1", 2), ("r2", 1), ("r3", 1), ("r4", 3), ("r5", 1), ("gone", 0)):
-            assert not keep.condense(run_id, after, [ENDED], replace(gone, run_id=run_id, key=run_id))
+            assert not keep.condense(run_id, after, [ENDED], gone._replace(run_id=run_id, key=run_id))
         assert [store.record(f"r{number}") for number in range(6)] == before
 
     def test_u4_what_a_dead_worker_holds_is_given_back(self, store: Store) -> None:
         """J7 and U4. Without it a run whose process died at its end would stay for ever, or its ghost write to it."""
         claim = store.hold()
         assert store.write(claim, [step(0), step(1)], status=Status.FAILED, wake_at=None) is None
-        head = replace(claim.head, status=Status.FAILED, wake_at=None, is_forgotten=True)
+        head = claim.head._replace(status=Status.FAILED, wake_at=None, is_forgotten=True)
         assert not self.keep(store).condense("r1", 2, [step(0), ENDED], head)
         store.time += TTL_S
         assert self.keep(store).condense("r1", 2, [step(0), ENDED], head)
@@ -291,7 +291,7 @@ class UpkeepConformance(EngineUnderTest):
     def test_u4_an_unknown_commit_is_read_back(self, store: Store, moment: Moment) -> None:
         """J13 and U4. Without it a condensed run would be reported as left alone."""
         self.need("J13")
-        head = replace(ended(store).head, status=Status.SUCCEEDED, wake_at=None, is_forgotten=True)
+        head = ended(store).head._replace(status=Status.SUCCEEDED, wake_at=None, is_forgotten=True)
         self.fail_commits(store.journal, [moment])
         assert self.keep(store).condense("r1", 2, [ENDED], head)
         assert store.journal.events("r1") == [ENDED]
@@ -319,7 +319,7 @@ class UpkeepConformance(EngineUnderTest):
         claim = store.hold()
         store.write(claim, wake_at=None, releases=True, status=Status.SUSPENDED)
         head = store.journal.head("r1")
-        assert head is not None and self.keep(store).mend("r1", 1, replace(head, wake_at=store.time + 5, agent="b"))
+        assert head is not None and self.keep(store).mend("r1", 1, head._replace(wake_at=store.time + 5, agent="b"))
         for now, expected in ((4.5, []), (5.0, ["r1"])):
             store.time = 1_000_000.0 + now
             store.register("w1")
@@ -331,15 +331,15 @@ class UpkeepConformance(EngineUnderTest):
         store.write(claim)
         head = store.journal.head("r1")
         assert head is not None
-        assert not self.keep(store).mend("r1", 1, replace(head, agent="b"))
+        assert not self.keep(store).mend("r1", 1, head._replace(agent="b"))
         store.dead.add("w1")
-        assert self.keep(store).mend("r1", 1, replace(head, why="mended"))
+        assert self.keep(store).mend("r1", 1, head._replace(why="mended"))
         held = self.keep(store).record("r1")
         assert held is not None and (held.head.why, held.holder) == ("mended", "w1")
         store.dead.clear()
         store.journal.release(claim.lease, None)
-        assert not self.keep(store).mend("r1", 2, replace(head, agent="b"))
-        assert not self.keep(store).mend("gone", 0, replace(head, run_id="gone"))
+        assert not self.keep(store).mend("r1", 2, head._replace(agent="b"))
+        assert not self.keep(store).mend("gone", 0, head._replace(run_id="gone"))
         now = store.journal.head("r1")
         assert now is not None and now.agent == "agent" and store.journal.head("gone") is None
 
@@ -373,7 +373,7 @@ class UpkeepConformance(EngineUnderTest):
         """U6. Without it a sum of logs that have grown would take back what was spent since."""
         keep, changes = self.keep(store), list[Callable[[], object]]()
         claim = store.hold()
-        spending = replace(store.appending(claim), charges=[AccountCharge("a", Charge(1))])
+        spending = store.appending(claim)._replace(charges=[AccountCharge("a", Charge(1))])
         changes += [lambda: store.start("r2"), lambda: store.hold("r2"), lambda: store.journal.append([spending])]
         for change in changes:
             mark, before = keep.mark(), store.journal.account("a")
@@ -403,7 +403,7 @@ class UpkeepConformance(EngineUnderTest):
     def test_u7_what_no_log_names_any_more_goes(self, store: Store) -> None:
         """U4 and U7. Without it retention would free rows and keep the bytes."""
         claim = ended(store, body=BIG)
-        head = replace(claim.head, status=Status.SUCCEEDED, wake_at=None, is_forgotten=True)
+        head = claim.head._replace(status=Status.SUCCEEDED, wake_at=None, is_forgotten=True)
         store.time += 100
         assert self.keep(store).sweep_blobs(store.time) == (0, 0)
         assert self.keep(store).condense("r1", 2, [ENDED], head)
@@ -414,7 +414,7 @@ class UpkeepConformance(EngineUnderTest):
         """U8. Without it making a store smaller could make it another one."""
         keep, claim = self.keep(store), ended(store, "r0", body=BIG)
         waiting(store, "r1")
-        head = replace(claim.head, status=Status.SUCCEEDED, wake_at=None, is_forgotten=True)
+        head = claim.head._replace(status=Status.SUCCEEDED, wake_at=None, is_forgotten=True)
         keep.condense("r0", 2, [ENDED], head)
         records = [keep.record(run_id) for run_id in keep.run_ids()]
         keep.compact()
@@ -426,7 +426,7 @@ class UpkeepConformance(EngineUnderTest):
 
     def writes(self, store: Store, claim: Claim) -> Sequence[Callable[[Journal], object]]:
         """Every way to write."""
-        change = replace(store.appending(claim, after=1, mail_read=1), cells={"a": "x"})
+        change = store.appending(claim, after=1, mail_read=1)._replace(cells={"a": "x"})
         return (
             lambda journal: journal.post("r9", "start", accept.open_desk(b"1", "d")),
             lambda journal: journal.post_all([Post("r1", "m1", accept.signal("go", by="", body=None))]),

@@ -6,7 +6,7 @@ call what the engine must answer. Never: reads a clock, knows an engine, keeps w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from holdfast.core.accept import accept
 from holdfast.core.events import Event
@@ -94,4 +94,4 @@ class Model:
         """J15: a stale lease changes nothing."""
         run = self.runs[lease.run_id]
         if (run.worker, run.epoch) == lease[1:]:
-            run.worker, run.head = None, replace(run.head, wake_at=wake_at)
+            run.worker, run.head = None, run.head._replace(wake_at=wake_at)

@@ -14,7 +14,6 @@ Never: writes mail, accounts, cells or blobs, or wakes anybody.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from holdfast.journal import refusal, rows
 from holdfast.journal.postgres import direct, log
@@ -109,4 +108,4 @@ def prepared(known: Known, tenant: str, store_id: str, appends: Sequence[Append]
 def _is_ordinary_end(append: Append) -> bool:
     """Whether it gives back a run that nothing wakes but mail, of which there is none."""
     gives_back = append.releases and append.head.status.is_end and append.head.wake_at is None
-    return gives_back and is_ordinary(replace(append, releases=False))
+    return gives_back and is_ordinary(append._replace(releases=False))

@@ -167,7 +167,7 @@ def release(db: Db, tenant: str, lease: Lease, wake_at: float | None, now: float
     if run is None or (run.worker_id, run.epoch) != (lease.worker_id, lease.epoch):
         return None
     if wake_at != run.wake_at:
-        run.head = rows.head_text(replace(run.read_head(tenant), wake_at=wake_at))
+        run.head = rows.head_text(run.read_head(tenant)._replace(wake_at=wake_at))
         run.seal, run.wake_at = rows.seal(tenant, lease.run_id, run.head), wake_at
     has_mail = run.mail_posted > run.mail_read
     run.due_at = (now if run.due_at is None else run.due_at) if has_mail else wake_at
