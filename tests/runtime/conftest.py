@@ -33,6 +33,12 @@ _graveyard: list[Any] = []
 """Tasks of dead processes: kept, because collecting them would run their `finally` blocks."""
 
 
+def _keep(task: asyncio.Task[Any]) -> None:
+    """No other loop looks at it: each `all_tasks` would, and thousands of them come to lie here."""
+    asyncio.tasks._unregister_task(task)  # type: ignore[attr-defined]
+    _graveyard.append(task)
+
+
 class Crash(KeyboardInterrupt):
     """The process dies here. A subclass of the one exception that asyncio lets through at once."""
 
@@ -169,7 +175,8 @@ class World:
                 for _ in range(TURNS_AT_EXIT):
                     loop.run_until_complete(asyncio.sleep(0))
                 loop.run_until_complete(loop.shutdown_default_executor())
-                _graveyard.extend(asyncio.all_tasks(loop))
+                for task in asyncio.all_tasks(loop):
+                    _keep(task)
             loop.close()
             assert may_leak or not left, f"left behind: {left}"
 
@@ -181,7 +188,7 @@ class World:
             driver.bridge.unwind()  # a dead process has no threads; here they would keep pytest from ending
         for task in asyncio.all_tasks(loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            _graveyard.append(task)
+            _keep(task)
 
     # --- the record ------------------------------------------------------------------------------------------
 
