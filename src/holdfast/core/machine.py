@@ -282,8 +282,7 @@ class Machine:
 
     def _is_turn(self, slot: Slot) -> bool:
         """Rule 2: it is next, and as many calls were made as when it was recorded; or it was passed over."""
-        if slot.order != self._next:  # else it is next already, and nothing passes what waits to be handed out
-            self._advance()
+        self._advance()
         return slot.order < self._next or (slot.order == self._next and self._has_asked(slot))
 
     def _has_asked(self, slot: Slot) -> bool:

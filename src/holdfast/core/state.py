@@ -112,6 +112,8 @@ class State:
         self.paused: Event | None = None
         """Who paused it and why, until it is resumed."""
         self.end: Event | None = None
+        self.continued = ""
+        """The run that is its next chapter; empty while there is none."""
         self.is_forgotten = False
         """Its log was removed by retention: only how it ended and what it used is known."""
         self.unwinding: Event | None = None
@@ -373,7 +375,7 @@ class State:
             self.conduct.let_go(self.count)
         if event.facts.get("why") == UNWIND:
             self.unwinding, self.ended_as = event, self.ended_as or self.end
-        self.end = None
+        self.end, self.continued = None, ""
         self.resumes.append(event)
         reopening.reopen(self._slots, event.facts.get("reopened", ()))
         self._go_on(event)
@@ -401,7 +403,7 @@ class State:
         self._questions.end()
         self.withheld.clear()
         self.paused = self.unwinding = None
-        self.end = event
+        self.end, self.continued = event, str(facts.get("continued", ""))
         if "forgotten" in facts:
             self._forgotten(facts["totals"])
 
@@ -410,11 +412,6 @@ class State:
         self.is_forgotten = True
         self.spent, self.reserved = Charge(*totals["spent"]), Charge(*totals["reserved"])
         self.books.restore(totals.get("days", {}), is_shared=totals.get("shared", False))
-
-    @property
-    def continued(self) -> str:
-        """The run that is its next chapter; empty while there is none."""
-        return str(self.end.facts.get("continued", "")) if self.end is not None else ""
 
     @property
     def stop_said(self) -> tuple[Event, Event] | None:
@@ -432,6 +429,8 @@ class State:
         """Whether it cannot go on: to try again what failed, it would have to take for done what is undone."""
         if self.ended_as is not None or self.end is None:
             return self.ended_as is not None
+        if not self.undone_no:
+            return False
         causes = reopening.causes(self.slots, self.end.facts.get("cause", ()))
         return any(slot.outcome_no < self.undone_no for slot in causes)
 

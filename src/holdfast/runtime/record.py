@@ -49,6 +49,7 @@ class Stream(Protocol):
 
 
 _NO_BLOBS: Mapping[int, str] = {}
+_NO_CELLS: Mapping[str, str] = {}
 
 
 class _Taken(NamedTuple):
@@ -215,21 +216,11 @@ class Record:
             return None
         events = tuple(self._unwritten)
         head, blobs = self.state.head(), dict(self._blobs) if self._blobs else _NO_BLOBS
-        is_awake, cells = head.status is Status.RUNNING, dict(self._cells)
-        posts, owed = len(self._posts), self.reads_owed
-        self._taken = _Taken(len(events), posts, self.mail_read, self.is_last, cells, is_awake, owed)
-        return Append(
-            self.lease,
-            self._written,
-            events,
-            head,
-            self.mail_read,
-            posts=tuple(self._posts),
-            releases=self.is_last,
-            blobs=blobs,
-            charges=self._charges(events),
-            cells=self._taken.cells,
-        )
+        is_awake, cells = head.status is Status.RUNNING, dict(self._cells) if self._cells else _NO_CELLS
+        posts, read, is_last = tuple(self._posts), self.mail_read, self.is_last
+        self._taken = _Taken(len(events), len(posts), read, is_last, cells, is_awake, self.reads_owed)
+        charges = self._charges(events)
+        return Append(self.lease, self._written, events, head, read, posts, is_last, blobs, charges, cells)
 
     def _charges(self, events: tuple[Event, ...]) -> tuple[AccountCharge, ...]:
         found = charges(self._charged, self.state, events)
