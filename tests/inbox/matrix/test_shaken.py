@@ -113,7 +113,7 @@ def test_whatever_fails_it_ends_by_its_deadline(way: str, record_property: Any) 
 @pytest.mark.parametrize("way", WAYS)
 def test_whatever_fails_it_ends_by_its_deadline_many_times(way: str, half: int, record_property: Any) -> None:
     """Lost: as above, of many more."""
-    seen = _trials(way, range(12 + 50 * half, 62 + 50 * half), record_property)
+    seen = _trials(way, range(3 + 55 * half, 58 + 55 * half), record_property)
     assert min(seen[what] for what in ("approved", "declined", "expired")) >= 1, seen
 
 
