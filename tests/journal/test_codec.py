@@ -12,6 +12,7 @@ import pathlib
 import subprocess
 import sys
 import threading
+import tracemalloc
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
@@ -537,6 +538,20 @@ def test_the_limits_themselves_are_allowed_both_ways(name: str) -> None:
     """Else something is written that can never be read back."""
     value = LIMITS[name]()
     assert decode(encode(value)) == value
+
+
+@pytest.mark.parametrize(
+    "many", [lambda text: [text] * 60, lambda text: {f"{n}": text for n in range(60)}], ids=["list", "dict"]
+)
+def test_what_is_too_large_is_refused_before_it_is_written_down(many: Callable[[str], Any]) -> None:
+    """Else one long text that a list holds a thousand times takes all memory before anybody says no."""
+    value = many("x" * 2 * MIB)
+    tracemalloc.start()
+    try:
+        assert "100 MiB" in refused(value).what
+        assert tracemalloc.get_traced_memory()[1] < 20 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 def test_shared_parts_are_counted_not_walked() -> None:

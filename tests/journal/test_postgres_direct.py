@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from holdfast.journal.postgres import address, server
+from holdfast.journal.postgres import address, direct, server
 from holdfast.journal.postgres.direct import Statement
 from holdfast.testing.postgres_server import PostgresServer
 
@@ -93,4 +93,17 @@ def test_a_session_that_is_ended_under_way_is_told_so(db: server.Db, postgres: P
     with pytest.raises(psycopg.OperationalError):
         SLOW.run(db, (1,))
     thread.join()
+    assert db.closed
+
+
+def test_one_that_is_left_before_it_is_heard_is_closed(db: server.Db, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost: the answer to somebody else's statement, which a connection still has that was interrupted."""
+    PUT.run(db, (1, 1.0, "", b"", False))
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(direct, "_heard", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        PUT.run(db, (2, 1.0, "", b"", False))
     assert db.closed

@@ -922,6 +922,14 @@ def test_a_head_is_stored_as_its_facts(head: Head) -> None:
     assert Head.from_facts(facts) == head
 
 
+def test_minus_zero_is_zero_in_a_head() -> None:
+    """Lost: equal heads with equal seals, where what a process wrote before decides how a time is spelled."""
+    for first, second in ((0.0, -0.0), (-0.0, 0.0)):
+        texts = [rows.head_text(Head("r", "k", "a", "d", Status.READY, at, at, wake_at=at)) for at in (first, second)]
+        assert texts[0] == texts[1]
+        assert "-0.0" not in texts[0]
+
+
 # Speed that is a promise
 
 

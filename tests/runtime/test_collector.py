@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterator
+from weakref import ref
 
 import pytest
 
 import holdfast as hf
 from holdfast.runtime.collector import MANY, SELDOM, Crowds
+
+
+class Crowd:
+    """Somebody with runs."""
 
 
 @pytest.fixture(autouse=True)
@@ -54,33 +59,46 @@ def test_it_looks_seldom_while_many_runs_are_at_work_and_then_as_before() -> Non
     assert seen == [(701, 11, 12), (SELDOM, 11, 12), (701, 11, 12)]
 
 
-@pytest.mark.parametrize("own", [0, 2 * SELDOM], ids=["no collector", "a seldom one"])
+@pytest.mark.parametrize("own", [0, SELDOM, 50_000 * 2], ids=["no collector", "the very same", "a seldom one"])
 def test_a_program_that_has_said_so_keeps_its_threshold(own: int) -> None:
     """Lost: a program without a collector gets one; one whose collector looks seldom has it look more often."""
     gc.set_threshold(own, 11, 12)
-    crowds = Crowds()
-    crowds.count("a", MANY)
+    crowds, a = Crowds(), Crowd()
+    crowds.count(a, MANY)
     assert gc.get_threshold() == (own, 11, 12)
-    crowds.count("a", 0)
+    crowds.count(a, 0)
     assert gc.get_threshold() == (own, 11, 12)
 
 
 def test_two_crowds_leave_it_as_it_was_before_both() -> None:
     """Lost: the threshold of before, where two Apps of a process have many runs at once and end one after the other."""
     gc.set_threshold(701, 11, 12)
-    crowds = Crowds()
-    for who, runs in (("a", MANY), ("b", MANY), ("a", MANY - 1), ("a", 0)):
+    crowds, a, b = Crowds(), Crowd(), Crowd()
+    for who, runs in ((a, MANY), (b, MANY), (a, MANY - 1), (a, 0)):
         crowds.count(who, runs)
         assert gc.get_threshold()[0] == SELDOM
-    crowds.count("b", 0)
+    crowds.count(b, 0)
     assert gc.get_threshold() == (701, 11, 12)
 
 
 def test_what_the_program_sets_meanwhile_stays() -> None:
     """Lost: a threshold that the program chose while many runs were at work."""
     gc.set_threshold(701, 11, 12)
-    crowds = Crowds()
-    crowds.count("a", MANY)
+    crowds, a = Crowds(), Crowd()
+    crowds.count(a, MANY)
     gc.set_threshold(5_000, 11, 12)
-    crowds.count("a", 0)
+    crowds.count(a, 0)
     assert gc.get_threshold() == (5_000, 11, 12)
+
+
+def test_one_that_is_forgotten_holds_nothing() -> None:
+    """Lost: the memory of a worker whose loop went away under it, and the threshold of before, for ever."""
+    gc.set_threshold(701, 11, 12)
+    crowds, a, b = Crowds(), Crowd(), Crowd()
+    crowds.count(a, MANY)
+    gone = ref(a)
+    del a
+    assert gone() is None
+    crowds.count(b, MANY)
+    crowds.count(b, 0)
+    assert gc.get_threshold() == (701, 11, 12)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import holdfast as hf
 from holdfast.core.events import Kind
 from holdfast.errors import RunContextLost
+from holdfast.runtime import current
 
 BUDGET = hf.Budget(tool_calls=100)
 
@@ -148,3 +150,14 @@ def test_a_tool_without_an_app_applies_its_policy_and_works() -> None:
         return x
 
     assert asyncio.run(look(4)) == 4 and calls == [4, 4, 4]
+
+
+def test_a_place_that_is_left_in_another_context_is_told() -> None:
+    """Lost: code that goes on as a part of a run which it has left, and nobody knows of it."""
+    where, inside = current.Place(cast(Any, None)), contextvars.copy_context()
+    block = current.entered(where)
+    inside.run(block.__enter__)
+    block.__exit__()  # as where a coroutine is collected: this context never was at that place
+    assert current.place() is None
+    with current.entered(where), pytest.raises(ValueError, match="Context"):
+        block.__exit__()

@@ -14,7 +14,7 @@ import pytest
 import holdfast as hf
 from holdfast.core.events import Kind
 from holdfast.errors import RunBlocked, RunFailed
-from holdfast.runtime.thread import Bridge, Unwind
+from holdfast.runtime.thread import Bridge, Unwind, is_at_home, loop_elsewhere
 
 BUDGET = hf.Budget(tool_calls=100)
 PRELUDE = """
@@ -252,3 +252,20 @@ def test_a_thread_that_asks_in_the_moment_of_closing_is_unwound_too() -> None:
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
     assert came == ["unwound"]
+
+
+def test_a_later_loop_of_the_same_thread_is_another_one() -> None:
+    """Lost: a step that is asked for on a loop of today and waits for ever on one that is over."""
+
+    async def loop() -> asyncio.AbstractEventLoop:
+        running, thread = asyncio.get_running_loop(), threading.get_ident()
+        assert is_at_home(thread, running)
+        assert loop_elsewhere(thread, running) is None
+        return running
+
+    async def elsewhere(before: asyncio.AbstractEventLoop) -> bool:
+        assert not is_at_home(threading.get_ident(), before)
+        return loop_elsewhere(threading.get_ident(), before) is asyncio.get_running_loop()
+
+    before = asyncio.run(loop())
+    assert asyncio.run(elsewhere(before))

@@ -129,18 +129,32 @@ def _encode_plain(value: Any) -> bytes | None:
 
 _SHORT: Final = 1_000
 """Characters: so short a text holds no integer of too many bits."""
-_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
+_ATOMS: Final = frozenset({int, float, bool, type(None)})
 _TEXT: Final = frozenset({str})
+_FEW: Final = 64
+"""Values, each of them no longer text than this times `_SHORT`: nothing that it would hurt to write down whole."""
 
 
 def _is_flat(value: Any) -> bool:
-    """Whether it is, or holds, nothing but JSON's own scalars. A cheap look, for it is so of most arguments."""
+    """Whether it is, or holds, nothing but a few of JSON's own scalars. A cheap look: most arguments are like that."""
     kind = type(value)
     if kind is list:
-        return _ATOMS.issuperset(map(type, value))
-    if kind is dict:
-        return _TEXT.issuperset(map(type, value)) and _ATOMS.issuperset(map(type, value.values()))
-    return kind in _ATOMS
+        held = value
+    elif kind is dict:
+        if not _TEXT.issuperset(map(type, value)):
+            return False
+        held = (*value, *value.values()) if len(value) <= _FEW else ()
+    else:
+        return kind is str or kind in _ATOMS
+    if len(value) > _FEW:
+        return False
+    for each in held:
+        if type(each) is str:
+            if len(each) > _FEW * _SHORT:
+                return False
+        elif type(each) not in _ATOMS:
+            return False
+    return True
 
 
 class _Tagger:

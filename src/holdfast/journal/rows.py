@@ -153,7 +153,7 @@ def head_text(head: Head) -> str:
     return (
         f'{{"run_id":{_quoted(head.run_id)},"key":{_quoted(head.key)},"agent":{_quoted(head.agent)},'
         f'"input_digest":{_quoted(head.input_digest)},"status":"{head.status}","created_at":{_time(head.created_at)},'
-        f'"updated_at":{head.updated_at!r},"why":{_quoted(head.why)},'
+        f'"updated_at":{head.updated_at or abs(head.updated_at)!r},"why":{_quoted(head.why)},'
         f'"wake_at":{"null" if head.wake_at is None else _time(head.wake_at)},'
         f'"spent":[{_CHARGE % head.spent}],"reserved":[{_CHARGE % head.reserved}],"questions":{questions},'
         f'"is_unwound":{"true" if head.is_unwound else "false"},"children":{head.children:d}{forgotten}}}'
@@ -161,8 +161,13 @@ def head_text(head: Head) -> str:
 
 
 _CHARGE = "%d,%d,%d,%d"
-_time = lru_cache(maxsize=1024, typed=True)(repr)
-"""Of times that stand in one head after the other: what a float is in its shortest form costs a sixth of the text."""
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _time(at: float) -> str:
+    """Of times that stand in one head after the other: what a float is in its shortest form costs a sixth of the text.
+    Minus zero is zero: they are one key."""
+    return repr(at or abs(at))
 
 
 def read_head(tenant: str, run_id: str, text: Any, sealed: Any, wake_at: float | None) -> Head:

@@ -39,7 +39,7 @@ from holdfast.runtime.notices import Notices
 from holdfast.runtime.record import Record
 from holdfast.runtime.rest import Silence
 from holdfast.runtime.settings import Services
-from holdfast.runtime.thread import Bridge, forget, loop_elsewhere
+from holdfast.runtime.thread import Bridge, forget, is_at_home, loop_elsewhere
 from holdfast.runtime.waits import Waits
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Calls(ABC):
 
     def replayed(self, call: Call) -> Event | None:
         """The call's outcome when it is next in the record and nothing else is under way; otherwise ask for a step."""
-        if self.is_closing or self._waiting or self.record.has_unwritten or self.thread != threading.get_ident():
+        if self.is_closing or self._waiting or self.record.has_unwritten or not is_at_home(self.thread, self.loop):
             return None
         outcome = self.machine.replay(call)
         if outcome is not None and outcome.at > self.latest_at:
@@ -182,7 +182,7 @@ class Calls(ABC):
 
     async def step(self, performance: Performance) -> Event:
         """Ask for a step; comes back with its outcome, when it has one and it is its turn."""
-        if loop_elsewhere(self.thread) is not None:  # a framework's own loop in a thread: asked for on ours
+        if loop_elsewhere(self.thread, self.loop) is not None:  # a framework's own loop in a thread: asked for on ours
             return await self.bridge.reach(self.step(performance))
         if self.is_closing:
             await self._refuse()

@@ -13,11 +13,12 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
+from weakref import WeakSet
 
 MANY = 32
 """Runs at work together from which on the collector looks seldom; it looks as before when half of them are left."""
-SELDOM = 50_000
-"""New objects between two looks then: a few megabytes."""
+SELDOM = 50_021
+"""New objects between two looks then: a few megabytes. A number that nobody else would take."""
 
 
 @contextmanager
@@ -37,8 +38,9 @@ class Crowds:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._crowded: set[object] = set()
-        self._before = 0
+        self._crowded: WeakSet[object] = WeakSet()
+        self._before: int | None = None
+        """What we have put SELDOM in the place of."""
 
     def count(self, who: object, runs: int) -> None:
         """So many runs are at work there now."""
@@ -47,13 +49,19 @@ class Crowds:
         with self._lock:
             if who in self._crowded:
                 self._crowded.discard(who)
-                if not self._crowded and gc.get_threshold()[0] == SELDOM:
-                    self._set(self._before)
+                if not self._crowded:
+                    self._as_before()
             else:
-                if not self._crowded and 0 < gc.get_threshold()[0] < SELDOM:  # 0: somebody wants no collector
+                if 0 < gc.get_threshold()[0] < SELDOM:  # 0: somebody wants no collector
                     self._before = gc.get_threshold()[0]
                     self._set(SELDOM)
                 self._crowded.add(who)
+
+    def _as_before(self) -> None:
+        """But what somebody else has set meanwhile stays."""
+        if self._before is not None and gc.get_threshold()[0] == SELDOM:
+            self._set(self._before)
+        self._before = None
 
     def _set(self, first: int) -> None:
         gc.set_threshold(first, *gc.get_threshold()[1:])

@@ -61,7 +61,9 @@ class entered:
         try:
             _place.reset(self._token)
         except ValueError:
-            pass  # a coroutine that is collected ends in the context of whoever collects it, which was never here
+            if _place.get() is self._where:
+                raise
+            # a coroutine that is collected ends in the context of whoever collects it, which was never here
 
 
 def copied(where: Place | None) -> Context:

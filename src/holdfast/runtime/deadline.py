@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -23,7 +22,7 @@ from holdfast.core.events import Kind, meta
 from holdfast.core.heads import UNTIMED, Status
 from holdfast.protocols import Clock
 from holdfast.runtime.heartbeat import Pulse, beats_as_before, beats_of
-from holdfast.runtime.thread import forget
+from holdfast.runtime.thread import forget, is_at_home
 
 if TYPE_CHECKING:
     from holdfast.runtime.calls import Calls
@@ -72,7 +71,7 @@ class Limit:
     def task(self) -> asyncio.Task[Any] | None:
         """The task in which this is asked; at home without asking the system for the loop."""
         home = self._home
-        return asyncio.current_task(home[1] if home is not None and home[0] == get_ident() else None)
+        return asyncio.current_task(home[1] if home is not None and is_at_home(*home) else None)
 
     def bounded(
         self, timeout_s: float | None = None, heartbeat_s: float | None = None, *, beats: bool = False

@@ -240,7 +240,7 @@ class Driver(Stopping):
 
     async def continue_as(self, input: bytes) -> NoReturn:
         """End this chapter when its effects are over, and begin the next one with this input; does not return."""
-        if loop_elsewhere(self.thread) is not None:
+        if loop_elsewhere(self.thread, self.loop) is not None:
             await self.bridge.reach(self.continue_as(input))
         self._in_background(self._turn_over(input))
         await self.never()
@@ -330,7 +330,7 @@ class Driver(Stopping):
 
     async def blocked(self, block: Block) -> NoReturn:
         """See `Calls`."""
-        if loop_elsewhere(self.thread) is not None:
+        if loop_elsewhere(self.thread, self.loop) is not None:
             await self.bridge.reach(self.blocked(block))
         self._in_background(self._block(block))
         await self.never()

@@ -25,7 +25,7 @@ class Pulse:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._ends: dict[object, Callable[[], None]] | None = None
+        self._ends: dict[object, Callable[[], None]] = {}
         self.at = monotonic()
         """When it last showed that it lives."""
         self.is_over = False
@@ -36,25 +36,22 @@ class Pulse:
 
     def attach(self, what: object, end: Callable[[], None]) -> None:
         """`end` is called when the attempt is over; at once when it is over already."""
-        if self._ends is None:
-            self._ends = {}
         self._ends[what] = end
         if self.is_over:
             self._end(what)
 
     def detach(self, what: object) -> None:
         """It has ended by itself."""
-        if self._ends:
-            self._ends.pop(what, None)
+        self._ends.pop(what, None)
 
     def over(self) -> None:
         """The attempt is over: nobody takes a result of it any more, so what it started is ended."""
         self.is_over = True
-        for what in list(self._ends or ()):
+        for what in list(self._ends):
             self._end(what)
 
     def _end(self, what: object) -> None:
-        end = self._ends.pop(what, None) if self._ends else None
+        end = self._ends.pop(what, None)
         if end is not None:
             end()
 

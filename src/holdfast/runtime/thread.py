@@ -107,17 +107,23 @@ def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-def loop_elsewhere(thread: int) -> asyncio.AbstractEventLoop | None:
-    """The loop that the calling thread is running, when it is not the one of that thread.
+def is_at_home(thread: int, loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the calling thread is this one, which runs that loop: a thread runs one at a time.
 
-    A thread runs one loop at a time. Told by the thread: to ask for the running loop is a call to the system.
+    Told by the thread: to ask for the running loop is a call to the system.
     """
-    if threading.get_ident() == thread:
+    return threading.get_ident() == thread and loop.is_running()
+
+
+def loop_elsewhere(thread: int, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop | None:
+    """The loop that the calling thread is running, when it is another one than this, which runs in that thread."""
+    if is_at_home(thread, loop):
         return None
     try:
-        return asyncio.get_running_loop()
+        running = asyncio.get_running_loop()
     except RuntimeError:
         return None
+    return None if running is loop else running
 
 
 class Waiters:

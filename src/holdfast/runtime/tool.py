@@ -353,7 +353,7 @@ async def take_step(
 
 def _composite(spec: Spec, where: current.Place, call: Call, made: Callable[[], Any]) -> Composite:
     """How its body is run when the record does not answer it."""
-    home = loop_elsewhere(where.driver.thread) if spec.is_async else None
+    home = loop_elsewhere(where.driver.thread, where.driver.loop) if spec.is_async else None
 
     async def body(scope: str) -> Attempted:
         inside = current.Place(where.driver, scope, None, spec.name)

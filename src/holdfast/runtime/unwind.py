@@ -71,7 +71,7 @@ def _open(driver: Calls, scope: str) -> list[Slot]:
 async def unwind(where: current.Place, because: str) -> list[str]:
     """Undo what succeeded within this place; the names of what was undone, in order."""
     driver = where.driver
-    if loop_elsewhere(driver.thread) is not None:
+    if loop_elsewhere(driver.thread, driver.loop) is not None:
         return await driver.bridge.reach(unwind(where, because))
     async with driver.unwinding:
         call = Call(where.scope, WHAT, WHAT, StepKind.DECISION, Effect.READ, because.encode())

@@ -80,7 +80,7 @@ def _both(first: Callable[[Any], Any], second: Callable[[Any], Any]) -> Callable
 
 def way_of(spec: Spec, where: current.Place, reach: Reach, of: Spec) -> Way:
     """How the body of this tool is attempted and verified, as a step of `of`."""
-    home = loop_elsewhere(where.driver.thread) if spec.is_async else None
+    home = loop_elsewhere(where.driver.thread, where.driver.loop) if spec.is_async else None
     services = where.driver.services
 
     async def attempt(begun: Begun) -> Attempted:

@@ -106,6 +106,13 @@ class Worker:
     async def stop(self, then: Callable[[], None] = lambda: None) -> None:
         """Give every run back, resumable, and retire. then: called when nothing is done for this worker any more."""
         self.is_stopping = True
+        try:
+            await self._stopped()
+        finally:
+            crowds.count(self, 0)
+        self._retire(then)
+
+    async def _stopped(self) -> None:
         self._hush()
         if self._loop_task is not None:
             self._loop_task.cancel()
@@ -117,8 +124,6 @@ class Worker:
         await self._services.scribe.settled()
         if self._end_beat is not None:
             await asyncio.to_thread(self._end_beat)
-        crowds.count(self, 0)
-        self._retire(then)
 
     def _retire(self, then: Callable[[], None]) -> None:
         """Go; but a run whose effect is still under way stays ours until its thread has ended, or this process.

@@ -77,8 +77,7 @@ class Steps:
 
     def write(self, db: Db) -> set[int | None]:
         """Send the statement; the numbers of the runs that it found as they were known."""
-        _STEPS.send(db, self._values)
-        return {*direct.numbers(direct.answer(db))}
+        return {*direct.numbers(_STEPS.ask(db, self._values))}
 
     def stand(self, db: Db) -> bool:
         """Whether the transaction is in the store; then `written` tells what it wrote."""

@@ -74,37 +74,31 @@ class Statement:
 
     def run(self, db: Db, values: Sequence[Any]) -> int:
         """Send it and wait; how many rows it wrote."""
-        self.send(db, self.written(values))
-        return answer(db).command_tuples or 0
+        return self.ask(db, self.written(values)).command_tuples or 0
 
-    def send(self, db: Db, written: Sequence[bytes | None]) -> None:
-        """Send it. A connection to which not all of it could be given is closed."""
-        connection = db.pgconn
+    def ask(self, db: Db, written: Sequence[bytes | None]) -> PGresult:
+        """Send it, and wait for what comes of it. A connection that is left before all of that is heard is closed."""
         try:
-            if self._name not in db.prepared:
-                connection.send_prepare(self._name, self._text, self._oids)
-                _flush(db, connection)
-                _heard(db, connection)
-                db.prepared |= {self._name}
-            connection.send_query_prepared(self._name, written, self._formats, result_format=1)
-            _flush(db, connection)
+            self._send(db, written)
+            return _heard(db, db.pgconn)
         except BaseException:
             db.close()
             raise
+
+    def _send(self, db: Db, written: Sequence[bytes | None]) -> None:
+        connection = db.pgconn
+        if self._name not in db.prepared:
+            connection.send_prepare(self._name, self._text, self._oids)
+            _flush(db, connection)
+            _heard(db, connection)
+            db.prepared |= {self._name}
+        connection.send_query_prepared(self._name, written, self._formats, result_format=1)
+        _flush(db, connection)
 
 
 def _oid(kind: str) -> int:
     found = _TYPES[kind.removesuffix("[]")]
     return found.array_oid if kind.endswith("[]") else found.oid
-
-
-def answer(db: Db) -> PGresult:
-    """What came of the statement that was sent; heard to its end."""
-    try:
-        return _heard(db, db.pgconn)
-    except BaseException:
-        db.close()
-        raise
 
 
 def numbers(result: PGresult) -> list[int]:
