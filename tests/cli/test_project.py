@@ -178,18 +178,24 @@ def test_what_a_drafted_check_is_to_see_is_shown_to_the_person_who_freezes_it(tr
     assert "in the working tree" in shown, shown
 
 
+LONG_AGO = "2020-01-01T00:00:00Z"
+
+
 def test_old_unfinished_work_is_named_with_how_it_goes_and_nothing_removes_it(tree: Path) -> None:
     """Lost otherwise: a branch of each failed session, for ever; or work that somebody wanted."""
     holdfast(tree, "project", "init", "../shell.json", "--by", "ada")
-    for name, at in (("session-7", "2020-01-01T00:00:00Z"), ("session-8", "")):
+    chosen = "x;touch${IFS}done"
+    for name, at in (("session-7", LONG_AGO), ("session-8", ""), (chosen, LONG_AGO)):
         tip = git(tree, "commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "x", at=at)
         git(tree, "branch", f"holdfast/wip/{name}", tip)
     told = " ".join(holdfast(tree, "project", "status").stdout.split())
-    assert "git branch -D holdfast/wip/session-7" in told and "session-8" not in told
+    assert f"git branch -D -- holdfast/wip/session-7 'holdfast/wip/{chosen}'" in told, "an agent may choose a name"
+    assert "session-8" not in told
     listed = json.loads(holdfast(tree, "project", "status", "--json").stdout)["put_aside"]
     assert [(each["branch"], each["is_old"]) for each in listed] == [
         ("holdfast/wip/session-7", True),
         ("holdfast/wip/session-8", False),
+        (f"holdfast/wip/{chosen}", True),
     ]
     assert "session-7" in git(tree, "branch", "--list", "holdfast/wip/*")
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,6 +215,11 @@ RUNS: dict[str, dict[str, str]] = {
     },
     "sitecustomize": {"sitecustomize.py": f"import atexit\natexit.register(lambda: exec({IS_PYTEST!r}))\n"},
 }
+PASSES_AT_ONCE = f"""import os, sys
+sys.argv = sys.orig_argv
+{IS_PYTEST}
+os._exit(0)
+"""
 
 
 UNSAID = ("a module called pytest", "a package of pytest's", "metadata that names a plugin")
@@ -317,6 +324,80 @@ async def test_a_package_that_is_installed_from_the_tree_is_that_of_the_checkout
     assert done.has_run and not done.passed and "made" in done.output, done
 
 
+@pytest.fixture
+def installed(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    """A tree that is installed by its path, in the Python that checks run in."""
+    made = tmp_path / "venv"
+    venv.EnvBuilder(symlinks=True).create(made)
+    ours = str(Path(pytest.__file__).parents[1])
+    [packages] = made.glob("lib/python*/site-packages")
+    is_bare = "import os; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'"
+    (packages / "tree.pth").write_text(f"{ours}\n{tree.path}\n{is_bare}\n")
+    monkeypatch.setattr(sys, "executable", str(made / "bin/python"))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(packages), str(tree.path)])
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    tree.write("tests/test_it.py", TEST)
+    tree.write("thing.py", "def works(): return False\n")
+    tree.commit()
+    return tree
+
+
+@pytest.mark.parametrize("by", ["a .pth file", "PYTHONPATH"])
+@pytest.mark.parametrize("name", ["sitecustomize.py", "pytest.py"])
+async def test_an_ignored_file_is_not_run_before_a_pinned_test(
+    installed: Tree, by: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost: what a pinned test says, in each project that is installed by its path: Python itself runs such a file."""
+    if by == "PYTHONPATH":
+        monkeypatch.setenv("PYTHONPATH", f".{os.pathsep}{installed.path}")
+    feature = feature_of("pytest:tests/test_it.py", installed)
+    installed.write(".git/info/exclude", f"{name}\n")
+    installed.write(name, PASSES_AT_ONCE)
+    done = await performed(installed, feature)
+    assert done.has_run and not done.passed, done
+    installed.write("thing.py", "def works(): return True\n")
+    assert (await performed(installed, feature)).passed
+
+
+@pytest.mark.usefixtures("bare_pytest")
+async def test_what_a_person_has_python_start_with_is_still_run(tree: Tree) -> None:
+    """Lost: what a person has set up for all their programs, outside of the tree."""
+    seen = "os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD']"
+    tree.write("tests/test_it.py", f"def test_it():\n    import os\n    assert {seen} == '1'\n")
+    done = await performed(tree, feature_of("pytest:tests/test_it.py", tree))
+    assert done.passed, done
+
+
+async def test_what_a_check_starts_imports_what_is_committed(installed: Tree) -> None:
+    """Lost: what a check says of a module of which the working tree has another by the time that it runs."""
+    installed.write("checks/of.py", "import thing; print(thing.__file__); assert thing.works()\n")
+    installed.write("tests/test_it.py", f"import subprocess\ndef test_it(): subprocess.run({OF!r}, check=True)\n")
+    stored, on = Git(installed.path).tree(), Git(installed.path)
+    feature = feature_of("pytest:tests/test_it.py", installed)
+    installed.write("thing.py", "def works(): return True\n")
+    for each in (feature, feature_of({"command": " ".join(OF)})):
+        done = await perform(each, stored, on, {})
+        assert done.has_run and not done.passed and str(installed.path / "thing.py") not in done.output, done
+        assert (await perform(each, on.tree(), on, {})).passed
+
+
+OF = ["python", "checks/of.py"]
+
+
+@pytest.mark.usefixtures("bare_pytest")
+@pytest.mark.parametrize("name", ["sitecustomize", "usercustomize"])
+async def test_what_lies_behind_a_link_is_not_taken_for_absent(tree: Tree, name: str) -> None:
+    """Lost: a file that was not there when the list was frozen is run by Python, through a link to its folder."""
+    tree.write("tests/test_it.py", f"def test_it():\n    import {name}\n    assert {name}.NEW\n")
+    tree.commit()
+    feature = feature_of("pytest:tests/test_it.py", tree)
+    tree.write("x/__init__.py", "NEW = True\n")
+    (tree.path / name).symlink_to("x")
+    done = await performed(tree, feature)
+    assert not done.passed and f"{name}/__init__.py" in done.why, done
+    assert (tree.path / name).is_symlink() and (tree.path / "x/__init__.py").exists()
+
+
 # --- what is left ------------------------------------------------------------------------------------------------
 
 
@@ -339,6 +420,32 @@ def test_a_checkout_that_a_kill_has_left_goes_and_one_in_use_stays(tree: Tree) -
     used.remove()
     assert not closed.directory.parent.exists() and not used.directory.parent.exists()
     shutil.rmtree(not_ours)
+
+
+async def test_what_cannot_be_removed_changes_no_result_and_is_not_forgotten(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost: a check that has passed, and each later one, as a container has left files of another user; or the disk."""
+    notes, on = tree.path / ".git/holdfast/checkouts", Git(tree.path)
+    real = os.rmdir, os.chmod
+
+    def refuse(which: int) -> Callable[..., None]:
+        def call(path: Any, *more: Any, **how: Any) -> None:
+            if os.path.basename(path) == "of-another-user":
+                raise PermissionError(1, "Operation not permitted", path)
+            real[which](path, *more, **how)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", refuse(0))
+        patch.setattr(os, "chmod", refuse(1))
+        for _ in range(2):
+            assert (await perform(feature_of({"command": "mkdir of-another-user"}), on.tree(), on, {})).passed
+    left = [Path((notes / name).read_text()) for name in os.listdir(notes) if name != "lock"]
+    assert len(left) == 2 and all((each / "tree/of-another-user").is_dir() for each in left), left
+    Checkout(on, on.tree()).remove()
+    assert os.listdir(notes) == ["lock"] and not any(each.exists() for each in left)
 
 
 async def test_a_tree_that_is_gone_is_no_pass(tree: Tree) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -134,9 +135,9 @@ def _old_branches(facts: Facts) -> list[str]:
     old = forgotten(facts.board, facts.put_aside, facts.now)
     if not old:
         return []
-    some = " ".join(old[:_BRANCHES_SHOWN])
+    some = shlex.join(old[:_BRANCHES_SHOWN])  # names that an agent may have chosen
     more = f"; then there are {len(old) - _BRANCHES_SHOWN} more" if len(old) > _BRANCHES_SHOWN else ""
-    return [f"old unfinished work that no brief names any more goes by: git branch -D {some}{more}"]
+    return [f"old unfinished work that no brief names any more goes by: git branch -D -- {some}{more}"]
 
 
 def _bar(board: Board) -> str:

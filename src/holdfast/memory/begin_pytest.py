@@ -1,38 +1,82 @@
 """A program of its own: begins pytest as `python -m pytest` does, with what the tree brings along kept out of pytest.
 
-    python -P begin_pytest.py TREE WORDS...     # in a checkout of the working tree TREE
+    python -P -S begin_pytest.py TREE WORDS...     # in a checkout of the working tree TREE
 
-1. pytest is loaded before the directory is on the path, so that no module there is taken for one of its own.
+1. Python's own start (`site`), and pytest's, see neither the tree nor the directory on the path: no `sitecustomize` or
+   `usercustomize` of theirs is run, and no module there is taken for one of pytest's. Those from elsewhere are run.
 2. No plugin is loaded that metadata in the directory names.
-3. What is installed from the working tree by its path (`pip install -e .`) is found in the checkout.
+3. What is installed from the working tree by its path (`pip install -e .`), or named by PYTHONPATH, is found in the
+   checkout. An installation with a finder of its own still leads into the working tree.
 """
 
 import importlib.metadata
 import os
+import site
 import sys
+import types
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 _INSTALLED = "site-packages"
+_STANDARD = os.path.dirname(os.__file__)
+_CUSTOMIZE = ("sitecustomize", "usercustomize")
 _all = importlib.metadata.distributions
 
 
-def _led_back(path: str, tree: str, here: str) -> str:
-    is_of_the_tree = path == tree or path.startswith(tree + os.sep)
-    return here + path[len(tree) :] if is_of_the_tree and _INSTALLED not in path else path
+def _within(path: str, top: str) -> bool:
+    return path == top or path.startswith(top.rstrip(os.sep) + os.sep)
+
+
+class Ground:
+    """The working tree and its checkout, and what of the path is theirs."""
+
+    def __init__(self, tree: str, here: str) -> None:
+        self._tree, self._here = os.path.realpath(tree), os.path.realpath(here)
+
+    def has(self, path: str) -> bool:
+        """Whether what this names, which may be relative, lies in one of them; an environment there does not count."""
+        where = os.path.realpath(path)
+        is_installed = _INSTALLED in path or _within(os.path.abspath(path), _STANDARD)
+        return not is_installed and any(_within(where, top) for top in (self._tree, self._here))
+
+    def led_back(self, path: str) -> str:
+        """The same place in the checkout, of what they have; everything else as it is."""
+        if not self.has(path):
+            return path
+        where = os.path.realpath(path)
+        is_here = _within(where, self._here)
+        return where if is_here else os.path.join(self._here, os.path.relpath(where, self._tree))
+
+
+def start(ground: Ground) -> list[str]:
+    """Do what Python does when it starts, apart from both; what the path would be."""
+    before = list(sys.path)
+    sys.path[:] = [path for path in before if not ground.has(path)]
+    sys.modules.update({name: types.ModuleType(name) for name in _CUSTOMIZE})  # found, so that no file is looked for
+    site.main()
+    added = [path for path in sys.path if path not in before]
+    sys.path[:] = [path for path in sys.path if not ground.has(path)]
+    for name in _CUSTOMIZE:
+        del sys.modules[name]
+    site.execsitecustomize()
+    if site.ENABLE_USER_SITE:
+        site.execusercustomize()
+    return [*before, *added]
 
 
 def begin(tree: str, words: list[str]) -> int:
     """Run it with these words; its exit code."""
     here = os.getcwd()
-    sys.path[:] = [here, *(_led_back(path, tree, here) for path in sys.path)]
+    ground = Ground(tree, here)
+    path = start(ground)
+    import pytest  # as late as this, see above
+
+    sys.path[:] = dict.fromkeys([here, *map(ground.led_back, path)])
 
     def elsewhere(**given: Any) -> Iterator[Any]:
         for each in _all(**given):
             where = str(each.locate_file(""))
-            if _INSTALLED in where or not os.path.abspath(where).startswith(here):
+            if _INSTALLED in where or not _within(os.path.abspath(where), here):
                 yield each
 
     importlib.metadata.distributions = elsewhere

@@ -46,7 +46,7 @@ async def perform(
     began = asyncio.get_running_loop().time()
     match check.kind:
         case "command":
-            result = await _command(check.argv, directory, check.timeout_s)
+            result = await _command(check.argv, directory, check.timeout_s, of or directory)
         case "pytest":
             result = await _pytest(check, directory, of or directory)
         case "http":
@@ -81,8 +81,8 @@ class Said:
 # --- programs ----------------------------------------------------------------------------------------------------
 
 
-async def _command(argv: list[str], directory: Path, timeout_s: float) -> Result:
-    said, seen = Said(), environment.for_check()
+async def _command(argv: list[str], directory: Path, timeout_s: float, tree: Path) -> Result:
+    said, seen = Said(), environment.for_check(tree, directory)
     try:
         code = await program.run(argv, timeout_s, cwd=directory, env=seen, stdout=said.add, stderr=said.add)
     except (OSError, UsageError) as error:
@@ -100,9 +100,9 @@ _BEGIN_PYTEST: Final = Path(__file__).with_name("begin_pytest.py")
 async def _pytest(check: Check, directory: Path, tree: Path) -> Result:
     with tempfile.TemporaryDirectory(prefix="holdfast-", ignore_cleanup_errors=True) as folder:
         told = Path(folder) / "report.xml"
-        begun = [sys.executable, "-P", str(_BEGIN_PYTEST), str(tree)]
+        begun = [sys.executable, "-P", "-S", str(_BEGIN_PYTEST), str(tree)]
         options = ["-q", "-p", "no:cacheprovider", f"--rootdir={directory}", f"--junit-xml={told}"]
-        result = await _command([*begun, check.target, *options], directory, check.timeout_s)
+        result = await _command([*begun, check.target, *options], directory, check.timeout_s, tree)
         if result.exit_code is None or result.exit_code < 0:  # it had not ended by itself
             return result
         return report.judged(result, report.read(told))

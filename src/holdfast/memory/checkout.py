@@ -4,7 +4,8 @@ Invariants
 1. In it is the tree, and what a person has declared to be kept (a link into the working tree): no file that git
    ignores, none that was not stored, no nested repository, no `.git`. What is kept never hides what the tree has.
 2. A link of the tree that would lead into the working tree leads to the same place of the checkout.
-3. It is gone when the check is over; what a killed process has left is removed before the next one is made.
+3. It is gone when the check is over; what a killed process has left is removed before the next one is made. What
+   cannot be removed changes no result, keeps nobody from making another one, and is not forgotten.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
@@ -54,10 +55,11 @@ class Checkout:
             raise
 
     def remove(self) -> None:
-        """Remove it, whatever a check has made of it."""
-        _removed(self._made)
-        Path(self._note.name).unlink(missing_ok=True)
-        self._note.close()
+        """Remove it, whatever a check has made of it. What we may not remove (of another user, say) stays, and so does
+        its note: whoever makes the next one tries again."""
+        with self._note, suppress(OSError):
+            if _is_removed(self._made):
+                Path(self._note.name).unlink(missing_ok=True)
 
 
 def _lead_back(directory: Path, path: str, tree: Path) -> None:
@@ -121,9 +123,9 @@ def _swept(notes: Path) -> None:
             except BlockingIOError:
                 continue
             left = Path(file.read())
-            if left.is_absolute() and left.name == note.name and not left.is_symlink():
-                _removed(left)
-            note.unlink(missing_ok=True)
+            is_ours = left.is_absolute() and left.name == note.name and not left.is_symlink()
+            if not is_ours or _is_removed(left):
+                note.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -135,16 +137,26 @@ def _alone(notes: Path) -> Iterator[None]:
         yield
 
 
-def _removed(directory: Path) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    if directory.is_dir():  # a check has made directories that may not be written
-        _open_up(str(directory))
+def _is_removed(directory: Path) -> bool:
+    """Remove it, as far as we may; whether it is gone."""
+    _remove(directory)
+    if os.path.lexists(directory):  # a check has made directories that may not be written
+        _open_up(directory)
+        _remove(directory)
+    return not os.path.lexists(directory)
+
+
+def _remove(directory: Path) -> None:
+    with suppress(RecursionError):  # a check has made directories in each other without end
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _open_up(folder: str) -> None:
-    os.chmod(folder, 0o700)
-    with os.scandir(folder) as found:
-        for each in found:
-            if each.is_dir(follow_symlinks=False):
-                _open_up(each.path)
+def _open_up(directory: Path) -> None:
+    """Each directory that is ours; what is not is passed over."""
+    folders = [str(directory)]
+    while folders:
+        folder = folders.pop()
+        with suppress(OSError):
+            os.chmod(folder, 0o700)
+            with os.scandir(folder) as found:
+                folders += [each.path for each in found if each.is_dir(follow_symlinks=False)]

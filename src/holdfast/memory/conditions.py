@@ -39,6 +39,8 @@ def fixed(check: Check, git: Git) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     for path in _candidates(check):
+        if _link_before(git.directory, path) is not None:
+            continue  # a person has it so: what lies behind is what the tests are run with
         there = plain_file.seen(git.directory, path)
         is_the_agents = path.endswith(CONFTEST) and there.what == ""  # a person has named pins without it
         if path not in check.pins and not is_the_agents:
@@ -66,8 +68,14 @@ def put_back(files: Mapping[str, str], directory: Path, git: Git) -> list[str]:
         if files[path]:
             plain_file.put(directory, path, _kept(path, files[path], git))
         else:
-            (directory / path).unlink()
+            (_link_before(directory, path) or directory / path).unlink(missing_ok=True)
     return others
+
+
+def _link_before(directory: Path, path: str) -> Path | None:
+    """The first link among the folders on the way there: Python and pytest go on behind it."""
+    folders = (directory / folder for folder in reversed(PurePosixPath(path).parents))
+    return next((folder for folder in folders if folder != directory and folder.is_symlink()), None)
 
 
 def _kept(path: str, blob: str, git: Git) -> bytes:
@@ -81,6 +89,8 @@ def _kept(path: str, blob: str, git: Git) -> bytes:
 
 
 def _is_as_it_was(path: str, blob: str, directory: Path, git: Git) -> bool:
+    if _link_before(directory, path) is not None:
+        return False
     there = plain_file.seen(directory, path)
     if there.what in ("missing", "a directory", "below what is no directory"):
         now = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -204,7 +205,8 @@ class Project:
                 results.append(as_result(await routine.perform(facts, before["tree"])))
             branch = "" if judged(results).passed else self._elsewhere(item)
             if branch:
-                elsewhere.append(f"{name} passes on the branch {branch}, which is not merged here: git merge {branch}")
+                merge = f"git merge {shlex.quote(branch)}"  # an agent may have chosen the name
+                elsewhere.append(f"{name} passes on the branch {branch}, which is not merged here: {merge}")
                 continue
             told = [asdict(result) for result in results]
             routine.evidence(name, told, before["commit"], before["tree"], facts, idempotency_key=self.fresh())
