@@ -47,6 +47,9 @@ def repository(tree: Path, **files: str) -> Path:
 class Built:
     """A project, and sessions of it in this process."""
 
+    clock: Any = None
+    """Of the store, where that is not this host's."""
+
     def __init__(self, tree: Path, listed: Sequence[Mapping[str, Any]], *, by: str = "ada") -> None:
         self.tree = tree
         place = place_of(tree)
@@ -67,7 +70,7 @@ class Built:
         """Something with the open project, outside of every run."""
 
         async def opened() -> Any:
-            app = hf.App(self.store, settings=QUICK, serves=False)
+            app = hf.App(self.store, settings=QUICK, serves=False, clock=self.clock)
             async with app:
                 done = work(Project(app, self.tree, checks=checks))
                 return await done if asyncio.iscoroutine(done) else done
@@ -96,7 +99,7 @@ class Built:
         agent = hf.agent(name="builder", budget=budget)(body)
 
         async def driven() -> Outcome:
-            app = hf.App(self.store, settings=QUICK, serves=False)
+            app = hf.App(self.store, settings=QUICK, serves=False, clock=self.clock)
             async with app:
                 given = {"wait": "0s", **options}
                 return await drive(app, Project(app, self.tree, checks=checks), agent, **given)

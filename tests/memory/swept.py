@@ -41,6 +41,7 @@ FEATURES = [
 ]
 OURS = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
 """The configuration of whoever runs it is not what is tried."""
+HALF_DONE = "\n## Half done, and who holds what\n"
 LIMIT_S = 120
 
 
@@ -87,13 +88,14 @@ class Swept:
         self._count += 1
         home = self._directory / f"home{self._count}"
         shutil.copytree(self._first, home, symlinks=True)
+        (home / "temporary").mkdir()
         done = self._holdfast(home, "init", "../features.json", "--name", "pair")
         assert done.returncode == 0, done.stderr
         return home
 
     def _holdfast(self, home: Path, *words: str, at: int | str = 0) -> subprocess.CompletedProcess[str]:
         """One command about the project, killed at its point `at`."""
-        environment = {**os.environ, **OURS, "KILLED_POINTS": str(home / "points")}
+        environment = {**os.environ, **OURS, "KILLED_POINTS": str(home / "points"), "TMPDIR": str(home / "temporary")}
         command = [sys.executable, str(self._killed), str(at), "project", *words]
         return warm.run(command, cwd=home / "tree", env=environment, timeout=LIMIT_S)
 
@@ -116,11 +118,14 @@ class Swept:
         brief = self._holdfast(home, "brief")
         if brief.returncode:
             yield f"there is no brief: {brief.stderr}"
+        status = self._status(home)
+        newest = max((session["number"] for session in status["sessions"]), default=0)
+        half_done = brief.stdout.partition(HALF_DONE)[2].partition("\n## ")[0]
         is_dirty = bool(git(home / "tree", "status", "--porcelain"))
-        if is_dirty and "session 1" not in brief.stdout and "session 2" not in brief.stdout:
-            yield f"the tree is dirty, and the brief says of nobody: {brief.stdout}"
+        if is_dirty and f"session {newest} holds" not in half_done:
+            yield f"the tree is dirty, and the brief does not say that it is session {newest}'s: {brief.stdout}"
         committed = {line.split(":")[0] for line in git(home / "tree", "log", "--format=%s").splitlines()}
-        passing = {name for name, state in _states(self._status(home)).items() if state == "passing"}
+        passing = {name for name, state in _states(status).items() if state == "passing"}
         if passing - committed:
             yield f"passing without a commit: {sorted(passing - committed)}"
 
@@ -138,6 +143,14 @@ class Swept:
         for name in ("one", "two"):
             if not (tree / f"{name}.txt").exists() or (tree / f"{name}.txt").read_text("utf-8") != name:
                 yield f"the work on {name} is lost"
+        if made := [*self.checkouts(home)]:
+            yield f"left of checkouts: {made}"
+
+    def checkouts(self, home: Path) -> Iterator[str]:
+        """What there is of checkouts: they, and the notes that say whose they are."""
+        yield from (path.name for path in (home / "temporary").glob("holdfast-checkout-*"))
+        notes = home / "tree/.git/holdfast/checkouts"
+        yield from (f"note {path.name}" for path in notes.glob("holdfast-checkout-*"))
 
     def _status(self, home: Path) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(self._holdfast(home, "status", "--json").stdout)

@@ -452,3 +452,44 @@ def test_variables_of_git_do_not_lead_elsewhere(tree: Tree, tmp_path: Path, monk
         patch.setenv("GIT_EXTERNAL_DIFF", "touch evil")
         made = Git(tree.path).commit("m", KEY)
     assert tree.git("rev-parse", "HEAD") == made and not (other.path / "index").exists()
+
+
+# --- checking out ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["settings of the repository", "settings of the user", "attributes of the repository"])
+def test_what_is_checked_out_is_what_is_stored(tree: Tree, how: str, tmp_path: Path) -> None:
+    """A check sees line ends, links and texts that nobody else has who has the commit."""
+    tree.write("lines.txt", b"one\ntwo\n")
+    tree.write("id.txt", "$Id$\n")
+    (tree.path / "link").symlink_to("lines.txt")
+    commit, git = tree.commit(), Git(tree.path)
+    where = "--global" if how == "settings of the user" else "--local"
+    if how == "attributes of the repository":
+        tree.write(".git/info/attributes", "* text eol=crlf ident\n")
+    else:
+        for name, value in (("core.autocrlf", "true"), ("core.symlinks", "false")):
+            tree.git("config", where, name, value)
+        tree.git("config", where, "core.attributesFile", str(tmp_path / "attributes"))
+        (tmp_path / "attributes").write_text("* ident\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    assert git.check_out(commit, out) == ["link"]
+    assert (out / "lines.txt").read_bytes() == b"one\ntwo\n" and (out / "id.txt").read_text() == "$Id$\n"
+    assert (out / "link").is_symlink()
+
+
+def test_what_a_commit_says_of_its_files_is_done(tree: Tree, tmp_path: Path) -> None:
+    """A check sees other line ends than everybody else who has the commit."""
+    tree.write("lines.txt", b"one\n")
+    tree.write(".gitattributes", "*.txt text eol=crlf\n")
+    (tmp_path / "out").mkdir()
+    Git(tree.path).check_out(tree.commit(), tmp_path / "out")
+    assert (tmp_path / "out/lines.txt").read_bytes() == b"one\r\n"
+
+
+def test_of_a_commit_that_is_gone_nobody_knows_what_was_written_since(tree: Tree) -> None:
+    """No session can begin in a tree whose branch was rebased, or another's changes are taken for a session's."""
+    git = Git(tree.path)
+    assert git.newest(tree.git("rev-parse", "HEAD")) == 0
+    assert git.newest("1" * 40) == git.newest("no commit") == float("inf")

@@ -100,6 +100,18 @@ async def test_what_no_commit_has_makes_no_check_pass(tree: Tree, how: str) -> N
     assert done.has_run and not done.passed, done
 
 
+async def test_a_link_above_the_tree_leads_nowhere(tree: Tree) -> None:
+    """Lost: the same, over two links: one to where the tree lies, and a path from there."""
+    tree.write("build/done.txt")
+    (tree.path / "up").symlink_to(tree.path.parent)
+    done = await performed(tree, feature_of({"command": f"test -f up/{tree.path.name}/build/done.txt"}))
+    assert not done.passed and not done.has_run and "'up'" in done.why, done
+    (tree.path / "up").unlink()
+    (tree.path / "up").symlink_to("..")
+    assert not (await performed(tree, feature_of({"command": f"test -f up/{tree.path.name}/build/done.txt"}))).passed
+    assert (await performed(tree, feature_of({"command": "test -f up/tree/a.txt"}))).passed, "it leads to the checkout"
+
+
 async def test_what_is_new_and_stored_is_there_with_its_modes_and_links(tree: Tree) -> None:
     """Lost: an honest feature, as its checkout lacks what the commit has."""
     tree.write("sub/new.sh", "#!/bin/sh\nexec cat link.txt\n").chmod(0o755)

@@ -24,6 +24,7 @@ from holdfast.memory.git import Git
 from holdfast.memory.harness import End, drive, working
 from holdfast.memory.project import Project
 from holdfast.memory.routine import Routine
+from holdfast.runtime.clock import SystemClock
 
 
 @pytest.fixture
@@ -676,7 +677,7 @@ def ended_from_elsewhere(tree: Path, body: Callable[[hf.Session], None]) -> tupl
         raise ValueError("no idea")
 
     async def in_the_second() -> None:
-        app = hf.App(project.store, settings=QUICK, serves=False)
+        app = hf.App(project.store, settings=QUICK, serves=False, clock=project.clock)
         async with app:
             opened = Project(app, second)
             opened.record.begin(opened.place.id, message_id="m", by="test")
@@ -709,8 +710,23 @@ def test_what_a_session_has_left_in_another_tree_is_put_aside_there(tree: Path) 
     assert git(second, "log", "--format=%s") == "two: the file two.txt\nbegin", "its own commits, too"
 
 
-@pytest.mark.parametrize("how", ["a new file", "a file that is gone", "a commit", "another one's file moved here"])
-def test_what_a_person_has_changed_since_is_not_taken_for_that_sessions(tree: Path, how: str) -> None:
+class Ahead(SystemClock):
+    """Of a store on a machine whose clock is an hour ahead of ours."""
+
+    def now(self) -> float:
+        return super().now() + 3_600
+
+
+AHEAD = "a store that is ahead"
+
+
+CHANGES = ("a new file", "a file that is gone", "a commit", "another one's file moved here", AHEAD)
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_what_a_person_has_changed_since_is_not_taken_for_that_sessions(
+    tree: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Lost otherwise: an hour of theirs, on a branch that says that a session has left it unfinished."""
 
     def half(session: hf.Session) -> None:
@@ -718,10 +734,12 @@ def test_what_a_person_has_changed_since_is_not_taken_for_that_sessions(tree: Pa
 
     old = tree.parent / "old.txt"
     old.write_text("old", "utf-8")
+    if how == AHEAD:
+        monkeypatch.setattr(Built, "clock", Ahead())
     project, second = ended_from_elsewhere(tree, half)
     before = (second / "half.txt").stat().st_mtime
     match how:
-        case "a new file":
+        case "a new file" | "a store that is ahead":
             (second / "mine.txt").write_text("mine", "utf-8")
         case "a file that is gone":
             (second / "readme.txt").unlink()

@@ -3,7 +3,9 @@
 Invariants
 1. In it is the tree, and what a person has declared to be kept (a link into the working tree): no file that git
    ignores, none that was not stored, no nested repository, no `.git`. What is kept never hides what the tree has.
-2. A link of the tree that would lead into the working tree leads to the same place of the checkout.
+2. A link of the tree that would lead into the working tree leads to the same place of the checkout; one that would lead
+   to a directory above it, from where a path goes on into it, is refused. What lies outside of both is not looked at: a
+   directory there may have links of its own.
 3. It is gone when the check is over; what a killed process has left is removed before the next one is made. What
    cannot be removed changes no result, keeps nobody from making another one, and is not forgotten.
 """
@@ -35,7 +37,7 @@ class Checkout:
     def __init__(self, git: Git, tree: str, keep: Sequence[str] = ()) -> None:
         """tree: as `Git.tree` or a commit names it. keep: paths of the working tree that it has beside that. Called in
         a thread. `GitFailed`: the tree is gone, or too large for git's deadline; `UsageError`: what is to be kept is in
-        the tree."""
+        the tree, or a link leads above it."""
         if Path(tempfile.gettempdir()).resolve().is_relative_to(git.directory):
             raise UsageError(
                 f"Temporary files are made in {tempfile.gettempdir()}, within the working tree, so no checkout can be "
@@ -69,6 +71,11 @@ def _lead_back(directory: Path, path: str, tree: Path) -> None:
     if leads_to.is_relative_to(tree):
         link.unlink()
         link.symlink_to(directory / leads_to.relative_to(tree))
+    elif tree.is_relative_to(leads_to):
+        raise UsageError(
+            f"The link {path!r} leads to {leads_to}, in which the working tree lies, so what no commit has could be "
+            "found through it. The check was not performed. Take the link away, or declare `in_tree` for the check."
+        )
 
 
 def _link(directory: Path, path: str, tree: Path) -> None:

@@ -12,6 +12,7 @@ Invariants
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import tempfile
@@ -29,6 +30,12 @@ LOOKED_AT: Final = 50
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PINS = "refs/holdfast/pins/"
 _LINK = "120000 "
+_AS_STORED: Final = (
+    ("core.autocrlf", "false"),
+    ("core.eol", "lf"),
+    ("core.symlinks", "true"),
+    ("core.attributesFile", os.devnull),
+)
 
 
 class Head(NamedTuple):
@@ -91,17 +98,24 @@ class Git:
     def changed(self, since: str) -> list[str]:
         """The paths that differ between a commit or tree and what is there now; all paths when it is not known."""
         call, now = self._repository.call, snapshot.taken(self._repository)
-        is_known = _COMMIT.fullmatch(since) and not call("cat-file", "-e", since + "^{tree}", ok=(0, 1, 128)).code
         found = (
             snapshot.names(self._repository, since + "^{tree}", now)
-            if is_known
+            if self._knows(since)
             else call("ls-tree", "-r", "-z", "--name-only", "--full-tree", now).names
         )
         return [path for path in found if path not in self._apart]
 
+    def _knows(self, name: str) -> bool:
+        """Whether this commit or tree is in the repository."""
+        there = ("cat-file", "-e", name + "^{tree}")
+        return bool(_COMMIT.fullmatch(name)) and not self._repository.call(*there, ok=(0, 1, 128)).code
+
     def newest(self, since: str) -> float:
-        """When what differs from this commit was written or committed last, as far as files and commits say; of what is
-        gone, when its folder was changed. 0: nothing differs."""
+        """When what differs from this commit was written or committed last, as far as files and commits say, by the
+        clock of this host; of what is gone, when its folder was changed. 0: nothing differs; infinite: the commit is
+        not known any more, so nobody can say."""
+        if not self._knows(since):
+            return math.inf
         times = [_changed_at(self.directory / path) for path in {*self.changed(since), *self.dirty()}]
         words = ("log", "--no-show-signature", "--format=%ct", f"{since}..HEAD")
         times += [float(line) for line in self._repository.call(*words).text.split()]
@@ -113,12 +127,15 @@ class Git:
         return there and self._repository.call("check-ignore", "-q", "--", path, ok=(0, 1)).code == 0
 
     def check_out(self, tree: str, directory: Path) -> list[str]:
-        """Write the files of a tree or commit into an empty directory, which becomes no working tree; the paths of
-        those that are links. `GitFailed`: the tree is gone."""
+        """Write the files of a tree or commit into an empty directory, which becomes no working tree, as everybody gets
+        them who has it: no line end or attribute is changed that no commit names. The paths of those that are links.
+        `GitFailed`: the tree is gone."""
         self._repository.without_own_programs()
         with tempfile.TemporaryDirectory(prefix="holdfast-", ignore_cleanup_errors=True) as folder:
             index = Path(folder) / "index"
-            self._repository.call("read-tree", "--reset", "-u", tree, index=index, top=directory)
+            bare = self._repository.bare(Path(folder) / "git")
+            words = ("read-tree", "--reset", "-u", tree)
+            self._repository.call(*words, index=index, top=directory, git_dir=bare, config=_AS_STORED)
             listed = self._repository.call("ls-files", "-s", "-z", index=index, top=directory).names
         return [path for mode, _, path in (line.partition("\t") for line in listed) if mode.startswith(_LINK)]
 

@@ -162,17 +162,20 @@ class Repository:
         stdin: bytes = b"",
         index: Path | None = None,
         top: Path | None = None,
+        git_dir: Path | None = None,
+        config: Sequence[tuple[str, str]] = (),
         author: bool = False,
         ok: Sequence[int] = (0,),
     ) -> Done:
-        """Run git. index: the index it works on, instead of the repository's; top: the same of the working tree.
-        author: it needs one, and gets ours where the user has none. `GitFailed`: it ended with another code than those
-        of `ok`, or not in time."""
+        """Run git. index: the index it works on, instead of the repository's; top: the same of the working tree;
+        git_dir: the same of git's own directory (`bare`). config: settings that come before all others. author: it
+        needs one, and gets ours where the user has none. `GitFailed`: it ended with another code than those of `ok`, or
+        not in time."""
         variables = {
             **(_AUTHOR if author and not self._has_author() else {}),
             **self._variables,
-            **_config((*_FIXED, *self._overrides)),
-            "GIT_DIR": str(self.git_dir),
+            **_config((*_FIXED, *self._overrides, *config)),
+            "GIT_DIR": str(git_dir or self.git_dir),
             "GIT_WORK_TREE": str(top or self.directory),
             **({"GIT_INDEX_FILE": str(index)} if index else {}),
         }
@@ -214,6 +217,15 @@ class Repository:
             elif scope in _OWN and stem.startswith("hook."):
                 switched[f"{stem}.enabled"] = "false"
         self._overrides = list(switched.items())
+
+    def bare(self, directory: Path) -> Path:
+        """Make a directory of git's with the objects and settings of this repository, and nothing else of it: no refs,
+        no attributes of its own."""
+        (directory / "refs").mkdir(parents=True)
+        (directory / "HEAD").write_text("ref: refs/heads/none\n", "ascii")
+        for name in ("objects", "config"):
+            (directory / name).symlink_to(self.common / name)
+        return directory
 
     @contextmanager
     def index(self, tree: str) -> Iterator[Path]:

@@ -27,6 +27,7 @@ from holdfast.core.state import State, fold
 from holdfast.journal.codec import decode
 from holdfast.journal.process import holder
 from holdfast.memory.git import Head
+from holdfast.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
     from holdfast.memory.project import Project
@@ -35,6 +36,7 @@ WIP: Final = "holdfast/wip"
 """Branches of unfinished work begin so."""
 BEARINGS: Final = "project.bearings"
 """The step whose outcome says where a session began."""
+_clock = SystemClock()
 _OUTCOMES = {Status.FAILED: "failed", Status.STOPPED: "stopped", Status.CANCELLED: "cancelled"}
 
 
@@ -84,9 +86,13 @@ def _clear(project: Project) -> None:
 
 
 def _is_its_own(project: Project, left: Left, to: Head) -> bool:
-    """Whether nothing of what `to` has not was written or committed after the run of that session had ended."""
+    """Whether nothing of what `to` has not was written or committed after the run of that session had ended. Files and
+    commits have the time of this host, the end that of the store: they are compared by how far the two are apart now,
+    at most. Where a clock was set since, or another host has written the files, that may be wrong by as much."""
     end = fold(project.journal.events(left.run)).end
-    return end is not None and project.git.newest(to.commit) <= end.at
+    before = _clock.now()
+    ahead_s = project.journal.now() - before
+    return end is not None and project.git.newest(to.commit) + ahead_s <= end.at
 
 
 @contextmanager
