@@ -380,6 +380,27 @@ async def test_what_a_person_has_python_start_with_is_still_run(tree: Tree) -> N
     assert done.passed, done
 
 
+async def test_a_new_module_with_the_name_of_one_of_pythons_is_not_run_before_a_pinned_test(
+    installed: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost: the same, by a file that is stored, where PYTHONPATH names the tree."""
+    monkeypatch.setenv("PYTHONPATH", ".")
+    feature = feature_of("pytest:tests/test_it.py", installed)
+    installed.write("csv.py", PASSES_AT_ONCE)
+    done = await performed(installed, feature)
+    assert done.has_run and not done.passed, done
+
+
+@pytest.mark.usefixtures("bare_pytest")
+async def test_processes_of_a_pinned_test_start_as_always(tree: Tree) -> None:
+    """Lost: an honest feature, whose processes lack the packages that are installed."""
+    tree.write("flags.py", "import sys\ndef no_site(_): return sys.flags.no_site\n")
+    spawned = "with multiprocessing.get_context('spawn').Pool(1) as pool: assert pool.map(no_site, [0]) == [0]"
+    tree.write("tests/test_it.py", f"import multiprocessing\nfrom flags import *\ndef test_it():\n    {spawned}\n")
+    done = await performed(tree, feature_of("pytest:tests/test_it.py", tree))
+    assert done.passed, done
+
+
 async def test_what_a_check_starts_imports_what_is_committed(installed: Tree) -> None:
     """Lost: what a check says of a module of which the working tree has another by the time that it runs."""
     installed.write("checks/of.py", "import thing; print(thing.__file__); assert thing.works()\n")

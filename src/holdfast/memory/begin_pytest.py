@@ -5,22 +5,17 @@
 1. Python's own start (`site`), and pytest's, see neither the tree nor the directory on the path: no `sitecustomize` or
    `usercustomize` of theirs is run, and no module there is taken for one of pytest's. Those from elsewhere are run.
 2. No plugin is loaded that metadata in the directory names.
-3. What is installed from the working tree by its path (`pip install -e .`), or named by PYTHONPATH, is found in the
+3. What the tests start by `multiprocessing` starts as Python always does.
+4. What is installed from the working tree by its path (`pip install -e .`), or named by PYTHONPATH, is found in the
    checkout. An installation with a finder of its own still leads into the working tree.
 """
 
-import importlib.metadata
 import os
-import site
-import sys
-import types
-from collections.abc import Iterator
-from typing import Any
+import sys  # these two are there already; everything else is imported when the path is free of both, see `start`
 
 _INSTALLED = "site-packages"
 _STANDARD = os.path.dirname(os.__file__)
 _CUSTOMIZE = ("sitecustomize", "usercustomize")
-_all = importlib.metadata.distributions
 
 
 def _within(path: str, top: str) -> bool:
@@ -52,6 +47,10 @@ def start(ground: Ground) -> list[str]:
     """Do what Python does when it starts, apart from both; what the path would be."""
     before = list(sys.path)
     sys.path[:] = [path for path in before if not ground.has(path)]
+    import site
+    import types
+
+    _start_as_always()
     sys.modules.update({name: types.ModuleType(name) for name in _CUSTOMIZE})  # found, so that no file is looked for
     site.main()
     added = [path for path in sys.path if path not in before]
@@ -64,20 +63,30 @@ def start(ground: Ground) -> list[str]:
     return [*before, *added]
 
 
+def _start_as_always() -> None:
+    """Python gives its own options to those that `multiprocessing` starts; without `site` they lack its packages."""
+    import subprocess
+
+    given = subprocess._args_from_interpreter_flags  # type: ignore[attr-defined]
+    subprocess._args_from_interpreter_flags = lambda: [word for word in given() if word != "-S"]  # type: ignore[attr-defined]
+
+
 def begin(tree: str, words: list[str]) -> int:
     """Run it with these words; its exit code."""
     here = os.getcwd()
     ground = Ground(tree, here)
     path = start(ground)
-    import pytest  # as late as this, see above
+    import importlib.metadata
+    from typing import Any
 
+    import pytest
+
+    found = importlib.metadata.distributions
     sys.path[:] = dict.fromkeys([here, *map(ground.led_back, path)])
 
-    def elsewhere(**given: Any) -> Iterator[Any]:
-        for each in _all(**given):
-            where = str(each.locate_file(""))
-            if _INSTALLED in where or not _within(os.path.abspath(where), here):
-                yield each
+    def elsewhere(**given: Any) -> Any:
+        places = [(each, str(each.locate_file(""))) for each in found(**given)]
+        return [each for each, at in places if _INSTALLED in at or not _within(os.path.abspath(at), here)]
 
     importlib.metadata.distributions = elsewhere
     return int(pytest.main(words))
