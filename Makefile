@@ -24,7 +24,7 @@ demo: $(READY) ## see an agent survive a crash
 	@$(BIN)/holdfast demo
 
 # Three processes on two cores: while one waits for a lease or a process, another works.
-test: $(READY) ## the tests (about 4 minutes on two cores)
+test: $(READY) ## the tests (about 6 minutes on two cores)
 	@$(BIN)/pytest -q -n 3 --dist worksteal tests
 
 test-frameworks: $(FRAMEWORKS) ## agent frameworks as they are, killed at every step (own venv)
