@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.source import parsed
 
 TESTS = Path(__file__).resolve().parent
 
@@ -466,7 +467,7 @@ SHOWN_BY = {
 @cache
 def found_in(file: str) -> dict[str, str | None]:
     """The tests of a file, with what each says that would be lost."""
-    tree = ast.parse((TESTS / file).read_text("utf-8"))
+    tree = parsed(TESTS / file)
     found = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     return {node.name: ast.get_docstring(node) for node in found if node.name.startswith("test_")}
 

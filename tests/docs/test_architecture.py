@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.source import parsed
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "ARCHITECTURE.md"
@@ -32,7 +33,7 @@ def names_in(path: Path) -> set[str]:
     if path.suffix == ".sql":
         return set(re.findall(r"^CREATE (?:TABLE|VIEW) (\w+)", text, re.MULTILINE))
     found: set[str] = set()
-    for node in ast.parse(text).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             found.add(node.name)
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -71,7 +72,7 @@ def methods() -> set[str]:
     """`Class.method` of everything in the package."""
     found: set[str] = set()
     for path in (ROOT / "src" / "holdfast").rglob("*.py"):
-        for node in ast.parse(path.read_text("utf-8")).body:
+        for node in parsed(path).body:
             if isinstance(node, ast.ClassDef):
                 own = [part.name for part in node.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)]
                 found |= {f"{node.name}.{name}" for name in own}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests import warm
+from tests.source import parsed
 
 from holdfast.cli.__main__ import command_line
 from holdfast.cli.exit import HELP, Exit
@@ -174,13 +175,13 @@ def test_each_promise_names_tests_that_exist() -> None:
 def _tests_in(path: Path) -> list[list[str]]:
     """Tests of a file; those of the public suite for each class that inherits it."""
     found: list[list[str]] = []
-    for node in ast.parse(path.read_text("utf-8")).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             found.append([node.name])
         if isinstance(node, ast.ClassDef):
             bodies = [node.body]
             if "JournalConformance" in {base.id for base in node.bases if isinstance(base, ast.Name)}:
-                suite = ast.parse((ROOT / "src/holdfast/testing/conformance.py").read_text("utf-8")).body
+                suite = parsed(ROOT / "src/holdfast/testing/conformance.py").body
                 bodies += [part.body for part in suite if getattr(part, "name", "") == "JournalConformance"]
             defined = [part.name for body in bodies for part in body if isinstance(part, ast.FunctionDef)]
             found += [[node.name, name] for name in defined if name.startswith("test")]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests import warm
+from tests.source import parsed
 
 import holdfast as hf
 from holdfast.cli.__main__ import VERBS
@@ -48,7 +49,7 @@ def table(header: str) -> dict[str, list[str]]:
 def public(path: Path) -> set[str]:
     """Names that a module of the test kit defines for others."""
     names: set[str] = set()
-    for node in ast.parse(path.read_text("utf-8")).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             names.add(node.name)
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -93,7 +94,7 @@ def test_every_member_of_run_and_app_is_documented() -> None:
 
 def test_every_option_of_tool_is_documented() -> None:
     """Lost: a declaration that decides what happens after a crash."""
-    source = ast.parse((ROOT / "src" / "holdfast" / "runtime" / "tool.py").read_text("utf-8"))
+    source = parsed(ROOT / "src" / "holdfast" / "runtime" / "tool.py")
     found = [node for node in source.body if isinstance(node, ast.FunctionDef) and node.name == "tool"]
     options = {argument.arg for argument in found[1].args.kwonlyargs}
     assert table("| option | default |").keys() == options

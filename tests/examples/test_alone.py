@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 from tests import warm
+from tests.source import parsed
 
 import holdfast as hf
 from holdfast.testing.model_server import ModelServer, Request, text
@@ -67,7 +68,7 @@ def long(path: Path) -> bool:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_prompts_are_in_the_file(path: Path) -> None:
     """Lost: somebody reads an example and cannot tell what the model is told."""
-    texts = [node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)]
+    texts = [node.value for node in ast.walk(parsed(path)) if isinstance(node, ast.Constant)]
     assert any(isinstance(value, str) and value.startswith("Write ") for value in texts)
     has_app = "hf.App(" in path.read_text("utf-8")
     assert has_app == (path.stem in ("alone_model_calls", "alone_questions", "alone_project"))
