@@ -8,14 +8,13 @@ keeps at most one message of a run with a given subject.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from holdfast.core import desk, order, overdraft
+from holdfast.core import desk, order, overdraft, small_json
 from holdfast.core.approvers import refusal as refusal_of
 from holdfast.core.board import PROJECT, key_of
 from holdfast.core.budget import Limits
@@ -65,7 +64,7 @@ class Message(NamedTuple):
     @property
     def facts(self) -> dict[str, Any]:
         """`meta`, parsed."""
-        return json.loads(self.meta) if self.meta else {}
+        return small_json.read(self.meta) if self.meta else {}
 
 
 def start(

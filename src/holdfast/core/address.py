@@ -9,13 +9,14 @@ from __future__ import annotations
 import hmac
 import json
 
+from holdfast.core import small_json
 from holdfast.core.events import Address
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [low + high for high in _CROCKFORD for low in _CROCKFORD]
 
 
-_as_ascii = json.JSONEncoder(separators=(",", ":")).encode
+_as_ascii = small_json.writer(json.JSONEncoder(separators=(",", ":")))
 
 
 def _keyed(hash_key: bytes, *parts: str | int) -> bytes:

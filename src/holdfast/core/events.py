@@ -60,6 +60,8 @@ import json
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from holdfast.core import small_json
+
 
 class Kind(StrEnum):
     """What happened, in the past tense."""
@@ -184,7 +186,7 @@ class Event(NamedTuple):
     @property
     def facts(self) -> dict[str, Any]:
         """`meta`, parsed."""
-        return json.loads(self.meta) if self.meta else {}
+        return small_json.read(self.meta) if self.meta else {}
 
     def heard_after(self, asked: int) -> Event:
         """The same outcome, recorded when so many calls were made; `_replace`, at a third of its cost."""
@@ -203,8 +205,8 @@ def meta(**facts: Any) -> str:
     return text if _is_storable(text) else _as_ascii(kept)
 
 
-_as_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
-_as_ascii = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_as_text = small_json.writer(json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+_as_ascii = small_json.writer(json.JSONEncoder(sort_keys=True, separators=(",", ":")))
 
 
 def _is_storable(text: str) -> bool:

@@ -29,6 +29,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from enum import Enum
 from typing import Any, Final, NoReturn
 
+from holdfast.core import small_json
 from holdfast.errors import Unencodable
 from holdfast.journal.tags import DEPTH_MAX, INT_END, SINGLES, SIZE_MAX, UNSAFE, is_plain, parse, told, type_name, untag
 from holdfast.journal.tags import Opaque as Opaque
@@ -43,24 +44,7 @@ _encoder: Final = json.JSONEncoder(
 )
 
 
-def _chunks_of(encoder: json.JSONEncoder) -> Callable[[Any, int], Iterable[str]] | None:
-    """The encoder's own C half, which `encode` makes anew for each value: that takes longer than a small value does.
-    None where Python has none."""
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:
-        return None
-    quoted = json.encoder.encode_basestring
-    chunks: Callable[[Any, int], Iterable[str]] = make(
-        None, encoder.default, quoted, None, ":", ",", True, False, False
-    )
-    return chunks
-
-
-_chunks: Final = _chunks_of(_encoder)
-
-
-def _dumps(value: Any) -> str:
-    return _encoder.encode(value) if _chunks is None else "".join(_chunks(value, 0))
+_dumps: Final = small_json.writer(_encoder)
 
 
 def encode(value: Any, annotation: Any = None) -> bytes:

@@ -22,6 +22,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
+from holdfast.core import small_json
 from holdfast.core.accept import Message, MessageKind
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Address, Charge, Effect, Event, Kind, StepKind
 from holdfast.core.heads import Head
@@ -174,7 +175,7 @@ def read_head(tenant: str, run_id: str, text: Any, sealed: Any, wake_at: float |
     """The head of that text, checked against its seal and the column that is searched."""
     if not isinstance(text, str) or seal(tenant, run_id, text) != sealed:
         raise corrupt_head(run_id)
-    head = Head.from_facts(json.loads(text))
+    head = Head.from_facts(small_json.read(text))
     if head.wake_at != wake_at:
         raise corrupt_head(run_id)
     return head
