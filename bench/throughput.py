@@ -2,13 +2,14 @@
 
 holdfast: all runs are started together in one app; `steps_per_s` counts from the first start to the last result,
 `inner_steps_per_s` from the first step begun to the last one done (without starts and ends). Each round has a process
-of its own with one run to warm up, as a peer has. Raw: as many INSERTs of the same 1 KB with a COMMIT each, one after
-the other.
+of its own, which makes one run to warm up and collects its garbage before it is timed, as a peer's does. Raw: as many
+INSERTs of the same 1 KB with a COMMIT each, one after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from time import perf_counter
 
@@ -71,6 +72,7 @@ async def _measure(url: str, runs: int) -> tuple[float, float]:
         await app.run(agent, 0, key="warm up")
         began_at.clear()
         done_at.clear()
+        gc.collect()  # what the imports left
         began = perf_counter()
         await asyncio.gather(*(app.run(agent, number, key=f"run {number}") for number in range(runs)))
         over_s = perf_counter() - began

@@ -111,16 +111,18 @@ class Effect(StrEnum):
     COMPOSITE = "composite"
     """Its body only makes steps, which are kept by themselves: it has no effect of its own."""
 
-    @property
-    def is_write(self) -> bool:
-        """Whether an intent is written before it begins."""
-        return self is Effect.IDEMPOTENT or self is Effect.ONCE
+    is_write: bool
+    """Whether an intent is written before it begins."""
 
     @property
     def strength(self) -> int:
         """0 to 3: a step may only contain plain calls of its own strength or less. A composite, which may contain
         anything, is plain in none."""
         return ("read", "idempotent", "once", "composite").index(self.value)
+
+
+for _effect in Effect:  # asked some times a step: said once
+    _effect.is_write = _effect in (Effect.IDEMPOTENT, Effect.ONCE)
 
 
 class Address(NamedTuple):

@@ -142,10 +142,10 @@ class State:
         if self.deaths and kind is not Kind.RUN_RESUMED:
             self.deaths = 0
         match kind:
-            case Kind.STEP_INTENDED:
-                self._intended(event)
             case Kind.STEP_SUCCEEDED | Kind.STEP_FAILED:
                 self._outcome(event)
+            case Kind.STEP_INTENDED:
+                self._intended(event)
             case Kind.ATTEMPT_FAILED:
                 self._attempt_failed(event)
             case Kind.STEP_STREAMED:

@@ -152,12 +152,21 @@ def head_text(head: Head) -> str:
     questions = json.dumps([asdict(question) for question in head.questions]) if head.questions else "[]"
     forgotten = ',"is_forgotten":true' if head.is_forgotten else ""
     return (
-        f'{{"run_id":{_quoted(head.run_id)},"key":{_quoted(head.key)},"agent":{_quoted(head.agent)},'
-        f'"input_digest":{_quoted(head.input_digest)},"status":"{head.status}","created_at":{_time(head.created_at)},'
+        f'{{{_names(head.run_id, head.key, head.agent, head.input_digest)},"status":"{head.status}",'
+        f'"created_at":{_time(head.created_at)},'
         f'"updated_at":{head.updated_at or abs(head.updated_at)!r},"why":{_quoted(head.why)},'
         f'"wake_at":{"null" if head.wake_at is None else _time(head.wake_at)},'
         f'"spent":[{_CHARGE % head.spent}],"reserved":[{_CHARGE % head.reserved}],"questions":{questions},'
         f'"is_unwound":{"true" if head.is_unwound else "false"},"children":{head.children:d}{forgotten}}}'
+    )
+
+
+@lru_cache(maxsize=1024)
+def _names(run_id: str, key: str, agent: str, input_digest: str) -> str:
+    """What stands in each head of a run."""
+    return (
+        f'"run_id":{_quoted(run_id)},"key":{_quoted(key)},"agent":{_quoted(agent)},'
+        f'"input_digest":{_quoted(input_digest)}'
     )
 
 

@@ -84,7 +84,7 @@ class Approving(ABC):
     def _must_be_approved(self) -> bool:
         """Whether anybody has to agree: a cheap look, as it is taken before each attempt. What was begun, and may have
         happened, is begun again as the same intent: with its key, and with the approval that it had."""
-        slot = self.driver.state.slots.get(self.address)
+        slot = self.driver.record.state.slots.get(self.address)
         if slot is not None and slot.is_in_flight:
             return False
         return self.terms.policy().approve is not None or (slot is not None and slot.approval is not None)

@@ -195,7 +195,7 @@ class Calls(ABC):
         future: _Answer = self.loop.create_future()
         alike = self._alike.setdefault(what, {})
         self._waiting[ask] = alike[ask] = future
-        self._count_callers()
+        self._count_callers(len(self._waiting))
         try:
             return await self._answer(ask, command, future, performance, alike)
         except asyncio.CancelledError:
@@ -206,7 +206,7 @@ class Calls(ABC):
             del alike[ask]
             if not alike:
                 del self._alike[what]
-            self._count_callers()
+            self._count_callers(len(self._waiting))
 
     def _see_cancelled(self, alike: dict[Ask, _Answer]) -> None:
         """Callers of the same that were cancelled and have not run since: they gave up before this call."""
@@ -220,9 +220,9 @@ class Calls(ABC):
             call = ask.call
             self.record.note_step(Kind.STEP_ABANDONED, ask.address, call.step, call.effect)
 
-    def _count_callers(self) -> None:
-        self.silence.callers = len(self._waiting)
-        self.record.is_lone = len(self._waiting) <= 1
+    def _count_callers(self, count: int) -> None:
+        self.silence.callers = count
+        self.record.is_lone = count <= 1
 
     async def _answer(
         self,
@@ -355,9 +355,9 @@ class Calls(ABC):
     @property
     def used(self) -> Charge:
         """Spent, reserved, under way as a read without a reservation, or kept apart for steps that undo."""
-        state = self.state
+        state = self.record.state
         used = state.used.plus(state.conduct.fenced) if state.conduct.undoable else state.used
-        return used.plus(self.unnoted) if self.reads_open or self.reads_cut else used
+        return used.plus(self.unnoted) if self.open_reads or self.reads_cut else used
 
     @property
     def reads_open(self) -> int:
@@ -371,7 +371,7 @@ class Calls(ABC):
 
     def excess(self, charge: Charge, marks: Mapping[str, Any], address: Address) -> Excess | None:
         """Why this charge of a step with these marks does not fit; None when it does."""
-        used, state = self.used, self.state
+        used, state = self.used, self.record.state
         if "undoes" in marks:
             used = used.minus(state.conduct.fenced)
         elif "undo" in marks and address not in state.conduct.undoable:

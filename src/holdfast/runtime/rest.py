@@ -27,8 +27,9 @@ class Silence:
         self._call_off: Callable[[], None] | None = None
         self._wait_s = 1.0
         self._due = 0.0
-        self.changed = asyncio.Event()
-        """Set whenever anything moves; for those who wait for a condition."""
+        self._changed = asyncio.Event()
+        """Set when anything moves while somebody waits for a condition."""
+        self._is_watched = False
         self.moving = 0
         """Bodies, model calls and threads that we started and that have not ended."""
         self.moving_writes = 0
@@ -53,7 +54,8 @@ class Silence:
     def touch(self) -> None:
         """Something was asked, handed out, begun or ended: the silence starts anew."""
         self._since = self._monotonic()
-        self.changed.set()
+        if self._is_watched:
+            self._changed.set()
 
     def is_broken(self, silence_s: float) -> bool:
         """Whether anything has moved since it had been silent for so long."""
@@ -103,8 +105,9 @@ class Silence:
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait for a condition that only changes when something moves."""
         while not is_so():
-            self.changed.clear()
-            await self.changed.wait()
+            self._changed.clear()
+            self._is_watched = True
+            await self._changed.wait()
 
     def _arm(self, delay_s: float) -> None:
         self._due = self._clock.monotonic() + delay_s

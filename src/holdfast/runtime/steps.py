@@ -256,7 +256,7 @@ class Attempting(Settling, Climbing, Approving):
         is_asked_for = within_s is not None or state.books.are_joint
         # a read that was begun before is written down: else each crash would give its retry once more
         is_noted = is_again or self.number > 1
-        is_beyond = driver.reads_open + record.reads_owed >= driver.allowance
+        is_beyond = len(driver.open_reads) + record.reads_owed >= driver.allowance
         is_silent = not record.is_awake  # else whoever takes the run over believes that nothing was under way
         self.has_intent = plan.needs_intent or is_beyond or is_noted or is_asked_for or is_silent
         if self.has_intent:

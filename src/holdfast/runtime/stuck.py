@@ -35,7 +35,7 @@ MARK_CHARACTERS = 16
 def is_watched(driver: Calls, address: Address) -> bool:
     """Whether there is anything to see for `refused`: a cheap look, as it is taken for each step."""
     rule: Stuck | None = driver.agent.stuck
-    return not (rule is None or _is_the_codes(driver, rule)) or address in driver.state.slots
+    return not (rule is None or _is_the_codes(driver, rule)) or address in driver.record.state.slots
 
 
 async def refused(driver: Calls, call: Call, address: Address, essence: Essence = None) -> Failure | None:

@@ -338,7 +338,7 @@ async def take_step(
     elif outcome is None:
         own = Reach(calling, asked)
         outcome = await driver.step(planned(spec, where, call, own, arguments, needs_key=needs_key, marks=marks or {}))
-    told = notices(driver.state, outcome.address) if outcome.address is not None else ()
+    told = notices(driver.record.state, outcome.address) if outcome.address is not None else ()
     if outcome.kind is Kind.STEP_SUCCEEDED:
         try:
             result = decode(outcome.body, spec.returns) if outcome.body is not None else None

@@ -48,17 +48,8 @@ def _packed(oid: int, values: Sequence[float | None], kind: str) -> bytes:
 
 def texts(values: Sequence[str | None]) -> bytes:
     """Texts, of which many may be equal, a `text[]`."""
-    pieces = _Pieces()
+    pieces = {text: _NULL if text is None else _size(len(data := str.encode(text))) + data for text in {*values}}
     return _head(1, None in values, 25, len(values), 1) + b"".join([pieces[value] for value in values])
-
-
-class _Pieces(dict[str | None, bytes]):
-    """Each text as it is sent, worked out once."""
-
-    def __missing__(self, text: str | None) -> bytes:
-        data = b"" if text is None else str.encode(text)
-        piece = self[text] = _NULL if text is None else _size(len(data)) + data
-        return piece
 
 
 def blobs(values: Sequence[bytes | None]) -> bytes:

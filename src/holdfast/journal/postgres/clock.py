@@ -24,6 +24,8 @@ class StoreClock:
     def __init__(self, clock: Callable[[], float], *, is_shared: bool) -> None:
         self._clock = clock
         self._is_shared = is_shared
+        self.now: Callable[[], float] = self._told if is_shared else clock
+        """Seconds since the epoch, UTC."""
         self._lock = threading.Lock()
         self._ahead_s = 0.0
         self._latest = 0.0
@@ -37,10 +39,7 @@ class StoreClock:
         with self._lock:
             self._ahead_s = float(found) - (before + self._clock()) / 2
 
-    def now(self) -> float:
-        """Seconds since the epoch, UTC."""
-        if not self._is_shared:
-            return self._clock()
+    def _told(self) -> float:
         with self._lock:
             found = self._clock() + self._ahead_s
             if self._latest - JUMP_S < found < self._latest:

@@ -70,6 +70,8 @@ class PostgresJournal:
         self.tenant = tenant
         self._is_dead = is_dead
         self._clock = StoreClock(clock, is_shared=not owns_clock)
+        self.now: Callable[[], float] = self._clock.now  # asked several times a step, so nothing stands between
+        """The server's time, or that of the clock which this journal's maker owns."""
         self._database = Database(
             self.address, self._open(must_exist), lambda end: self._finish(end), self._refuse_moved
         )
@@ -123,10 +125,6 @@ class PostgresJournal:
     def hash_key(self) -> bytes:
         """The store's own 32 random bytes."""
         return self._hash_key
-
-    def now(self) -> float:
-        """The server's time, or that of the clock which this journal's maker owns."""
-        return self._clock.now()
 
     def post(self, run_id: str, message_id: str, message: Message) -> Posted:
         """Offer a message to a run (J1–J3)."""
