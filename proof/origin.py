@@ -1,7 +1,8 @@
 """Pytest many times over, each time in a process forked from one that has loaded what third parties wrote.
 
 To load pytest, its plugins and the SDKs of model providers takes longer than most tests do. The origin loads them once,
-and nothing of holdfast: each run loads holdfast, the tests and what they share anew, from the source it is given.
+and nothing of holdfast: each run loads holdfast, the tests and what they share anew, from the source it is given. So do
+processes that a run starts warm (`tests/warm.py`): a fork of it stands by for them.
 
 Invariants
 1. A run is a process of its own with a group, an environment and an output of its own, and ends as pytest ends.
@@ -105,6 +106,7 @@ def become(order: dict[str, Any]) -> int:
     os.environ.update(order["env"])
     sys.path[1:1] = filter(None, order["env"].get("PYTHONPATH", "").split(os.pathsep))
     sys.dont_write_bytecode = bool(order["env"].get("PYTHONDONTWRITEBYTECODE"))
+    warm.keep_seed()
     return int(pytest.main(order["arguments"]))
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from proof.origin import Origin, origin
 from proof.part import Plan, Seen, in_memory
-from proof.suite import ran
+from proof.suite import ROOT, ran
 
 TESTS = {
     "crash/test_support_sweep.py::test_twelve_tickets_killed_at_every_point[0]": 250,
@@ -36,15 +37,15 @@ WAITS = True
 def run(plan: Plan) -> Seen:
     """One test is a trial."""
     seen = Seen()
-    with in_memory(plan.directory) as place:
+    with in_memory(plan.directory) as place, origin(ROOT) as forked:
         for trial in plan.trials(len(TESTS)):
             if trial < len(TESTS):  # they are what they are: more hours make no more of them
-                _swept(list(TESTS)[trial], place, seen)
+                _swept(list(TESTS)[trial], place, seen, forked)
     return seen
 
 
-def _swept(test: str, place: Path, seen: Seen) -> None:
-    outcome = ran([test], place, "-m", "proof", "-o", "timeout=3600")
+def _swept(test: str, place: Path, seen: Seen, forked: Origin | None) -> None:
+    outcome = ran([test], place, "-m", "proof", "-o", "timeout=3600", origin=forked)
     if outcome.code or not outcome.passed:
         seen.problems.append(f"{test} ends with {outcome.code}: {outcome.said}")
         return

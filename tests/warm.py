@@ -28,8 +28,8 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 PACKAGES = ("anthropic", "openai", "httpx", "httpx2", "pydantic", "apsw", "click", "rich.console", "genai_prices")
 STANDARD = ("asyncio", "concurrent.futures.thread", "csv", "decimal", "http.client", "sqlite3", "tomllib", "difflib")
@@ -106,7 +106,7 @@ class _Origin:
         self._lock = threading.Lock()
         self._pid = 0
         self._orders: socket.socket
-        self._process: subprocess.Popen[bytes]
+        self._wait: Callable[[], object]
 
     def fork(self, what: dict[str, Any], files: list[int]) -> None:
         """Have a process forked that gets these files as 0, 1, 2, and one through which its pid and end are told."""
@@ -118,21 +118,51 @@ class _Origin:
             self._orders.sendall(order)
 
     def _start(self) -> None:
-        self._orders, theirs = socket.socketpair()
-        self._process = COLD(
-            [sys.executable, __file__, str(theirs.fileno())], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
-        )
-        theirs.close()
+        seed = _seeds.pop(os.getpid(), None)
+        if seed is not None:
+            self._orders, self._wait = seed.orders, functools.partial(os.waitpid, seed.pid, 0)
+            self._orders.sendall(b"begin")
+        else:
+            self._orders, theirs = socket.socketpair()
+            files = [theirs.fileno()]
+            command = [sys.executable, __file__, str(theirs.fileno())]
+            self._wait = COLD(command, stdin=subprocess.DEVNULL, pass_fds=files).wait
+            theirs.close()
         self._pid = os.getpid()
         atexit.register(self._end)
 
     def _end(self) -> None:
         if self._pid == os.getpid():
             self._orders.close()
-            self._process.wait()
+            self._wait()
 
 
 _origin = _Origin()
+
+
+class _Seed(NamedTuple):
+    pid: int
+    orders: socket.socket
+
+
+_seeds: dict[int, _Seed] = {}
+"""By the process that keeps it."""
+
+
+def keep_seed() -> None:
+    """For a process that has loaded the packages, nothing of ours yet, and begins to run tests: a fork of it stands by,
+    and should a test start a process is what that is forked from. To load the packages anew would take two seconds."""
+    orders, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        _seeds[os.getpid()] = _Seed(pid, orders)
+        return
+    orders.close()
+    if not theirs.recv(len(b"begin"), socket.MSG_WAITALL):
+        os._exit(0)
+    originate(theirs)
+    sys.exit()  # as the process that was forked from it ends
 
 
 def share_trust() -> None:
@@ -310,16 +340,22 @@ def read_answers() -> None:
         gpt.responses.create(model="m", input="x")
 
 
-if __name__ == "__main__":
+def originate(orders: socket.socket) -> None:
+    """Be the process that others are forked from; comes back in those."""
     gc.disable()  # loading makes no garbage to speak of
+    load_ours()
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    serve(orders)
+
+
+if __name__ == "__main__":
+    gc.disable()
     for name in (*STANDARD, *PACKAGES):
         try:
             importlib.import_module(name)
         except ImportError:
             pass  # it is not installed here
     touch()
-    load_ours()
-    gc.collect()
-    gc.freeze()
-    gc.enable()
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    originate(socket.socket(fileno=int(sys.argv[1])))

@@ -20,6 +20,14 @@ import holdfast
 def test_where_it_is():
     assert holdfast.__file__ == os.environ["WHERE"] and os.getpgrp() == os.getpid()
 """
+STARTS = """
+import os, sys
+from tests import warm
+ASKED = "import sys, holdfast; print(holdfast.__file__, 'tests.warm' in sys.modules)"
+def test_what_it_starts():
+    done = warm.run([sys.executable, "-c", ASKED], timeout=60)
+    assert (done.stdout.split(), done.stderr) == ([os.environ["WHERE"], "True"], "")
+"""
 LEAVES = """
 import subprocess, sys, threading
 from pathlib import Path
@@ -72,6 +80,18 @@ def test_each_run_loads_the_source_it_is_given(forked: Origin, tmp_path: Path) -
         assert code == 0 and "1 passed" in said, said
         code, said = ran(forked, tmp_path / "test_looks.py", WHERE="elsewhere", **env)
         assert code == 1 and "1 failed" in said
+
+
+def test_a_process_that_a_run_starts_begins_with_what_the_origin_has_loaded(forked: Origin, tmp_path: Path) -> None:
+    """Lost: two seconds of each bug whose test starts an agent, or its own source in that agent."""
+    (tmp_path / "test_starts.py").write_text(STARTS)
+    for name in ("one", "other"):
+        package = tmp_path / name / "holdfast"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        env = {"PYTHONPATH": str(tmp_path / name), "PYTHONDONTWRITEBYTECODE": "1"}
+        code, said = ran(forked, tmp_path / "test_starts.py", WHERE=str(package / "__init__.py"), **env)
+        assert code == 0 and "1 passed" in said, said
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,8 @@ def test_a_test_that_fails_or_kills_too_little_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Outcome, said: str
 ) -> None:
     """Lost: a sweep that was skipped, or swept nothing, counted as one that found nothing."""
-    monkeypatch.setattr(sweeps, "ran", lambda *_: outcome)
+    monkeypatch.setattr(sweeps, "ran", lambda *_, origin: outcome)
+    monkeypatch.setattr(sweeps, "origin", lambda root: nullcontext())
     seen = sweeps.run(Plan(tmp_path, shard=0, shards=len(sweeps.TESTS)))
     assert any(said in problem for problem in seen.problems) and (seen.counts["kills"] == 0)
 
