@@ -264,6 +264,20 @@ def test_an_outcome_that_was_passed_over_is_handed_out_at_once_when_asked_for() 
     assert replay.unexplained("it returned") is None and replay.unused_reads() == []
 
 
+def test_an_end_that_comes_after_its_beginning_was_passed_over_takes_nobodys_turn() -> None:
+    """Lost: a reply had begun to come in and its caller gave it up; made again, its end lets whatever is recorded next be
+    told before as many calls were made as it was heard after."""
+    said, look = at("say"), done(at("look"), "seen")._replace(asked=9)
+    begun = Event(Kind.STEP_STREAMED, 1.0, said, StepKind.MODEL, READ, body=b"a part")
+    m = machine(begun, Event(Kind.STEP_ABANDONED, 1.0, said, StepKind.MODEL, READ), look)
+    again, command = m.ask(call("say", step=StepKind.MODEL))
+    assert isinstance(command, Execute)
+    m.state.apply(done(said, "all of it", step=StepKind.MODEL))
+    assert m.recorded(again.address) is not None
+    _, command = m.ask(call("look"))
+    assert command is None, "recorded after nine calls, asked for by the second"
+
+
 def test_at_rest_with_nothing_recorded_left_there_is_nothing_to_pass_over() -> None:
     """Lost: drift is reported where a run only waits for work of its own."""
     live = machine()

@@ -70,6 +70,8 @@ class Record:
 
     def __init__(self, services: Services, lease: Lease, state: State) -> None:
         self.services = services
+        self.now: Callable[[], float] = services.clock.now
+        """The time by the store's clock."""
         self.lease = lease
         self.state = state
         self.mail_seen = 0
@@ -117,10 +119,6 @@ class Record:
     def left(self) -> list[tuple[Event, str]]:
         """What was added and is not written, each with the name of its blob where that was put."""
         return [(event, self._blobs.get(place, "")) for place, event in enumerate(self._unwritten)]
-
-    def now(self) -> float:
-        """The time by the store's clock."""
-        return self.services.clock.now()
 
     def add(self, event: Event) -> None:
         """Take an event in; it is written with the next `write`."""
