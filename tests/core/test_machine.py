@@ -265,7 +265,7 @@ def test_an_outcome_that_was_passed_over_is_handed_out_at_once_when_asked_for() 
 
 
 def test_an_end_that_comes_after_its_beginning_was_passed_over_takes_nobodys_turn() -> None:
-    """Lost: a reply had begun to come in and its caller gave it up; made again, its end lets whatever is recorded next be
+    """Lost: a reply had begun to come in and its caller gave it up; made again, its end lets what is recorded next be
     told before as many calls were made as it was heard after."""
     said, look = at("say"), done(at("look"), "seen")._replace(asked=9)
     begun = Event(Kind.STEP_STREAMED, 1.0, said, StepKind.MODEL, READ, body=b"a part")
