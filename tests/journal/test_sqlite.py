@@ -244,14 +244,14 @@ def test_a_file_with_another_journal_beside_it_is_not_ours(path: Path, spoil: Ca
 def test_another_program_that_was_faster_keeps_its_database(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise two programs that begin with one name would write into one file."""
     path.touch()
-    connect = file.connect
+    opened = file.opened
 
     def too_late(name: str) -> apsw.Connection:
-        connection = connect(name)
+        connection = opened(name)
         connection.execute("CREATE TABLE diary (entry)")
         return connection
 
-    monkeypatch.setattr(file, "connect", too_late)
+    monkeypatch.setattr(file, "opened", too_late)
     with pytest.raises(StoreForeign, match="another program"):
         open_sqlite(path)
     assert apsw.Connection(str(path)).execute("SELECT name FROM sqlite_schema").fetchall() == [("diary",)]

@@ -42,10 +42,12 @@ APPLICATION_ID = 0x484F4C44
 BUSY_MS = 5_000
 """How long a writer waits for another process's transaction."""
 
-_SETTINGS: dict[str, str | int] = {
+_SETTINGS_OF_SCHEMA: dict[str, str | int] = {
     "synchronous": "FULL",
-    "wal_autocheckpoint": 0,
     "cache_size": -16_000,  # KiB: a group of a thousand appends is not written twice
+}
+_SETTINGS: dict[str, str | int] = {
+    "wal_autocheckpoint": 0,
     "temp_store": "MEMORY",
     "trusted_schema": "OFF",
     "cell_size_check": "ON",
@@ -81,9 +83,10 @@ def open_file(path: str, created_at: float) -> None:
         _make_file(path)
         if os.stat(path).st_size:
             _recognise(path)
-        connection = connect(path)
+        connection = opened(path)
         with given_up_on_failure(connection):
             if schema_of(connection, path) < SCHEMA:
+                _settle(connection)
                 _upgrade(connection, path, created_at)
         connection.close()
 
@@ -191,12 +194,26 @@ def _upgrade(connection: apsw.Connection, path: str, created_at: float) -> None:
 
 def connect(path: str) -> apsw.Connection:
     """A connection as holdfast wants it; it makes no file."""
+    connection = opened(path)
+    with given_up_on_failure(connection):
+        _settle(connection)
+    return connection
+
+
+def opened(path: str) -> apsw.Connection:
+    """A connection with the settings that cost nothing, for one look and the checkpoint that may come of closing it."""
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
     with given_up_on_failure(connection):
         connection.set_busy_timeout(BUSY_MS)
         for name, value in _SETTINGS.items():
             connection.pragma(name, value)
     return connection
+
+
+def _settle(connection: apsw.Connection) -> None:
+    """The settings for which SQLite reads the whole schema."""
+    for name, value in _SETTINGS_OF_SCHEMA.items():
+        connection.pragma(name, value)
 
 
 @contextmanager
