@@ -19,7 +19,7 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from holdfast.core.events import Charge
+from holdfast.core.events import ONE_TOOL_CALL, Charge
 from holdfast.core.policy import Duration, seconds
 from holdfast.core.rung import Ask
 from holdfast.errors import PolicyInvalid
@@ -193,6 +193,8 @@ def _shown(name: str, amount: int) -> str:
 
 def first_excess(limits: Limits, used: Charge, asked: Charge) -> Excess | None:
     """None when `asked` fits on top of `used` (spent and reserved together)."""
+    if asked is ONE_TOOL_CALL and ((calls := limits.tool_calls) is None or used.tool_calls < calls):
+        return None  # as nearly always
     for part, more in enumerate(asked):
         if more > 0 and (cap := limits[part]) is not None and used[part] + more > cap:
             return Excess(Charge._fields[part], cap, used[part], more)

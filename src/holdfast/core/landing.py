@@ -42,7 +42,7 @@ def due_warnings(limits: Limits, used: Charge, warned: Mapping[str, int]) -> lis
     return [
         Excess(name, cap, have, 0)
         for name, cap, have in zip(Charge._fields, limits, used, strict=False)
-        if cap is not None and have and have * 100 >= cap * WARN_PERCENT and warned.get(name) != cap
+        if have and cap is not None and have * 100 >= cap * WARN_PERCENT and warned.get(name) != cap
     ]
 
 

@@ -282,6 +282,8 @@ class Machine:
 
     def _is_turn(self, slot: Slot) -> bool:
         """Rule 2: it is next, and as many calls were made as when it was recorded; or it was passed over."""
+        if slot.order == self._next and self._has_asked(slot):
+            return True  # whatever is passed over behind it
         self._advance()
         return slot.order < self._next or (slot.order == self._next and self._has_asked(slot))
 

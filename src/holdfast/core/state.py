@@ -258,13 +258,8 @@ class State:
             self.refusals = 0
         elif '"BreakerOpen"' in event.meta:
             self.refusals += 1
-        if '"degraded"' in event.meta:
-            slot.served = event.facts.get("served", "")
-        elif '"by"' in event.meta:
-            slot.served = event.facts.get("by", "")
-        if slot.undo and '"degraded"' in event.meta and event.facts["degraded"]["rung"] != "other":
-            slot.undo = ""  # its tool has failed, and what is given instead did nothing
-            self.conduct.undoable.discard(slot.address)
+        if event.meta:
+            self._served(slot, event)
         if slot.undoes is not None and event.kind is Kind.STEP_SUCCEEDED:
             self.slots[slot.undoes].is_undone = True
             self.undone_no = self.count
@@ -273,6 +268,17 @@ class State:
             self.conduct.ended(event, slot, self.count)
         if self.conduct.pending and event.step is StepKind.TOOL:
             self.conduct.tell(slot.address)
+
+    def _served(self, slot: Slot, event: Event) -> None:
+        """Who gave the outcome, where that was not the step itself."""
+        is_degraded = '"degraded"' in event.meta
+        if is_degraded:
+            slot.served = event.facts.get("served", "")
+        elif '"by"' in event.meta:
+            slot.served = event.facts.get("by", "")
+        if slot.undo and is_degraded and event.facts["degraded"]["rung"] != "other":
+            slot.undo = ""  # its tool has failed, and what is given instead did nothing
+            self.conduct.undoable.discard(slot.address)
 
     def is_closed(self, scope: str) -> bool:
         """Whether nobody need ask for the steps of this scope."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable
 from contextlib import suppress
+from math import inf
 from typing import Any, NamedTuple
 
 from holdfast.core import breaker, bucket
@@ -55,12 +56,12 @@ _NOTHING = Told()
 class _Known:
     """What this process knows of one tool."""
 
-    __slots__ = ("calm_from", "calm_until", "circuit", "probe", "seen", "successes", "told_at", "well", "well_slice")
+    __slots__ = ("calm_until", "circuit", "probe", "seen", "successes", "told_at", "well", "well_slice")
 
     def __init__(self) -> None:
         self.circuit = CLOSED
-        self.calm_from = self.calm_until = 0.0
-        """Between these times nothing need be read: it was found healthy."""
+        self.calm_until = -inf
+        """By the monotonic clock: until then nothing need be read, for it was found healthy."""
         self.seen = Seen()
         """Not told yet; without the latest successes, which are only counted."""
         self.well = self.well_slice = 0
@@ -96,6 +97,7 @@ class Breakers:
     def __init__(self, journal: Journal, clock: Clock) -> None:
         self._journal = journal
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._known: dict[str, _Known] = {}
 
     # --- before an attempt ---------------------------------------------------------------------------------------
@@ -103,17 +105,15 @@ class Breakers:
     def is_calm(self, name: str) -> bool:
         """Whether `entered` has nothing to say, whatever the policy is: it was found healthy a moment ago."""
         known = self._known.get(name)
-        return known is not None and known.calm_from <= self._clock.now() < known.calm_until
+        return known is not None and self._monotonic() < known.calm_until
 
     def entered(self, name: str, policy: Breaker, attempt: Hashable) -> Told:
         """Whether this attempt may begin. attempt: by which `observed` will name it."""
-        known = self._known.get(name)
-        now = self._clock.now()
-        if known is not None and known.calm_from <= now < known.calm_until:
+        if self.is_calm(name):
             return _NOTHING
         known = self._known_of(name)
         try:
-            return self._entered(name, policy, attempt, known, now)
+            return self._entered(name, policy, attempt, known, self._clock.now())
         except StoreUnreachable:  # which is no word about the tool: nothing begins, and the run goes on when it is back
             raise
         except JournalError as error:
@@ -121,10 +121,10 @@ class Breakers:
 
     def peeked(self, name: str, policy: Breaker) -> Told:
         """Whether an attempt would be refused now; takes nobody's turn to probe."""
+        if self.is_calm(name):
+            return _NOTHING
         known = self._known_of(name)
         now = self._clock.now()
-        if known.calm_from <= now < known.calm_until:
-            return _NOTHING
         try:
             _, circuit = self._read(name, policy, known, now)
         except JournalError:  # `entered` will say so
@@ -203,7 +203,7 @@ class Breakers:
             else:
                 change = breaker.after(circuit, policy, now, known.seen)
             if change.circuit == circuit or self._write(name, version, change.circuit):
-                known.circuit, known.calm_until = change.circuit, 0.0
+                known.circuit, known.calm_until = change.circuit, -inf
                 known.told_at = now
                 if not ticket:
                     known.seen = Seen()
@@ -267,7 +267,7 @@ class Breakers:
                 if self._write(name, version, circuit):
                     version += 1
         known.circuit = circuit
-        known.calm_from, known.calm_until = now, now + FRESH_S if circuit.is_healthy(now) else 0.0
+        known.calm_until = self._monotonic() + FRESH_S if circuit.is_healthy(now) else -inf
         return version, circuit
 
     def _write(self, name: str, version: int, circuit: Circuit) -> bool:
