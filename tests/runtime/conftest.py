@@ -170,6 +170,9 @@ class World:
                 for _ in range(TURNS_AT_EXIT):
                     loop.run_until_complete(asyncio.sleep(0))
                 left = list(asyncio.all_tasks(loop))
+                if left and not may_leak:  # a thread that was just then asking for something has still to hear the end
+                    loop.run_until_complete(loop.shutdown_default_executor())
+                    left = list(asyncio.all_tasks(loop))
                 for task in left:
                     task.cancel()
                 for _ in range(TURNS_AT_EXIT):
