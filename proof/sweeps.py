@@ -24,6 +24,7 @@ TESTS = {
     "memory/test_record.py": 0,
     "models/test_retry_owner.py": 0,
     "runtime/test_large_values.py": 20,
+    "runtime/test_shared_budget.py": 0,
     "e2e/test_field_probes.py": 0,
     "e2e/test_demo.py": 0,
 }

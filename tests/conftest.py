@@ -15,11 +15,12 @@ ROOM = 4 << 30
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Certificates are read once. Files of tests lie in memory where there is room: what is tested is that a commit is
-    synced, not how long the disk takes. What needs a disk (`make proof`) names its place itself. Loading all tests
-    makes no garbage to speak of, and looking for it takes a third of that time."""
+    """Certificates are read once, and servers of the test kit start warm. Files of tests lie in memory where there is
+    room: what is tested is that a commit is synced, not how long the disk takes. What needs a disk (`make proof`) names
+    its place itself. Loading all tests makes no garbage to speak of, and looking for it takes a third of that time."""
     gc.disable()
     warm.share_trust()
+    warm.serve_warm()
     if MEMORY.is_dir():
         there = os.statvfs(MEMORY)
         if there.f_bavail * there.f_frsize >= ROOM and not there.f_flag & os.ST_NOEXEC:

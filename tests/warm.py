@@ -165,6 +165,14 @@ def keep_seed() -> None:
     sys.exit()  # as the process that was forked from it ends
 
 
+def serve_warm() -> None:
+    """Servers of the test kit start warm as well, ledgers above all; test_ledger.py and test_model_server.py start some
+    from a process that knows nothing of this."""
+    if IS_THERE:
+        loopback: Any = importlib.import_module("holdfast.testing.loopback")
+        loopback.subprocess = types.SimpleNamespace(**vars(subprocess) | {"Popen": Warm})
+
+
 def share_trust() -> None:
     """Each client of an HTTP package reads all certificates that are trusted, for a fortieth of a second. Nothing here
     speaks TLS: one reading does for all."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from holdfast.core import accept
 from holdfast.core.accounts import Account, AccountCharge, charged, excess_of, no_room
 from holdfast.core.budget import Excess, Limits
-from holdfast.core.events import Charge
+from holdfast.core.charges import shared
+from holdfast.core.events import Charge, Event, Kind, meta
+from holdfast.core.state import fold
 from holdfast.errors import BudgetRefused
 
 FULL = Excess("usd_nano", 10**9, 9 * 10**8, 5 * 10**8)
@@ -29,6 +32,13 @@ def test_several_charges_to_one_account_are_judged_together() -> None:
         charged(accounts.get, [once, once])
     assert excess_of(refused.value) == Excess("tokens", 3, 2, 2)
     assert accounts["a"].reserved == Charge()
+
+
+def test_what_is_part_of_a_part_is_charged_to_all_above() -> None:
+    """Lost: the cap of a family, of which a grandchild knows its parent only."""
+    told = accept.start(agent="a", key="k", input_digest="d", limits=[5], body=b"1", accounts=["run/r0"]).facts
+    child = fold([Event(Kind.RUN_STARTED, 1.0, meta=meta(run="r1", seed="s", **told), body=b"1")])
+    assert shared(child)["accounts"] == ["run/r0", "run/r1"]
 
 
 @pytest.mark.parametrize(

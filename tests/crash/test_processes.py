@@ -12,16 +12,18 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import warm
 
 from holdfast.journal.open import open_journal
 from holdfast.runtime.clock import SystemClock
 from holdfast.testing.ledger import Ledger
 
+Starts = Callable[..., "subprocess.Popen[str]"]
 ITEMS = 12
 AGENTS = """
 import asyncio
@@ -103,9 +105,9 @@ class Shop:
         self.started: list[subprocess.Popen[str]] = []
         (home / "agents.py").write_text(AGENTS)
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, starts: Starts = subprocess.Popen) -> subprocess.Popen[str]:
         """`python COMMAND` in that directory."""
-        process = subprocess.Popen(
+        process = starts(
             [sys.executable, *command],
             cwd=self.home,
             env=os.environ | {"LEDGER": self.ledger.url.removeprefix("http://")},
@@ -117,15 +119,14 @@ class Shop:
         self.started.append(process)
         return process
 
-    def run(self, *more: str) -> subprocess.Popen[str]:
+    def run(self, starts: Starts = subprocess.Popen) -> subprocess.Popen[str]:
         """`holdfast run` of the agent; always the same command."""
-        return self.start(
-            "-m", "holdfast.cli", "run", "agents.py:shop", str(ITEMS), "--key", "k", "--store", "h.db", *more
-        )
+        words = ("-m", "holdfast.cli", "run", "agents.py:shop", str(ITEMS), "--key", "k", "--store", "h.db")
+        return self.start(*words, starts=starts)
 
     def show(self) -> Any:
         """`holdfast show --json`."""
-        shown = self.start("-m", "holdfast.cli", "show", "k", "--json", "--store", "h.db")
+        shown = self.start("-m", "holdfast.cli", "show", "k", "--json", "--store", "h.db", starts=warm.start)
         out, err = shown.communicate(timeout=20)
         assert shown.returncode == 0, err
         return json.loads(out)
@@ -196,12 +197,12 @@ def storm(shop: Shop, kills: int, seed: int) -> int:
                 shop.ledger.fault(name, count, "hang")
             except ValueError:  # a request of the process that was killed arrived just now
                 continue
-        process = shop.run()
+        process = shop.run(warm.start)
         shop.ledger.wait_for(name, count)
         process.kill()
         process.communicate(timeout=20)
         killed += process.returncode == -signal.SIGKILL
-    process = shop.run()
+    process = shop.run(warm.start)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out) == EXPECTED

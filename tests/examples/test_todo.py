@@ -47,7 +47,8 @@ def called(tree: Path, *words: str, at: str = "0", **more: str) -> subprocess.Co
 def played(tree: Path, *, until: str = "") -> tuple[int, str]:
     """The example as its first lines say, told to end as soon as it has said this; its exit code and what it said."""
     command = [sys.executable, str(TODO / "build.py"), str(tree)]
-    with warm.start(command, env=environment(tree), stderr=subprocess.PIPE) as process:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with warm.start(command, env=environment(tree), **quiet) as process:
         assert process.stderr is not None
         said = ""
         for line in process.stderr:

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from tests import warm
 
 from holdfast.core import accept
 from holdfast.errors import JournalCorrupt, JournalError, SchemaNewer
@@ -123,7 +123,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_killed_at_every_commit_of_a_put(path: Path, commits: int) -> None:
     """Otherwise half a value could be read as a whole one, or a store could not be opened after a crash."""
     opened(path).close()
-    assert subprocess.run([sys.executable, "-c", KILLED, path, str(commits)], check=False).returncode == -9
+    assert warm.run([sys.executable, "-c", KILLED, str(path), str(commits)], timeout=50).returncode == -9
     journal = opened(path)
     facts = journal.facts()
     assert facts["integrity"] == "ok" and facts["problems"] == [] and facts["blobs"] == (commits >= 5)

@@ -14,6 +14,7 @@ import apsw
 import psycopg
 import pytest
 from psycopg import sql
+from tests import warm
 
 from holdfast.core.heads import Status
 from holdfast.core.query import read
@@ -148,7 +149,7 @@ class TestSqlite(IndexConformance):
         """Lost: a search on a disk that is full, or that has become read-only."""
         store.start("r1")
         code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); {self.searching()}"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+        done = warm.run([sys.executable, "-c", code], timeout=50)
         assert done.stdout.strip() == "1", done.stderr
         assert list(self.path.glob("*search*")) == [], "what could not be made whole is not left"
 
@@ -179,7 +180,7 @@ class TestSqlite(IndexConformance):
         for number in range(60):
             store.start(f"r{number}")
         code = self.searching()
-        begun = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        begun = [warm.start([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(3)]
         assert [each.communicate(timeout=50)[0].strip() for each in begun] == ["60"] * 3
         assert len(search(store.journal, read("", {"limit": 100}, 1e6)).found) == 60
 
@@ -195,7 +196,7 @@ class TestSqlite(IndexConformance):
             "    return seal(*facts) if left[0] else os.kill(os.getpid(), 9)\n"
             "entry.seal = dying\n%s"
         )
-        done = subprocess.run([sys.executable, "-c", dies % (at, self.searching())], timeout=50)
+        done = warm.run([sys.executable, "-c", dies % (at, self.searching())], timeout=50)
         assert done.returncode == -9
         assert len(search(store.journal, read("", {"limit": 100}, 1e6)).found) == 60
 

@@ -108,7 +108,7 @@ def test_what_a_dead_session_of_a_removed_tree_holds_is_given_back_by_one_comman
     git(first, "worktree", "add", "-q", "-b", "other", str(second))
 
     def typed(tree: Path, *words: str) -> tuple[int, str]:
-        done = subprocess.run(list(words), cwd=tree, capture_output=True, text=True, timeout=60, check=False)
+        done = warm.run(words, cwd=tree, timeout=60)
         return done.returncode, " ".join((done.stdout + done.stderr).split())
 
     def holdfast(*words: str) -> str:

@@ -9,7 +9,7 @@ from proof import session_kills
 from proof.part import Plan, Seen
 from tests.memory.swept import KILLED, Swept
 
-SCALE = 4 / session_kills.KILLS
+SCALE = 3 / session_kills.KILLS
 TWICE = """
 from holdfast.memory import git, quarantine
 once = git.Git.commit
