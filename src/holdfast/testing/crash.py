@@ -315,12 +315,12 @@ def _live(scenario: Scenario, place: Any, points: _Points) -> int:
     global _points
     _points = points
     signal.alarm(scenario.limit_s)
-    before = set(sys.modules)
+    modules = len(sys.modules)
     try:
         scenario.run(place, lambda journal: CrashingJournal(journal))
         for _ in range(scenario.spare):
             reach("spare")
-        points.tell(_LOADED + name for name in loaded_since(before))
+        points.tell(_LOADED + name for name in loaded_since(modules))
     except BaseException:  # the top of a child: the parent must see a code, never a second test run
         traceback.print_exc()
         return 1

@@ -16,9 +16,12 @@ from pathlib import Path
 _INSTALLED = (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), str(Path(__file__).parents[1]))
 
 
-def loaded_since(before: Iterable[str]) -> list[str]:
-    """Modules that came after `before` was looked at; of what is installed, no files of whoever is tested."""
-    return sorted(name for name in sys.modules.keys() - set(before) if _is_installed(name))
+def loaded_since(count: int) -> list[str]:
+    """Modules that came when there were so many; of what is installed, no files of whoever is tested. Counted, since a
+    forked child that takes their names in hand copies the memory of each."""
+    if len(sys.modules) <= count:
+        return []
+    return sorted(name for name in list(sys.modules)[count:] if _is_installed(name))
 
 
 def load(names: Iterable[str]) -> None:
