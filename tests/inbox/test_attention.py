@@ -75,6 +75,12 @@ def test_of_a_flood_so_many_are_told_then_one_digest_and_the_urgent_by_themselve
     assert len(few.mail.taken) == 6, "they have been told of all of them"
 
 
+def test_what_is_urgent_waits_behind_nobody(quick: World, few: Office) -> None:
+    """Lost: the fire alarm, in a queue behind four questions about lunch."""
+    asking(quick, few, [*({"text": f"May I, {n}?"} for n in range(4)), {"text": "Now?", "urgent": True}], 4, turns=100)
+    assert kinds(few) == ["created"] * 4 and sum(notice.is_urgent for notice in few.mail.taken) == 1
+
+
 def test_what_comes_after_the_digest_is_told_in_the_next_hour(quick: World, few: Office) -> None:
     """Lost: a question that was too late for one digest, and is in no other."""
     asking(quick, few, [{"text": f"May I, {number}?"} for number in range(5)], wait_for=3)

@@ -31,7 +31,7 @@ def test_an_accepted_notice_proves_nothing_and_an_answer_does(world: World, offi
     async def scenario(app: hf.App) -> Any:
         with pytest.raises(RunWaiting):
             await app.run(asker, "finance", key="k", wait=0.1)
-        await until(lambda: known(world).accepted_at is not None)
+        await until(lambda: known(world).accepted_at is not None, turns=400)
         seen.append(known(world))
         for question in world.head().questions:
             await app.answer(world.id(), question.id, "yes", by="ada")
