@@ -20,6 +20,7 @@ from holdfast.core.heads import Status
 from holdfast.core.loops import DEFAULT_STUCK, Stuck
 from holdfast.errors import PolicyInvalid, Unencodable, UsageError
 from holdfast.journal.codec import decode, encode
+from holdfast.runtime.declared import Kept
 from holdfast.runtime.facts import causes, facts_of
 from holdfast.runtime.run import Run
 from holdfast.runtime.thread import body_in_thread
@@ -65,7 +66,7 @@ class Agent(Generic[I, O]):
         self.escalate = escalate
         self.stuck = stuck
         self.on_drift = on_drift
-        self.declared: dict[tuple[Any, ...], Any] = {}
+        self.declared = Kept()
         """What its runs declare at `run.step`, see `Declared`."""
         self.models = (models,) if isinstance(models, str) else tuple(models)
         update_wrapper(self, fn)

@@ -29,33 +29,42 @@ SPECS_MAX = 64
 _PLAIN = (str, int, float, timedelta, Retry, Breaker, Ask)
 
 
+class Kept:
+    """Declarations."""
+
+    __slots__ = ("latest", "specs")
+
+    def __init__(self) -> None:
+        self.specs: Specs = {}
+        self.latest: dict[tuple[Any, str], tuple[tuple[Any, ...], tuple[Spec, tuple[str, ...]]]] = {}
+        """What was declared last for a function under a name: mostly the very same is declared again."""
+
+
 class Declared:
     """The declarations of one run of this agent."""
 
-    def __init__(self, agent: str, lasting: Specs) -> None:
+    def __init__(self, agent: str, lasting: Kept) -> None:
         """lasting: the declarations that all runs of the agent share."""
         self._agent = agent
         self._lasting = lasting
-        self._specs: Specs = {}
-        self._latest: dict[tuple[Any, str], tuple[tuple[Any, ...], tuple[Spec, tuple[str, ...]]]] = {}
-        """What was declared last for a function under a name: mostly the very same is declared again."""
+        self._own = Kept()
 
     def spec(self, fn: Callable[..., Any], name: str, *declared: Any) -> tuple[Spec, tuple[str, ...]]:
         """What was declared, and where the key goes."""
         is_fixed = declared[-2:] == (None, ())  # a table, or a list, may have changed since
-        latest = self._latest.get((fn, name)) if is_fixed else None
-        if latest is None or latest[0] != declared:
-            latest = self._latest[fn, name] = (declared, self._known(fn, name, *declared))
-        return latest[1]
-
-    def _known(self, fn: Callable[..., Any], name: str, *declared: Any) -> tuple[Spec, tuple[str, ...]]:
-        if not (_is_of_module(fn) and all(map(_is_plain, declared))):
-            return self._found(self._specs, fn, name, *declared)
-        return self._found(self._lasting, fn, name, *declared)
+        if is_fixed:
+            for kept in (self._lasting, self._own):
+                latest = kept.latest.get((fn, name))
+                if latest is not None and latest[0] == declared:
+                    return latest[1]
+        kept = self._lasting if _is_of_module(fn) and all(map(_is_plain, declared)) else self._own
+        found = self._found(kept, fn, name, *declared)
+        kept.latest[fn, name] = (declared, found)
+        return found
 
     def _found(
         self,
-        specs: Specs,
+        kept: Kept,
         fn: Callable[..., Any],
         name: str,
         *declared: Any,
@@ -63,7 +72,7 @@ class Declared:
         effect, retry, breaker, timeout, verify, raises, definite, window, check, within, *rest = declared
         approve, heartbeat, classify, fallback = rest
         declared = (*declared[:-2], _hashable(classify), tuple(fallback))
-        found = specs.get((fn, name, *declared))
+        found = kept.specs.get((fn, name, *declared))
         if found is None:
             spec = make_spec(
                 fn,
@@ -87,10 +96,10 @@ class Declared:
             spec = replace(spec, is_tool=False)
             check_cached(spec, spec.policy.fallback)
             _check_others(spec)
-            if len(specs) >= SPECS_MAX:
-                specs.clear()
-                self._latest.clear()
-            found = specs[fn, name, *declared] = (spec, _injected(fn))
+            if len(kept.specs) >= SPECS_MAX:
+                kept.specs.clear()
+                kept.latest.clear()
+            found = kept.specs[fn, name, *declared] = (spec, _injected(fn))
         return found
 
 
