@@ -58,7 +58,7 @@ async def support(run: hf.Run, ticket: str) -> str:
     return await refund(SECRET)
 
 
-async def until(is_so: Callable[[], Any], turns: int = 4_000) -> None:
+async def until(is_so: Callable[[], Any], turns: int = 1_000) -> None:
     """Let the loop turn until it is so."""
     for _ in range(turns):
         if is_so():
@@ -87,10 +87,14 @@ def play(world: World, office: Office, agent: Any = asker, given: str = "finance
 
     async def scenario(app: hf.App) -> Any:
         person = asyncio.ensure_future(answered(app, world, office, **how))
+        run = asyncio.ensure_future(app.run(agent, given, key="k", wait=None))
         try:
-            result = await app.run(agent, given, key="k", wait=None)
+            for ended in (await asyncio.wait((person, run), return_when=asyncio.FIRST_COMPLETED))[0]:
+                ended.result()  # a person who waits in vain says so
+            result = await run
         finally:
             person.cancel()
+            run.cancel()
         await until(lambda: all_over(world))
         return result
 

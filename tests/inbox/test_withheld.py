@@ -240,7 +240,7 @@ def test_it_looks_again_by_itself_while_it_is_parked(quick: World, office: Offic
         await until(lambda: quick.store.head(quick.id()) and quick.head().why == "unreachable")
         mended(quick, *ALL)
         quick.clock.by_s += 60
-        await until(lambda: quick.head().questions)
+        await until(lambda: quick.head().questions, turns=4_000)
         [question] = quick.head().questions
         await app.answer(quick.id(), question.id, "approve", by="ada", digest=question.digest)
         assert await running == "paid K-17"

@@ -46,9 +46,11 @@ def test_a_worker_carries_out_what_a_dead_process_left(world: Any, shop: Any) ->
     assert desk.tell(world.store, "demo", command, "m1", "default").is_stored
 
     async def scenario(app: hf.App) -> Any:
-        while not record.board().stopped:
+        for _ in range(1_000):
+            if record.board().stopped:
+                return await app.run(agent, None, key="k")
             await asyncio.sleep(0.005)
-        return await app.run(agent, None, key="k")
+        raise AssertionError("nobody carried it out")
 
     assert world.play(scenario, agents=[agent], serves=True) == "paid x (1)"
     head = world.head(key_of("demo"))
