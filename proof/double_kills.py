@@ -34,7 +34,9 @@ WANTED = {
     "double_kills_sqlite": PAIRS * 3 // 4,
     "double_kills_postgres": PAIRS // 4,
 }
-COST = 280
+COST = 250
+SHARDS = 3
+"""Each looks for the points of all recoveries first."""
 WAITS = True
 REHEARSALS = 3
 TURN = (SQLITE, SQLITE, SQLITE, POSTGRES)

@@ -67,7 +67,7 @@ WANTED = {
     "approvals_of_two": 1_000,
 }
 """What must have been seen in 100,000 seeds: about half of what is."""
-COST = 530
+COST = 700
 
 PROBLEMS_MAX = 50
 """After so many no more worlds are needed to know that something is wrong."""
