@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from math import ceil
 from typing import NamedTuple
 
@@ -100,7 +101,13 @@ class Shop(Scenario):
         """Lives in this process, before any is forked: what has run here a few times runs faster in each child, and
         copies less of the memory that they share."""
         for number in range(REHEARSALS):
-            self.run(self.prepare(f"here{number}"), lambda journal: journal)
+            with ExitStack() as stack:  # no child may have a store that is open here
+
+                def closed(journal: Journal, stack: ExitStack = stack) -> Journal:
+                    stack.callback(journal.close)
+                    return journal
+
+                self.run(self.prepare(f"here{number}"), closed)
 
     def after_kill(self, place: Place, passed: Sequence[str]) -> None:
         """Count the window in which it died, as the journal shows it."""
