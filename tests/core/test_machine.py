@@ -272,6 +272,7 @@ def test_an_end_that_comes_after_its_beginning_was_passed_over_takes_nobodys_tur
     m = machine(begun, Event(Kind.STEP_ABANDONED, 1.0, said, StepKind.MODEL, READ), look)
     again, command = m.ask(call("say", step=StepKind.MODEL))
     assert isinstance(command, Execute)
+    assert list(m.ready()) == []  # what was given up is passed over now
     m.state.apply(done(said, "all of it", step=StepKind.MODEL))
     assert m.recorded(again.address) is not None
     _, command = m.ask(call("look"))
