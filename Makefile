@@ -23,9 +23,9 @@ help: ## show this list
 demo: $(READY) ## see an agent survive a crash
 	@$(BIN)/holdfast demo
 
-# Three processes on two cores: while one waits for a lease or a process, another works.
+# Four processes on two cores: while some wait for a lease or a process, others work.
 test: $(READY) ## the tests (about 6 minutes on two cores)
-	@$(BIN)/pytest -q -n 3 --dist worksteal tests
+	@$(BIN)/pytest -q -n 4 --dist worksteal tests
 
 test-frameworks: $(FRAMEWORKS) ## agent frameworks as they are, killed at every step (own venv)
 	@.venv-frameworks/bin/pytest -q -n 2 --dist worksteal -m frameworks tests/frameworks

@@ -1,7 +1,7 @@
 """The long tests: above all example agents, killed at every point of their lives and again in recovery.
 
 They are tests marked `proof`; the default run holds a sample of each beside it. What they count they tell by
-`record_property`: trials, kills.
+`record_property`: trials, kills. And all laws that Hypothesis tries, with many examples.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ TESTS = {
     "e2e/test_demo.py": 0,
 }
 """And how many kills each sees at least, with all its parameters."""
-WANTED = {"sweeps": len(TESTS), "kills": sum(TESTS.values())}
-COST = 360
+LAWS = ("-m", "hypothesis", "--hypothesis-profile", "many")
+TRIALS = len(TESTS) + 1
+WANTED = {"sweeps": TRIALS, "kills": sum(TESTS.values())}
+COST = 440
 SHARDS = 4
 """Each loads once what its tests share."""
 WAITS = True
@@ -40,10 +42,20 @@ def run(plan: Plan) -> Seen:
     """One test is a trial."""
     seen = Seen()
     with in_memory(plan.directory) as place, origin(ROOT) as forked:
-        for trial in plan.trials(len(TESTS)):
-            if trial < len(TESTS):  # they are what they are: more hours make no more of them
+        for trial in plan.trials(TRIALS):  # they are what they are: more hours make no more of them
+            if trial < len(TESTS):
                 _swept(list(TESTS)[trial], place, seen, forked)
+            elif trial == len(TESTS):
+                _tried(place, seen, forked)
     return seen
+
+
+def _tried(place: Path, seen: Seen, forked: Origin | None) -> None:
+    outcome = ran([""], place, *LAWS, "-o", "timeout=3600", origin=forked)
+    if outcome.code or not outcome.passed:
+        seen.problems.append(f"laws end with {outcome.code}: {outcome.said}")
+        return
+    seen.count("sweeps")
 
 
 def _swept(test: str, place: Path, seen: Seen, forked: Origin | None) -> None:

@@ -20,11 +20,13 @@ import os
 import pkgutil
 import runpy
 import select
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import types
 import warnings
@@ -103,10 +105,26 @@ class _Origin:
     """The process that all are forked from, as the tests see it."""
 
     def __init__(self) -> None:
+        self.address = ""
+        """Of one that another process has started, and shares."""
         self._lock = threading.Lock()
         self._pid = 0
         self._orders: socket.socket
         self._wait: Callable[[], object]
+
+    def share(self) -> str:
+        """The address at which other processes of the tests find this one's, which is started with the first of them:
+        to load all that takes two seconds for each."""
+        with self._lock:
+            if not self.address:
+                directory = tempfile.mkdtemp(prefix="holdfast-warm-")  # nobody else may look into it
+                self.address = os.path.join(directory, "door")
+                with socket.socket(socket.AF_UNIX) as door:
+                    door.bind(self.address)
+                    door.listen()
+                    self._start_cold(door)
+                atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        return self.address
 
     def fork(self, what: dict[str, Any], files: list[int]) -> None:
         """Have a process forked that gets these files as 0, 1, 2, and one through which its pid and end are told."""
@@ -122,12 +140,23 @@ class _Origin:
         if seed is not None:
             self._orders, self._wait = seed.orders, functools.partial(os.waitpid, seed.pid, 0)
             self._orders.sendall(b"begin")
+        elif self.address:
+            self._orders, self._wait = socket.socket(socket.AF_UNIX), lambda: None
+            self._orders.connect(self.address)
         else:
-            self._orders, theirs = socket.socketpair()
-            files = [theirs.fileno()]
-            command = [sys.executable, __file__, str(theirs.fileno())]
-            self._wait = COLD(command, stdin=subprocess.DEVNULL, pass_fds=files).wait
-            theirs.close()
+            self._start_cold()
+            return
+        self._is_of_this_process()
+
+    def _start_cold(self, *door: socket.socket) -> None:
+        self._orders, theirs = socket.socketpair()
+        files = [each.fileno() for each in (theirs, *door)]
+        command = [sys.executable, __file__, *map(str, files)]
+        self._wait = COLD(command, stdin=subprocess.DEVNULL, pass_fds=files).wait
+        theirs.close()
+        self._is_of_this_process()
+
+    def _is_of_this_process(self) -> None:
         self._pid = os.getpid()
         atexit.register(self._end)
 
@@ -138,6 +167,12 @@ class _Origin:
 
 
 _origin = _Origin()
+share = _origin.share
+
+
+def join(address: str) -> None:
+    """From now on processes of this one are forked from the origin there."""
+    _origin.address = address
 
 
 class _Seed(NamedTuple):
@@ -187,27 +222,34 @@ def share_trust() -> None:
 # --- the other side --------------------------------------------------------------------------------------------
 
 
-def serve(orders: socket.socket) -> None:
-    """Fork until there is nobody left who could order it; comes back in the forked process only."""
+def serve(orders: socket.socket, *door: socket.socket) -> None:
+    """Fork until whoever has started this process is gone; comes back in the forked process only. door: others who
+    order some come in there."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     ended, wake = socket.socketpair()
     wake.setblocking(False)
     signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
     told: dict[int, int] = {}
+    askers = [orders]
     while True:
-        ready = select.select([orders, ended], [], [])[0]
+        ready = select.select([*askers, *door, ended], [], [])[0]
         if ended in ready:
             ended.recv(4096)
             reap(told)
-        if orders in ready:
-            head, files, _, _ = socket.recv_fds(orders, 8, 4)
-            if not head:
+        askers += [each.accept()[0] for each in door if each in ready]
+        for asker in [each for each in askers if each in ready]:
+            head, files, _, _ = socket.recv_fds(asker, 8, 4)
+            if not head and asker is orders:
                 os._exit(0)
-            order = json.loads(orders.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
+            if not head:
+                askers.remove(asker)
+                asker.close()
+                continue
+            order = json.loads(asker.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
             pid = os.fork()
             if pid == 0:
-                for file in (orders.detach(), ended.detach(), wake.detach(), *told.values()):
+                for file in (*(each.detach() for each in (*askers, *door, ended, wake)), *told.values()):
                     os.close(file)
                 return become(order, files)
             os.write(files[3], f"{pid}\n".encode())
@@ -348,14 +390,14 @@ def read_answers() -> None:
         gpt.responses.create(model="m", input="x")
 
 
-def originate(orders: socket.socket) -> None:
+def originate(orders: socket.socket, *door: socket.socket) -> None:
     """Be the process that others are forked from; comes back in those."""
     gc.disable()  # loading makes no garbage to speak of
     load_ours()
     gc.collect()
     gc.freeze()
     gc.enable()
-    serve(orders)
+    serve(orders, *door)
 
 
 if __name__ == "__main__":
@@ -366,4 +408,4 @@ if __name__ == "__main__":
         except ImportError:
             pass  # it is not installed here
     touch()
-    originate(socket.socket(fileno=int(sys.argv[1])))
+    originate(*(socket.socket(fileno=int(number)) for number in sys.argv[1:]))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.core import accept, order
@@ -136,7 +136,6 @@ commands = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=200)
 @given(st.lists(commands, max_size=40))
 @example([freeze(), begin("r1"), claim("r1", "add"), begin("r2"), claim("r2", "add"), evidence("r2", "add")])
 def test_whatever_is_told_in_whatever_order_the_laws_hold_and_the_log_is_the_board(told: list[dict[str, Any]]) -> None:

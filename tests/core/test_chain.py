@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.chain import (
@@ -271,7 +271,6 @@ def _by_level(told: list[Told]) -> Iterator[list[Told]]:
         yield [each for each in told if (each.move.round, each.move.level) == place]
 
 
-@settings(max_examples=300)
 @given(plans, breaks)
 def test_laws_of_a_chain_that_nobody_answers(plan: Plan, broken: set[tuple[str, str]]) -> None:
     """Lost: any of the laws, in a world that nobody thought of."""
@@ -293,7 +292,6 @@ def test_laws_of_a_chain_that_nobody_answers(plan: Plan, broken: set[tuple[str, 
             assert told == {person for person, _ in ways}
 
 
-@settings(max_examples=300)
 @given(plans, breaks)
 def test_time_passes_only_for_a_reason(plan: Plan, broken: set[tuple[str, str]]) -> None:
     """Lost: a silence after a level that nobody was told of; or a level that had not its whole time."""

@@ -649,7 +649,7 @@ def choosing(order: list[int]) -> Iterator[int]:
 
 
 @given(PROGRAMS, CHOICES, st.integers(0, 99), CHOICES, st.integers(0, 99), CHOICES)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 @example((Say("x"), Say("x")), [], 3, [], 1, [])
 @example((Par(((Say("x"),), (Say("x"),))),), [], 3, [], 99, [])
 @example((Par(((Say("x"), Say("y")), (Say("x"),), (Look("a"), Say("y")))),), [0, 0, 0], 8, [], 99, [])

@@ -40,7 +40,7 @@ from typing_extensions import TypedDict as TypedDictForPydantic
 from holdfast.errors import JournalCorrupt, Unencodable
 from holdfast.journal.codec import FORMAT, Opaque, decode, digest, encode, opaque
 
-law = settings(deadline=None, max_examples=200)
+law = settings(deadline=None)
 MIB = 1024 * 1024
 
 

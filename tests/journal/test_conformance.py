@@ -72,6 +72,8 @@ OF_RUN = "run_no = (SELECT run_no FROM runs WHERE run_id = 'r1')"
 class TestSqlite(JournalConformance):
     """The engine that users get."""
 
+    model_runs = 20
+
     @pytest.fixture(autouse=True)
     def directory(self, tmp_path: Path) -> None:
         self.path = tmp_path

@@ -48,7 +48,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(value=VALUES)
 def test_law_both_say_the_same(value: Any) -> None:
     """Lost: a failure without a reason, or a reason without a failure."""

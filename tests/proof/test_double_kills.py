@@ -53,5 +53,5 @@ def test_a_planted_bug_is_seen(
     plant(monkeypatch)
     monkeypatch.setattr(double_kills, "TURN", (SQLITE,))
     monkeypatch.setattr(double_kills, "ENGINES", (SQLITE,))
-    seen = double_kills.run(Plan(tmp_path, scale=0.005))
+    seen = double_kills.run(Plan(tmp_path, scale=0.0025))
     assert any("repeated" in problem for problem in seen.problems), seen

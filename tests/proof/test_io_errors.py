@@ -10,7 +10,7 @@ from proof.part import Plan
 
 def test_no_error_of_the_disk_is_passed_over_or_makes_a_lie(tmp_path: Path) -> None:
     """Lost: a step that is said to be written and is not, on a full disk."""
-    scale = 40 / io_errors.TRIALS
+    scale = 20 / io_errors.TRIALS
     seen = io_errors.run(Plan(tmp_path, scale=scale))
     assert seen.problems == []
     wanted = {what: count for what, count in io_errors.WANTED.items() if count >= 1_000}

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from proof import people, sweeps
 from proof.part import Plan
 from proof.suite import ROOT, Outcome, ran
@@ -38,6 +39,17 @@ def test_a_test_that_fails_or_kills_too_little_is_a_problem(
     monkeypatch.setattr(sweeps, "origin", lambda root: nullcontext())
     seen = sweeps.run(Plan(tmp_path, shard=0, shards=len(sweeps.TESTS)))
     assert any(said in problem for problem in seen.problems) and (seen.counts["kills"] == 0)
+
+
+def test_laws_are_tried_with_more_examples_than_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost: what the default run tries with fifty examples only, and the proof with as many by a slip."""
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(
+        sweeps, "ran", lambda tests, _, *more, **__: asked.append((*tests, *more)) or Outcome(1, "lost")
+    )
+    seen = sweeps.run(Plan(tmp_path, shard=len(sweeps.TESTS), shards=sweeps.TRIALS))
+    assert asked == [("", *sweeps.LAWS, "-o", "timeout=3600")] and seen.problems == ["laws end with 1: lost"]
+    assert settings.get_profile(sweeps.LAWS[-1]).max_examples >= 5 * settings.get_profile("sample").max_examples
 
 
 def test_what_a_test_has_counted_comes_to_its_part(tmp_path: Path) -> None:
