@@ -113,7 +113,8 @@ class Calls(ABC):
         """What the agent's code waits for in the middle of an answer."""
         self._refusals = 0
         self._is_active = False
-        self._is_shutting_down = False
+        self.is_shutting_down = False
+        """This process leaves: it begins nothing more."""
 
     def _made_machine(self) -> Machine:
         """One that looks at the record as it is now."""
@@ -241,7 +242,7 @@ class Calls(ABC):
             if self.is_closing:
                 await self._refuse()
             is_inner = is_of_attempt(command.address.scope)  # a body that was begun must come to its end
-            if (self.is_stopping or self._is_shutting_down) and not is_inner:
+            if (self.is_stopping or self.is_shutting_down) and not is_inner:
                 await self.never()
             if future.done():
                 future = self._waiting[ask] = alike[ask] = self.loop.create_future()

@@ -439,7 +439,7 @@ class Driver(Stopping):
 
     async def shut_down(self) -> None:
         """SIGTERM: effects in flight finish, the rest unwinds, the run is due at once elsewhere."""
-        self._is_shutting_down = True
+        self.is_shutting_down = True
         if not self.is_closing and not self.is_gone:
             give_up = self.services.clock.monotonic() + self.services.settings.drain_s
             call_off = self.services.clock.call_later(self.services.settings.drain_s, self.silence.touch)

@@ -235,7 +235,7 @@ class Attempting(Settling, Climbing, Approving):
         if way.refusal:
             driver.stop(Status.STOPPED, way.refusal)
             return self._unsent(way.refusal)
-        if driver.is_stopping and not self._is_in_effect:
+        if (driver.is_stopping or driver.is_shutting_down) and not self._is_in_effect:
             return None
         try:
             refusal = guards.refused(driver, plan, way, self.address)
@@ -259,6 +259,17 @@ class Attempting(Settling, Climbing, Approving):
         is_beyond = len(driver.open_reads) + record.reads_owed >= driver.allowance
         is_silent = not record.is_awake  # else whoever takes the run over believes that nothing was under way
         self.has_intent = plan.needs_intent or is_beyond or is_noted or is_asked_for or is_silent
+        is_write = self.effect.is_write
+        driver.silence.began(is_write=is_write)  # while its intent is written, too: who leaves waits for what follows
+        try:
+            return await self._go(way, limit, within_s)
+        finally:
+            driver.silence.ended(is_write=is_write)
+
+    async def _go(self, way: Way, limit: Limit, within_s: float | None) -> Attempted | None:
+        """Write the intent, if it needs one, and perform the attempt. None when the run's budget ran out meanwhile."""
+        driver, plan, record = self.driver, self.plan, self.driver.record
+        state = record.state
         if self.has_intent:
             self._intend(way)
             allowance = state.allowance
@@ -275,9 +286,7 @@ class Attempting(Settling, Climbing, Approving):
         self.is_untold = not self.has_intent
         if self.is_untold:
             driver.open_reads.add(self)
-        is_write = self.effect.is_write
-        driver.silence.began(is_write=is_write)
-        sender = driver.sends(self.address, self.logical, self.number) if is_write else None
+        sender = driver.sends(self.address, self.logical, self.number) if self.effect.is_write else None
         try:
             key = driver.key_for(self.address, self.logical) if plan.needs_key else ""
             attempted = await self._made(way, Begun(self.address, key, self.number, sender, limit), within_s)
@@ -293,7 +302,6 @@ class Attempting(Settling, Climbing, Approving):
         finally:
             if sender is not None:
                 driver.left(sender)
-            driver.silence.ended(is_write=is_write)
             driver.open_reads.discard(self)
 
     def intend_late(self) -> None:
