@@ -16,7 +16,7 @@ from psycopg import sql
 import holdfast as hf
 from holdfast.cli.__main__ import command_line
 from holdfast.core import accept
-from holdfast.core.events import Charge
+from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Address, Charge, Effect, Kind, StepKind
 from holdfast.core.heads import Status
 from holdfast.core.standing import OPEN, Passage, Standing
 from holdfast.errors import (
@@ -376,6 +376,38 @@ def test_an_ordinary_step_takes_the_short_way_alone_and_together(store: Store, m
     assert store.journal.append([store.appending(claims[0])]) == [None]
     assert store.journal.append([store.appending(claim) for claim in claims]) == [None] * 3
     assert [len(store.journal.events(f"r{number}")) for number in range(3)] == [2, 1, 1]
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "time": {"at": 7.25},
+    "kind": {"kind": Kind.STEP_FAILED},
+    "no step": {"address": None, "step": None, "effect": None},
+    "address": {"address": Address("a", "b", "c", 4)},
+    "sort of step": {"step": StepKind.MODEL, "effect": Effect.ONCE},
+    "attempt": {"logical": 2, "attempt": 3},
+    "calls made": {"asked": 9},
+    "no charge": {"charge": NOTHING},
+    "charge": {"charge": Charge(1, 2, 3, 4)},
+    "facts": {"meta": '{"name":"\u00e9"}'},
+    "no body": {"body": None},
+    "body": {"body": b"\x00\xff"},
+    "empty body": {"body": b""},
+}
+
+
+def test_rows_that_are_written_together_are_each_what_was_given(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it a value that most rows share could stand in a row that has another one, or none: its run is lost."""
+    monkeypatch.setattr(log, "Group", lambda *_: pytest.fail("the general way"))
+    event = step(0)._replace(charge=ONE_TOOL_CALL, body=b'"looked"', meta="{}")
+    for name, places in itertools.product(OTHERS, ((0,), (1,), (2,), (0, 1, 2))):
+        runs = [f"{name} {places} {number}" for number in range(3)]
+        claims = [store.hold(run) for run in runs]
+        given = [event._replace(**OTHERS[name]) if number in places else event for number in range(3)]
+        heads = [{"wake_at": 5.0} if number in places else {} for number in range(3)]
+        appends = [store.appending(claims[number], [given[number]], **heads[number]) for number in range(3)]
+        assert store.journal.append(appends) == [None] * 3
+        assert [store.journal.events(run) for run in runs] == [[each] for each in given], f"{name} at {places}"
+        assert [store.journal.head(run) for run in runs] == [append.head for append in appends], f"{name} at {places}"
 
 
 def test_a_store_that_is_left_takes_no_steps_together(store: Store, url: str) -> None:

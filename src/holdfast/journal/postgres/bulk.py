@@ -14,6 +14,7 @@ Never: writes mail, accounts, cells or blobs, or wakes anybody.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from holdfast.journal import refusal, rows
 from holdfast.journal.postgres import direct, log
@@ -34,6 +35,11 @@ _GIVEN = (
 """A column each: the run as it is known, its row as it is to be, and from `at` to `body` its event."""
 _EVENT = ", ".join(name for name, _ in _GIVEN[12:28])
 _ARRAYS = ", ".join(f"${place}::{kind}[]" for place, (_, kind) in enumerate(_GIVEN, 3))
+_COLUMNS = ", ".join(
+    f"coalesce({name}, ${place}::{kind}) AS {name}" for place, (name, kind) in enumerate(_GIVEN, 3 + len(_GIVEN))
+)
+"""Most columns are the same in all rows, and come once, beside an empty array: each value of an array costs the server
+0.2 µs. A column that comes as an array has no other value."""
 _STEPS = direct.Statement(
     "holdfast steps",
     # A run is found by its number alone, and compared in a way that no index knows: before the server has counted the
@@ -41,7 +47,7 @@ _STEPS = direct.Statement(
     "WITH grown AS (UPDATE runs SET worker_id = CASE WHEN gives_back = 0 THEN known_worker END,"
     " count = known_count + 1, chain = to_chain, mail_read = to_read, status = to_status, wake_at = to_wake_at,"
     " due_at = to_wake_at, head = to_head, seal = to_seal"
-    f" FROM unnest({_ARRAYS}) AS given({', '.join(name for name, _ in _GIVEN)})"
+    f" FROM (SELECT {_COLUMNS} FROM unnest({_ARRAYS}) AS row_each({', '.join(name for name, _ in _GIVEN)})) AS given"
     " WHERE runs.run_no = given.run_no AND runs.tenant IS NOT DISTINCT FROM $1"
     " AND (SELECT id = $2 AND moved_to IS NULL FROM store)"
     " AND worker_id IS NOT DISTINCT FROM known_worker AND epoch = known_epoch"
@@ -50,7 +56,7 @@ _STEPS = direct.Statement(
     f" RETURNING runs.run_no, count, {_EVENT}, body, chain)"
     f" INSERT INTO events (run_no, number, {_EVENT}, tenant, format, key_id, body, chain)"
     f" SELECT run_no, count, {_EVENT}, $1, {rows.FORMAT}, '{rows.KEY_ID}', body, chain FROM grown RETURNING run_no",
-    ("text", "text", *(f"{kind}[]" for _, kind in _GIVEN)),
+    ("text", "text", *(f"{kind}[]" for _, kind in _GIVEN), *(kind for _, kind in _GIVEN)),
 )
 
 
@@ -65,8 +71,12 @@ class Steps:
         """The rows of the runs after it."""
         self.written: set[int | None] = set()
         """Numbers of the runs whose event is in the store."""
-        table = [self._row(append, known) for append, known in pairs]
-        self._values = _STEPS.written((tenant, store_id, *zip(*table, strict=True)))
+        one_each, shared = list[Sequence[Any]](), list[Any]()
+        for column in zip(*[self._row(append, known) for append, known in pairs], strict=True):
+            is_shared = column.count(column[0]) == len(column)
+            one_each.append(() if is_shared else column)
+            shared.append(column[0] if is_shared else None)
+        self._values = _STEPS.written((tenant, store_id, *one_each, *shared))
 
     def _row(self, append: Append, known: Held) -> rows.Row:
         run, row = stepped(known, append, self._tenant)

@@ -8,8 +8,6 @@ Invariants
    refused by the server, not cut off; a number that does not fit is refused before anything is sent.
 2. A connection of which not all was heard is closed.
 
-What is sent need not be waited for at once: `send`, then `answer`, with nothing else in between on that connection.
-
 Never: knows a table, begins a transaction (each statement is its own).
 """
 
