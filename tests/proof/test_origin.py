@@ -68,15 +68,20 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+def source_at(home: Path) -> tuple[str, dict[str, str]]:
+    """The file of a package `holdfast` that is made there, and how a run is given it."""
+    package = home / "holdfast"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    return str(package / "__init__.py"), {"PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
 def test_each_run_loads_the_source_it_is_given(forked: Origin, tmp_path: Path) -> None:
     """Lost: every planted bug would be looked for in the source without it, and the first source be that of all."""
     (tmp_path / "test_looks.py").write_text(LOOKS)
     for name in ("one", "other"):
-        package = tmp_path / name / "holdfast"
-        package.mkdir(parents=True)
-        (package / "__init__.py").write_text("")
-        env = {"PYTHONPATH": str(tmp_path / name), "PYTHONDONTWRITEBYTECODE": "1"}
-        code, said = ran(forked, tmp_path / "test_looks.py", WHERE=str(package / "__init__.py"), **env)
+        package, env = source_at(tmp_path / name)
+        code, said = ran(forked, tmp_path / "test_looks.py", WHERE=package, **env)
         assert code == 0 and "1 passed" in said, said
         code, said = ran(forked, tmp_path / "test_looks.py", WHERE="elsewhere", **env)
         assert code == 1 and "1 failed" in said
@@ -86,11 +91,8 @@ def test_a_process_that_a_run_starts_begins_with_what_the_origin_has_loaded(fork
     """Lost: two seconds of each bug whose test starts an agent, or its own source in that agent."""
     (tmp_path / "test_starts.py").write_text(STARTS)
     for name in ("one", "other"):
-        package = tmp_path / name / "holdfast"
-        package.mkdir(parents=True)
-        (package / "__init__.py").write_text("")
-        env = {"PYTHONPATH": str(tmp_path / name), "PYTHONDONTWRITEBYTECODE": "1"}
-        code, said = ran(forked, tmp_path / "test_starts.py", WHERE=str(package / "__init__.py"), **env)
+        package, env = source_at(tmp_path / name)
+        code, said = ran(forked, tmp_path / "test_starts.py", WHERE=package, **env)
         assert code == 0 and "1 passed" in said, said
 
 
