@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
@@ -30,7 +30,7 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.journal.open import open_journal, upkeep_of
-from holdfast.journal.postgres import address, log, server
+from holdfast.journal.postgres import address, bulk, log, mailbox, server
 from holdfast.journal.postgres.engine import PostgresJournal
 from holdfast.journal.refusal import Unwritable
 from holdfast.protocols import AccountCharge, Append, Claim, Journal, Post, Worker
@@ -191,13 +191,16 @@ def test_each_connection_is_set_as_the_engine_needs_it(url: str) -> None:
         "synchronous_commit": "on",
         "lock_timeout": "5s",
         "idle_in_transaction_session_timeout": "10s",
+        "transaction_timeout": "30s",
         "statement_timeout": "0",
         "default_transaction_isolation": "read committed",
     }
     given = address.read(url.replace("schema=", "options=-cdefault_transaction_isolation%3Dserializable&schema="))
     with closing(server.connect(given)) as db:
-        assert {name: db.execute(f"SHOW {name}").fetchone() for name in expected} == {
-            name: (value,) for name, value in expected.items()
+        known = {name for (name,) in server.rows(db, "SELECT name FROM pg_settings WHERE name = ANY($1)", [*expected])}
+        assert expected.keys() - known <= {"transaction_timeout"}, "which only Postgres 17 has"
+        assert {name: db.execute(f"SHOW {name}").fetchone() for name in known} == {
+            name: (expected[name],) for name in known
         }
     assert {"keepalives_idle", "tcp_user_timeout", "connect_timeout"} <= set(given.parameters)
 
@@ -325,6 +328,102 @@ def test_an_owner_that_was_replaced_elsewhere_writes_nothing(store: Store) -> No
     for append in (stale, stale._replace(after=2)):
         assert isinstance(store.journal.append([append])[0], LeaseLost)
     assert store.record() == before
+
+
+@pytest.mark.parametrize("text", ["be\0fore", "\ud800"])
+def test_of_many_steps_one_that_cannot_be_kept_is_told(store: Store, text: str) -> None:
+    """J9. Lost: the steps of the runs that are sent before or after it, or its connection, half way through."""
+    claims = [store.hold(f"r{number:03}") for number in range(3 * bulk.PART)]
+    events = [step(0)._replace(meta=text if number == 2 * bulk.PART else "{}") for number in range(len(claims))]
+    results = store.journal.append(
+        [store.appending(claim, [event]) for claim, event in zip(claims, events, strict=True)]
+    )
+    assert [type(result) for result in results].index(Unwritable) == 2 * bulk.PART
+    assert results.count(None) == len(claims) - 1
+    for claim, event, result in zip(claims, events, results, strict=True):
+        assert store.journal.events(claim.lease.run_id) == ([event] if result is None else [])
+    assert store.journal.append([store.appending(claim, [step(1)]) for claim in claims]) == [None] * len(claims)
+
+
+@pytest.mark.parametrize("at", [1, bulk.PART + 5, 3 * bulk.PART])
+def test_many_steps_whose_connection_breaks_half_way_are_written_once(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """J13. Lost: a step, or that it is in the record already."""
+    claims = [store.hold(f"r{number:03}") for number in range(3 * bulk.PART)]
+    calls, original = itertools.count(1), bulk.stepped
+
+    def stepped(*args: Any) -> Any:
+        if next(calls) == at:
+            kill_backends(url)
+        return original(*args)
+
+    monkeypatch.setattr(bulk, "stepped", stepped)
+    assert store.journal.append([store.appending(claim, [step(0)]) for claim in claims]) == [None] * len(claims)
+    assert next(calls) > 3 * bulk.PART, "it was begun again"
+    assert [len(store.journal.events(claim.lease.run_id)) for claim in claims] == [1] * len(claims)
+
+
+@contextmanager
+def stopped(monkeypatch: pytest.MonkeyPatch, place: object, name: str, at: int = 1) -> Iterator[threading.Event]:
+    """Whoever comes to this place in the block for the `at`-th time stops there until its end; set: somebody has."""
+    reached, go_on, original, calls = threading.Event(), threading.Event(), getattr(place, name), itertools.count(1)
+
+    def stop(*args: Any, **named: Any) -> Any:
+        if next(calls) == at:
+            reached.set()
+            assert go_on.wait(60)
+        return original(*args, **named)
+
+    monkeypatch.setattr(place, name, stop)
+    try:
+        yield reached
+    finally:
+        go_on.set()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("setting", "place", "name", "at", "size"),
+    [
+        ("idle_in_transaction_session_timeout", mailbox.Delivery, "deliver", 1, 1),
+        ("idle_in_transaction_session_timeout", bulk, "stepped", 40, 80),
+        ("transaction_timeout", PostgresJournal, "_finish", 1, 1),
+    ],
+)
+def test_a_process_that_stops_in_a_transaction_keeps_no_run(
+    url: str, monkeypatch: pytest.MonkeyPatch, setting: str, place: object, name: str, at: int, size: int
+) -> None:
+    """U11. Lost: its runs, which others pass over while their rows are locked, until it goes on or is killed."""
+    monkeypatch.setitem(server.SETTINGS, setting, "200ms")
+    with (
+        closing(PostgresJournal(url, clock=time.time)) as mine,
+        closing(PostgresJournal(url, clock=time.time)) as other,
+    ):
+        with closing(server.connect(address.read(url))) as db:
+            if not server.row(db, "SELECT current_setting($1, true)", setting)[0]:
+                pytest.skip(f"this server is older than {setting}")
+        runs = [f"r{number:03}" for number in range(size)]
+        assert all(mine.post(run, "m0", start_of(run)).is_stored for run in runs)
+        mine.register(Worker("w1", pid=1), 60.0)
+        other.register(Worker("w2", pid=2), 60.0)
+        claims = mine.claim("w1", run_ids=runs) if size > 1 else []
+        appends = [Append(claim.lease, 0, (step(0),), claim.head) for claim in claims]
+
+        def work() -> None:
+            if size > 1:
+                mine.append(appends)
+            else:
+                mine.post("r000", "m1", accept.cancel(by="ada"))
+
+        with stopped(monkeypatch, place, name, at) as reached:
+            thread = threading.Thread(target=work, daemon=True)
+            thread.start()
+            assert reached.wait(30)
+            assert other.post("r000", "m2", accept.cancel(by="bob")).is_stored, "its row is free again"
+        thread.join(30)
+        assert not thread.is_alive()
+        assert len(other.events("r000")) == (1 if size > 1 else 0)
 
 
 def test_a_message_from_elsewhere_keeps_a_run_from_ending(store: Store) -> None:

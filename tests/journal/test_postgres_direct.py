@@ -96,6 +96,35 @@ def test_a_session_that_is_ended_under_way_is_told_so(db: server.Db, postgres: P
     assert db.closed
 
 
+def test_what_is_sent_together_is_there_together(db: server.Db, postgres: PostgresServer) -> None:
+    """Lost: all or nothing, where a statement is sent several times while the rest of it is made."""
+    rows = [(number, 0.5, "x", b"y", True) for number in range(3)]
+    found = PUT.ask_all(db, (PUT.written(row) for row in rows))
+    assert [result.command_tuples for result in found] == [1, 1, 1]
+    assert PUT.run(db, rows[0]) == 1, "the connection is as it was"
+    assert server.rows(db, "SELECT a FROM direct") == [(0,), (1,), (2,), (0,)]
+    assert PUT.ask_all(db, iter(())) == []
+    assert server.rows(db, "SELECT count(*) FROM direct") == [(4,)]
+
+
+@pytest.mark.parametrize("wrong", [(0, 0.0, "before\0after", b"", False), (0, 0.0, "", 7, False)])
+def test_of_what_is_sent_together_nothing_is_there_when_one_is_refused(
+    postgres: PostgresServer, wrong: tuple[Any, ...]
+) -> None:
+    """Lost: whether it is in the store, when only some of it is."""
+    url, name = postgres.url("direct_together"), f"together_{len(str(wrong))}"
+    put = Statement(name, f"INSERT INTO {name} VALUES ($1, $2, $3, $4, $5)", KINDS)
+    with closing(server.connect(address.read(url))) as db, closing(server.connect(address.read(url))) as other:
+        for each in (db, other):
+            each.execute("SET search_path = public")
+        db.execute(f"CREATE TABLE {name} (a int8, b float8, c text, d bytea, e bool)")
+        rows = [(1, 0.0, "", b"", False), wrong, (2, 0.0, "", b"", False)]
+        with pytest.raises((psycopg.DataError, TypeError)):
+            put.ask_all(db, (put.written(row) for row in rows))
+        assert db.closed
+        assert server.rows(other, f"SELECT * FROM {name}") == []
+
+
 def test_one_that_is_left_before_it_is_heard_is_closed(db: server.Db, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lost: the answer to somebody else's statement, which a connection still has that was interrupted."""
     PUT.run(db, (1, 1.0, "", b"", False))

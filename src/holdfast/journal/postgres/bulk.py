@@ -1,4 +1,4 @@
-"""Ordinary steps of several runs in one statement, which is its own transaction: one message to the server and back.
+"""Ordinary steps of several runs, a statement for about every `PART` of them, all in one transaction.
 
 As `quick` does it for one run: what the statement needs to know of each run, its writer knows since its last append or
 its claim, and the statement looks all of it up in the runs' rows. A run of which anything differs is left as it is, the
@@ -14,6 +14,7 @@ Never: writes mail, accounts, cells or blobs, or wakes anybody.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from holdfast.journal import refusal, rows
 from holdfast.journal.postgres import direct, log
@@ -21,6 +22,9 @@ from holdfast.journal.postgres.held import Held
 from holdfast.journal.postgres.quick import Known, is_ordinary, stepped
 from holdfast.journal.postgres.server import Db
 from holdfast.protocols import Append
+
+PART = 32
+"""About so many runs are sent at once; the server writes them while the next ones are made ready for it."""
 
 _OWN = (
     *(("run_no", "int8"), ("known_count", "int8"), ("known_chain", "bytea"), ("to_head", "text"), ("to_seal", "bytea")),
@@ -71,14 +75,17 @@ class Steps:
     def __init__(self, tenant: str, store_id: str, pairs: Sequence[tuple[Append, Held]]) -> None:
         """pairs: each append with its run's row as it is known."""
         self._tenant = tenant
+        self._store_id = store_id
         self._pairs = pairs
         self.runs: list[Held] = []
-        """The rows of the runs after it."""
+        """The rows of the runs after it, as far as they were sent."""
         self.written: set[int | None] = set()
         """Numbers of the runs whose event is in the store."""
+
+    def _values(self, pairs: Sequence[tuple[Append, Held]]) -> list[bytes | None]:
         alike: dict[rows.Row, int] = {}
         own = [self._row(append, known, alike) for append, known in pairs]
-        self._values = _STEPS.written((tenant, store_id, *zip(*own, strict=True), *zip(*alike, strict=True)))
+        return _STEPS.written((self._tenant, self._store_id, *zip(*own, strict=True), *zip(*alike, strict=True)))
 
     def _row(self, append: Append, known: Held, alike: dict[rows.Row, int]) -> rows.Row:
         """What the row has by itself, and the number of what it has in common with others."""
@@ -91,11 +98,16 @@ class Steps:
         return (run.run_no, known.count, known.chain, run.head, run.seal, at, digest, meta, row[21], row[22], number)
 
     def write(self, db: Db) -> set[int | None]:
-        """Send the statement; the numbers of the runs that it found as they were known."""
-        return {*direct.numbers(_STEPS.ask(db, self._values))}
+        """Send them; the numbers of the runs that the server found as they were known."""
+        pairs, count = self._pairs, max(1, round(len(self._pairs) / PART))
+        ends = [len(pairs) * part // count for part in range(count + 1)]
+        parts = (self._values(pairs[begin:end]) for begin, end in pairwise(ends))
+        return {number for result in _STEPS.ask_all(db, parts) for number in direct.numbers(result)}
 
     def stand(self, db: Db) -> bool:
         """Whether the transaction is in the store; then `written` tells what it wrote."""
+        if len(self.runs) < len(self._pairs):
+            return False  # not all was sent
         proofs = [log.proof(run, append) for run, (append, _) in zip(self.runs, self._pairs, strict=True)]
         found = log.standing(db, self._tenant, proofs)
         self.written = {run.run_no for run, stands in zip(self.runs, found, strict=True) if stands}

@@ -118,6 +118,7 @@ class Database:
         db = self.connect()
         try:
             db.execute(_LIMIT_SESSION, (f"{server.READ_S}s",))
+            db.execute(server.UNHURRIED, (False,))
         except BaseException:
             db.close()
             raise
@@ -138,7 +139,9 @@ class Database:
         Unless `is_durable`, a crash of the server may take it back. Upkeep judges by itself where the store stands."""
 
         def checked(db: Db) -> T:
-            if not is_upkeep:
+            if is_upkeep:
+                db.execute(server.UNHURRIED, (True,))
+            else:
                 self._check(db)
             return work(db)
 
@@ -255,6 +258,7 @@ class Database:
             db = self._connected(using)
             try:
                 db.answer_s = inf
+                db.execute(server.UNHURRIED, (False,))
                 work(db)
             except psycopg.Error as error:
                 raise server.meaning(error, self.address) from error

@@ -7,14 +7,16 @@ Invariants
 1. All values go in binary, columns of them packed by `arrays`. A text is its bytes and their number, so a NUL in it is
    refused by the server, not cut off; a number that does not fit is refused before anything is sent.
 2. A connection of which not all was heard is closed.
+3. What is sent together (`ask_all`) is one transaction, which ends with the last of it: left before, nothing of it is
+   there.
 
-Never: knows a table, begins a transaction (each statement is its own).
+Never: knows a table, begins a transaction that it does not end.
 """
 
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isinf
 from struct import Struct
 from typing import Any, Final
@@ -27,6 +29,7 @@ from holdfast.journal.postgres import arrays
 from holdfast.journal.postgres.server import SILENT, Db
 
 _TYPES = psycopg.adapters.types
+_CLOSED = "the connection to the server is closed"
 _DOUBLE = Struct("!d")
 _INT8 = Struct("!q")
 
@@ -83,15 +86,43 @@ class Statement:
             db.close()
             raise
 
-    def _send(self, db: Db, written: Sequence[bytes | None]) -> None:
+    def ask_all(self, db: Db, parts: Iterable[Sequence[bytes | None]]) -> list[PGresult]:
+        """Send it once for each part in one transaction, and wait for all of it: the server works on one part while the
+        next is made. Whatever is raised, also by who makes the parts, closes the connection, and nothing is there."""
         connection = db.pgconn
+        try:
+            self._prepare(db)
+            connection.enter_pipeline_mode()
+            connection.send_query_params(b"BEGIN", None)
+            count = 0
+            for written in parts:
+                connection.send_query_prepared(self._name, written, self._formats, result_format=1)
+                _sync(db, connection)
+                count += 1
+            connection.send_query_params(b"COMMIT", None)
+            _sync(db, connection)
+            _heard(db, connection)
+            found = [_synced(db, connection) for _ in range(count)]
+            _synced(db, connection)
+            connection.exit_pipeline_mode()
+            return found
+        except BaseException:
+            db.close()
+            raise
+
+    def _send(self, db: Db, written: Sequence[bytes | None]) -> None:
+        self._prepare(db)
+        connection = db.pgconn
+        connection.send_query_prepared(self._name, written, self._formats, result_format=1)
+        _flush(db, connection)
+
+    def _prepare(self, db: Db) -> None:
         if self._name not in db.prepared:
+            connection = db.pgconn
             connection.send_prepare(self._name, self._text, self._oids)
             _flush(db, connection)
             _heard(db, connection)
             db.prepared |= {self._name}
-        connection.send_query_prepared(self._name, written, self._formats, result_format=1)
-        _flush(db, connection)
 
 
 def _oid(kind: str) -> int:
@@ -112,18 +143,38 @@ def _flush(db: Db, connection: PGconn) -> None:
         connection.consume_input()
 
 
+def _sync(db: Db, connection: PGconn) -> None:
+    """What was sent is a whole: the server knows that it waits for us now, and for how long it may
+    (`idle_in_transaction_session_timeout`)."""
+    connection.pipeline_sync()
+    _flush(db, connection)
+
+
+def _synced(db: Db, connection: PGconn) -> PGresult:
+    """Hear the answer to what was sent as a whole."""
+    found = _heard(db, connection)
+    end = _next(db, connection)
+    if end is None or end.status != ExecStatus.PIPELINE_SYNC:
+        raise psycopg.OperationalError(_CLOSED)
+    return found
+
+
+def _next(db: Db, connection: PGconn) -> PGresult | None:
+    while connection.is_busy():
+        _wait(db, connection, select.POLLIN)
+        connection.consume_input()
+    return connection.get_result()
+
+
 def _heard(db: Db, connection: PGconn) -> PGresult:
     result: PGresult | None = None
     while True:
-        while connection.is_busy():
-            _wait(db, connection, select.POLLIN)
-            connection.consume_input()
-        heard = connection.get_result()
+        heard = _next(db, connection)
         if heard is None:
             break
         result = result or heard
     if result is None:
-        raise psycopg.OperationalError("the connection to the server is closed")
+        raise psycopg.OperationalError(_CLOSED)
     if result.status not in _DONE:
         raise psycopg.errors.error_from_result(result, "utf-8")
     return result

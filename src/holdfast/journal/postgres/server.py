@@ -41,7 +41,9 @@ VERSION_MIN = 140_000
 LOCK_S = 5
 """How long a transaction waits for another one's rows."""
 IDLE_S = 10
-"""After this, the server ends a transaction whose process stopped in the middle of it."""
+"""After this, the server ends a transaction that waits for a process which stopped in the middle of it."""
+TRANSACTION_S = 30
+"""After this, it ends a transaction whatever it waits for, from Postgres 17 on; upkeep may take longer."""
 READ_S = 60
 
 TICK_S = 0.1
@@ -55,6 +57,8 @@ class Db(psycopg.Connection[tuple[Any, ...]]):
     answer_s = inf
     prepared: frozenset[bytes] = frozenset()
     """Names of the statements that `direct` has prepared on it."""
+    pipe: psycopg.Pipeline | None = None
+    """What it sends, while that goes through a pipeline."""
 
     def wait(self, gen: PQGen[T], interval: float = TICK_S, timeout: float | None = None) -> T:
         """See `psycopg.Connection.wait`."""
@@ -64,6 +68,24 @@ class Db(psycopg.Connection[tuple[Any, ...]]):
         except psycopg.OperationalError:
             self.close()  # whatever ends its pipeline would wait as long again
             raise
+
+
+class _Cursor(psycopg.RawCursor[tuple[Any, ...]]):
+    """One whose answers, in a pipeline, come with the end of all that was asked for. As long as the server has not seen
+    such an end it takes itself to be at work, and who stops now keeps the rows that he has locked for ever."""
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        self._settle()
+        return super().fetchone()
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        self._settle()
+        return super().fetchall()
+
+    def _settle(self) -> None:
+        pipe = self.connection.pipe if isinstance(self.connection, Db) else None
+        if pipe is not None and self.pgresult is None:
+            pipe.sync()
 
 
 def _heard(gen: PQGen[T], turns: float) -> PQGen[T]:
@@ -87,9 +109,17 @@ _LOOK = (
     "SELECT current_setting('synchronous_commit'), current_setting('fsync'), current_setting('server_encoding'),"
     " current_setting('server_version_num')::int"
 )
-_SET = "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS given(name, value)"
-_SETTINGS = {
+_SET = (
+    "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS given(name, value)"
+    " WHERE current_setting(name, true) IS NOT NULL"
+)
+UNHURRIED = (
+    "SELECT set_config('transaction_timeout', '0', $1) WHERE current_setting('transaction_timeout', true) <> '0'"
+)
+"""Takes whether only this transaction may take as long as it needs, or all that follow."""
+SETTINGS = {
     "idle_in_transaction_session_timeout": f"{IDLE_S}s",
+    "transaction_timeout": f"{TRANSACTION_S}s",
     # A statement that is cancelled while its commit waits for a standby has committed, and says so as if all were well.
     "statement_timeout": "0",
     "default_transaction_isolation": "read committed",
@@ -125,13 +155,15 @@ def piped(db: Db, work: Callable[[], T]) -> T:
     failure: BaseException | None = None
     given: list[T] = []
     try:
-        with db.pipeline():
+        with db.pipeline() as db.pipe:
             try:
                 given.append(work())
             except BaseException as error:  # raised below: leaving a pipeline with it would log what follows from it
                 failure = error
     except psycopg.Error as error:
         failure = failure or error
+    finally:
+        db.pipe = None
     if failure is not None:
         raise failure
     return given[0]
@@ -139,7 +171,7 @@ def piped(db: Db, work: Callable[[], T]) -> T:
 
 def connect(address: Address) -> Db:
     """A connection as holdfast wants it."""
-    db = Db.connect(**address.parameters, autocommit=True, prepare_threshold=1, cursor_factory=psycopg.RawCursor)
+    db = Db.connect(**address.parameters, autocommit=True, prepare_threshold=1, cursor_factory=_Cursor)
     db.answer_s = address.answer_s
     try:
         db.adapters.register_dumper(int, Int8BinaryDumper)  # one type, so that a statement is prepared once
@@ -152,7 +184,7 @@ def connect(address: Address) -> Db:
 
 
 def _set_up(db: Db, address: Address) -> None:
-    settings = _SETTINGS | {"lock_timeout": f"{LOCK_S:g}s", "search_path": f"{address.schema}, pg_temp"}
+    settings = SETTINGS | {"lock_timeout": f"{LOCK_S:g}s", "search_path": f"{address.schema}, pg_temp"}
     looked = db.execute(_LOOK, binary=True)
     db.execute(_SET, (list(settings), list(settings.values())))
     _check(address, *(looked.fetchone() or ()))
@@ -187,6 +219,7 @@ def open_store(db: Db, address: Address, created_at: float) -> None:
     if _schema_of(db, address) == SCHEMA:
         return
     with db.transaction():
+        db.execute(UNHURRIED, (True,))
         db.execute(_LOCK, (f"holdfast {address.schema}",))
         schema = _schema_of(db, address)  # another process may have been faster
         if schema == 0:
