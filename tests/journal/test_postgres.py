@@ -30,7 +30,7 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.journal.open import open_journal, upkeep_of
-from holdfast.journal.postgres import address, bulk, log, mailbox, server
+from holdfast.journal.postgres import address, bulk, leases, log, mailbox, server
 from holdfast.journal.postgres.engine import PostgresJournal
 from holdfast.journal.refusal import Unwritable
 from holdfast.protocols import AccountCharge, Append, Claim, Journal, Post, Worker
@@ -364,6 +364,123 @@ def test_many_steps_whose_connection_breaks_half_way_are_written_once(
     assert [len(store.journal.events(claim.lease.run_id)) for claim in claims] == [1] * len(claims)
 
 
+MANY = [f"r{number:03}" for number in range(3 * mailbox.PART)]
+"""More runs than are sent at once."""
+
+
+def test_many_messages_are_each_judged_and_told_in_their_order(store: Store) -> None:
+    """J1-J3. Lost: which message was refused, where many are sent in parts; and the order of those to one run."""
+    assert store.start("r150").is_stored
+    starts = [Post(run, "start", start_of(run)) for run in reversed(MANY)]
+    signals = [Post("r050", f"s{number}", accept.signal(f"s{number}", by="ada", body=None)) for number in range(250)]
+    other = Post("r050", "other", start_of("r050", digest="d2"))
+    nobody = Post("r999", "s0", accept.signal("s0", by="ada", body=None))
+    posted = store.journal.post_all([nobody, *starts, *signals, other, signals[0]])
+    are_new = [post.run_id != "r150" for post in starts]
+    assert [one.is_stored for one in posted] == [False, *are_new, *[True] * len(signals), False, False]
+    assert [bool(one.refused) for one in posted] == [True, *[False] * len(starts + signals), True, False]
+    assert [mail.message.facts.get("name") for mail in store.journal.mail("r050")] == [
+        None,
+        *(f"s{number}" for number in range(250)),
+    ]
+    store.register("w1")
+    claims = store.journal.claim("w1", run_ids=MANY, limit=len(MANY))
+    assert [claim.lease.run_id for claim in claims] == ["r150", *(run for run in MANY if run != "r150")]
+    for claim in claims:
+        assert (claim.lease.epoch, claim.head) == (1, store.journal.head(claim.lease.run_id))
+        assert claim.mail == store.journal.mail(claim.lease.run_id)
+    assert store.journal.claim("w1", run_ids=MANY) == []
+
+
+@contextmanager
+def at_call(
+    monkeypatch: pytest.MonkeyPatch, place: object, name: str, at: int, do: Callable[[], object]
+) -> Iterator[Iterator[int]]:
+    """Something happens when this place is come to for the `at`-th time; gives the count of calls."""
+    calls, original = itertools.count(1), getattr(place, name)
+
+    def called(*args: Any) -> Any:
+        if next(calls) == at:
+            do()
+        return original(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, called)
+        yield calls
+
+
+@pytest.mark.parametrize("at", [1, mailbox.PART + 5, len(MANY)])
+def test_many_messages_whose_connection_breaks_half_way_are_stored_once(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """J13. Lost: a start, or that it is stored already."""
+    with at_call(monkeypatch, mailbox.Delivery, "deliver", at, lambda: kill_backends(url)) as calls:
+        posted = store.journal.post_all([Post(run, "start", start_of(run)) for run in MANY])
+    assert next(calls) > len(MANY), "it was begun again"
+    assert [one.is_stored for one in posted] == [True] * len(MANY)
+    assert [len(store.journal.mail(run)) for run in MANY] == [1] * len(MANY)
+
+
+def test_of_many_starts_one_that_others_made_meanwhile_is_theirs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """J2. Lost: the other starts, some of which were sent before it; or two rows of one run."""
+    run, elsewhere = MANY[mailbox.PART + 5], store.open()
+
+    def start_elsewhere() -> None:
+        assert elsewhere.post(run, "start", start_of(run)).is_stored
+
+    with at_call(monkeypatch, mailbox.Delivery, "deliver", mailbox.PART + 1, start_elsewhere):
+        posted = store.journal.post_all([Post(each, "start", start_of(each)) for each in MANY])
+    assert [one.is_stored for one in posted] == [each != run for each in MANY]
+    assert [len(store.journal.mail(each)) for each in MANY] == [1] * len(MANY)
+
+
+@pytest.mark.parametrize("at", [1, leases.PART + 5, len(MANY)])
+def test_many_claims_whose_connection_breaks_half_way_are_made_once(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """J13. Lost: runs that this worker holds without knowing it."""
+    store.journal.post_all([Post(run, "start", start_of(run)) for run in MANY])
+    store.register("w1")
+    with at_call(monkeypatch, leases.Search, "_judged", at, lambda: kill_backends(url)) as calls:
+        claims = store.journal.claim("w1", run_ids=MANY, limit=len(MANY))
+    assert next(calls) > len(MANY), "it was begun again"
+    assert [claim.lease for claim in claims] == store.journal.held("w1")
+    assert [(claim.lease.run_id, claim.lease.epoch) for claim in claims] == [(run, 1) for run in MANY]
+
+
+def test_claims_whose_answer_is_lost_are_held_and_bring_no_mail(store: Store, url: str) -> None:
+    """J13, J4. Lost: a run that its worker does not know of, or that it believes to have no mail."""
+    store.journal.post_all([Post(run, "start", start_of(run)) for run in MANY])
+    store.register("w1")
+
+    def at_commit(end: Callable[[], Any]) -> Any:
+        kill_backends(url)
+        with closing(server.connect(address.read(url))) as db:  # what was asked for, as if it had arrived
+            db.execute("UPDATE runs SET worker_id = 'w1', epoch = 1")
+        return end()
+
+    interrupted(store.journal).at_commit = at_commit
+    claims = store.journal.claim("w1", run_ids=MANY, limit=len(MANY))
+    assert [claim.lease for claim in claims] == store.journal.held("w1")
+    assert [claim.lease.run_id for claim in claims] == MANY
+    assert all(claim.mail in (None, store.journal.mail(claim.lease.run_id)) for claim in claims)
+    assert claims[-1].mail is None
+    [result] = store.journal.append([store.appending(claims[-1], [step(0)])])
+    assert result is None
+
+
+def test_of_many_runs_with_a_damaged_one_none_is_taken(store: Store, url: str) -> None:
+    """J12. Lost: runs that are held by a worker which was told only of the damage."""
+    store.journal.post_all([Post(run, "start", start_of(run)) for run in MANY])
+    store.register("w1")
+    with closing(server.connect(address.read(url))) as db:
+        db.execute("UPDATE runs SET head = replace(head, 'ready', 'stopped') WHERE run_id = $1", (MANY[-1],))
+    with pytest.raises(JournalCorrupt, match=MANY[-1]):
+        store.journal.claim("w1", run_ids=MANY, limit=len(MANY))
+    assert store.journal.held("w1") == []
+    assert len(store.journal.claim("w1", run_ids=MANY[:-1], limit=len(MANY))) == len(MANY) - 1
+
+
 @contextmanager
 def stopped(monkeypatch: pytest.MonkeyPatch, place: object, name: str, at: int = 1) -> Iterator[threading.Event]:
     """Whoever comes to this place in the block for the `at`-th time stops there until its end; set: somebody has."""
@@ -384,15 +501,17 @@ def stopped(monkeypatch: pytest.MonkeyPatch, place: object, name: str, at: int =
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    ("setting", "place", "name", "at", "size"),
+    ("setting", "place", "name", "at", "deed"),
     [
-        ("idle_in_transaction_session_timeout", mailbox.Delivery, "deliver", 1, 1),
-        ("idle_in_transaction_session_timeout", bulk, "stepped", 40, 80),
-        ("transaction_timeout", PostgresJournal, "_finish", 1, 1),
+        ("idle_in_transaction_session_timeout", mailbox.Delivery, "deliver", 1, "post"),
+        ("idle_in_transaction_session_timeout", mailbox.Delivery, "deliver", mailbox.PART + 5, "posts"),
+        ("idle_in_transaction_session_timeout", leases.Search, "_judged", leases.PART + 5, "claims"),
+        ("idle_in_transaction_session_timeout", bulk, "stepped", 40, "steps"),
+        ("transaction_timeout", PostgresJournal, "_finish", 1, "post"),
     ],
 )
 def test_a_process_that_stops_in_a_transaction_keeps_no_run(
-    url: str, monkeypatch: pytest.MonkeyPatch, setting: str, place: object, name: str, at: int, size: int
+    url: str, monkeypatch: pytest.MonkeyPatch, setting: str, place: object, name: str, at: int, deed: str
 ) -> None:
     """U11. Lost: its runs, which others pass over while their rows are locked, until it goes on or is killed."""
     monkeypatch.setitem(server.SETTINGS, setting, "200ms")
@@ -403,18 +522,20 @@ def test_a_process_that_stops_in_a_transaction_keeps_no_run(
         with closing(server.connect(address.read(url))) as db:
             if not server.row(db, "SELECT current_setting($1, true)", setting)[0]:
                 pytest.skip(f"this server is older than {setting}")
-        runs = [f"r{number:03}" for number in range(size)]
-        assert all(mine.post(run, "m0", start_of(run)).is_stored for run in runs)
+        assert all(one.is_stored for one in mine.post_all([Post(run, "m0", start_of(run)) for run in MANY]))
         mine.register(Worker("w1", pid=1), 60.0)
         other.register(Worker("w2", pid=2), 60.0)
-        claims = mine.claim("w1", run_ids=runs) if size > 1 else []
+        claims = mine.claim("w1", run_ids=MANY[:80]) if deed == "steps" else []
         appends = [Append(claim.lease, 0, (step(0),), claim.head) for claim in claims]
+        cancels = [Post(run, "m1", accept.cancel(by="ada")) for run in (MANY if deed == "posts" else MANY[:1])]
 
         def work() -> None:
-            if size > 1:
+            if deed == "claims":
+                mine.claim("w1", run_ids=MANY, limit=len(MANY))
+            elif deed == "steps":
                 mine.append(appends)
             else:
-                mine.post("r000", "m1", accept.cancel(by="ada"))
+                mine.post_all(cancels)
 
         with stopped(monkeypatch, place, name, at) as reached:
             thread = threading.Thread(target=work, daemon=True)
@@ -423,7 +544,9 @@ def test_a_process_that_stops_in_a_transaction_keeps_no_run(
             assert other.post("r000", "m2", accept.cancel(by="bob")).is_stored, "its row is free again"
         thread.join(30)
         assert not thread.is_alive()
-        assert len(other.events("r000")) == (1 if size > 1 else 0)
+        assert len(other.events("r000")) == len(appends[:1])
+        assert len(other.held("w1")) == (len(MANY) if deed == "claims" else len(claims))
+        assert len(other.mail(MANY[0])) == (2 if deed in ("claims", "steps") else 3)
 
 
 def test_a_message_from_elsewhere_keeps_a_run_from_ending(store: Store) -> None:

@@ -8,20 +8,23 @@ Invariants
    over. Whoever asks for a run by its id waits for it instead.
 4. Who takes runs keeps its own row from being removed until they are taken (U11); it may be renewed meanwhile.
 5. What is free, what has mail and what is held is found by indexes; the number of sleeping runs costs nothing.
+6. The server takes some of many runs while the heads of the next ones are read. What is brought along of their mail is
+   read when all of them are taken, and nobody waits for their rows any more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.core.heads import Head
 from holdfast.errors import JournalCorrupt
 from holdfast.journal import rows
 from holdfast.journal.postgres import held, mailbox, server
 from holdfast.journal.postgres.held import Held
 from holdfast.journal.postgres.server import Db
-from holdfast.protocols import Claim, Lease, Worker
+from holdfast.protocols import Claim, Lease, Mail, Worker
 
 _COLUMNS = f"SELECT {held.COLUMNS} FROM runs WHERE tenant = $1"
 _OF_AGENTS = " AND ($4::text[] IS NULL OR agent = ANY($4))"
@@ -36,6 +39,9 @@ _BY_ID = (
     f"{_COLUMNS} AND run_id = ANY($6) AND (due_at <= $2 OR mail_posted > mail_read)"
     f" AND (worker_id IS NULL OR worker_id = ANY($5)){_OF_AGENTS}"
 )
+_ALL_BY_ID = f"{_BY_ID} AND $3::int8 > 0 ORDER BY run_id FOR UPDATE"
+_SOME_BY_ID = f"WITH found AS MATERIALIZED ({_BY_ID}) SELECT * FROM found LIMIT $3"
+"""Found by their ids all the same: for so few the server might rather go through all runs in some order."""
 _HOLDERS = """
     WITH RECURSIVE holder(id) AS (
         (SELECT worker_id FROM runs WHERE tenant = $1 AND worker_id IS NOT NULL ORDER BY worker_id LIMIT 1)
@@ -66,6 +72,10 @@ _OWNER = (
 )
 
 
+PART = 100
+"""Runs that are taken at once."""
+
+
 def register(db: Db, tenant: str, worker: Worker, expires_at: float) -> None:
     """Create or renew the worker's row."""
     process = (worker.boot_id, worker.pid_namespace, worker.pid, worker.started, worker.host)
@@ -93,19 +103,16 @@ class Search:
         """Whether there is a run to take."""
         return bool(self._candidates(db, 1, self._lost(db, is_taking=False), is_taking=False))
 
-    def take(self, db: Db) -> list[tuple[Claim, Held]]:
-        """Take what may be taken; with each claim its row."""
+    def take(self, db: Db) -> Taken:
+        """Take what may be taken."""
         lost = self._lost(db, is_taking=True)
-        claims = []
-        for run in self._candidates(db, self.limit, lost, is_taking=True):
-            claim = self._claim(run, lost)
-            if claim is not None:
-                run.worker_id, run.epoch = self.worker_id, run.epoch + 1
-                claims.append((claim, run))
-        if claims:
-            db.execute(_TAKE, (self.worker_id, [run.run_no for _, run in claims]))
-        brought = mailbox.brought(db, self.tenant, [run for _, run in claims])
-        return [(replace(claim, mail=brought.get(run.run_id)), run) for claim, run in claims]
+        taken = Taken(self.tenant)
+        found = self._candidates(db, self.limit, lost, is_taking=True)
+        for place in range(0, len(found), PART):
+            if place:
+                server.send_part(db)
+            taken.add(db, [one for run in found[place : place + PART] if (one := self._judged(run, lost)) is not None])
+        return taken
 
     def _candidates(self, db: Db, limit: int, lost: dict[str, float | None] | None, *, is_taking: bool) -> list[Held]:
         if limit <= 0 or lost is None:
@@ -114,8 +121,7 @@ class Search:
         found: dict[str, Held] = {}
         if self.run_ids is not None:
             values: tuple[Any, ...] = (self.tenant, self.now, limit, agents, list(lost), sorted(self.run_ids))
-            locking = " ORDER BY run_id FOR UPDATE" if is_taking else ""
-            asked = [db.execute(_BY_ID + f" AND $3::int8 > 0{locking}", values, binary=True)]
+            asked = [db.execute(_ALL_BY_ID if is_taking else _SOME_BY_ID, values, binary=True)]
         else:
             values = (self.tenant, self.now, limit, agents)
             passing = _PASSING if is_taking else ""
@@ -141,7 +147,8 @@ class Search:
             if expires_at is None or expires_at <= self.now or self.is_dead(Worker(*worker))
         }
 
-    def _claim(self, run: Held, lost: dict[str, float | None] | None) -> Claim | None:
+    def _judged(self, run: Held, lost: dict[str, float | None] | None) -> _One | None:
+        """The row of a run that may be taken, as it is to be."""
         has_mail = run.mail_posted > run.mail_read
         try:
             head = run.read_head(self.tenant)
@@ -151,14 +158,57 @@ class Search:
             return None  # `head` and `facts` tell of it; the other runs go on
         if not has_mail and (head.wake_at is None or head.wake_at > self.now):
             return None  # its row says that it is due, its head does not: never wake early
-        lease = Lease(run.run_id, self.worker_id, run.epoch + 1)
         held_until = None if run.worker_id is None or lost is None else lost.get(run.worker_id)
-        return Claim(lease, head, is_takeover=run.worker_id is not None, held_until=held_until)
+        is_takeover = run.worker_id is not None
+        run.worker_id, run.epoch = self.worker_id, run.epoch + 1
+        return run, head, is_takeover, held_until
 
 
-def stands(db: Db, tenant: str, claims: list[tuple[Claim, Held]]) -> bool:
-    """Whether the transaction that made these claims is in the store; waits while it is under way."""
-    return bool(claims) and server.row(db, _HELD, tenant, *claims[0][0].lease) is not None
+_One = tuple[Held, Head, bool, float | None]
+"""A run, its head, whether somebody else held it, and until when."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """Runs that a transaction has taken."""
+
+    tenant: str
+    _found: list[_One] = field(default_factory=list)
+    _asked: list[tuple[list[Held], Any]] = field(default_factory=list)
+    """For which runs their mail was asked for, and the answer."""
+
+    def add(self, db: Db, found: Sequence[_One]) -> None:
+        """Take these too, and ask for their mail."""
+        if not found:
+            return
+        runs = [run for run, *_ in found]
+        db.execute(_TAKE, (runs[0].worker_id, [run.run_no for run in runs]))
+        self._found += found
+        self._asked.append((runs, mailbox.ask_brought(db, runs)))
+
+    @property
+    def runs(self) -> list[Held]:
+        """Their rows."""
+        return [run for run, *_ in self._found]
+
+    def claims(self) -> list[Claim]:
+        """The claims, once the transaction is over."""
+        brought: dict[str, Sequence[Mail]] = {}
+        for runs, asked in self._asked:
+            brought |= mailbox.brought(self.tenant, runs, asked)
+        return [
+            Claim(_lease(run), head, is_takeover=was_held, held_until=until, mail=brought.get(run.run_id))
+            for run, head, was_held, until in self._found
+        ]
+
+    def stands(self, db: Db) -> bool:
+        """Whether the transaction is in the store; waits while it is under way."""
+        return bool(self._found) and server.row(db, _HELD, self.tenant, *_lease(self._found[0][0])) is not None
+
+
+def _lease(run: Held) -> Lease:
+    assert run.worker_id is not None
+    return Lease(run.run_id, run.worker_id, run.epoch)
 
 
 def release(db: Db, tenant: str, lease: Lease, wake_at: float | None, now: float) -> float | None:

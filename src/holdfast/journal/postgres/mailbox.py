@@ -5,6 +5,8 @@ Invariants
 2. `accept` decides; a refused message stores nothing (J1). Of each subject the first message counts (J3).
 3. Messages of a run are numbered 1, 2, 3 …; a gap below the run's count is damage.
 4. The run's row is locked before its mail is looked at: nobody else adds to it meanwhile.
+5. Of many messages about every `PART` are sent at once, in the order of their runs' ids: the server writes them while
+   the next ones are judged. Those of one run keep their order.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from holdfast.journal.postgres import blobs, held, server
 from holdfast.journal.postgres.held import Held
 from holdfast.journal.postgres.server import Db
 from holdfast.protocols import BODY_IN_ROW_MAX, Mail, Post
+
+PART = 100
+"""Messages that are sent at once."""
 
 _STANDING = (
     "SELECT run_id, message_id FROM unnest($2::text[], $3::text[]) AS given(run_id, message_id)"
@@ -160,9 +165,14 @@ def deliver(db: Db, tenant: str, posts: Sequence[Post], now: float) -> list[Post
     asked = held.ask(db, tenant, {post.run_id for post in posts})
     delivery = Delivery(db, tenant, now, posts)
     delivery.look(held.taken(asked))
-    posted = [delivery.deliver(post) for post in posts]
+    posted: dict[int, Posted] = {}
+    for place in sorted(range(len(posts)), key=lambda place: posts[place].run_id):
+        if posted and len(posted) % PART == 0:
+            delivery.flush()
+            server.send_part(db)
+        posted[place] = delivery.deliver(posts[place])
     delivery.flush()
-    return posted
+    return [posted[place] for place in range(len(posts))]
 
 
 def standing(db: Db, tenant: str, posts: Sequence[Post]) -> set[tuple[str, str]]:
@@ -186,13 +196,20 @@ def unread(db: Db, tenant: str, run_id: str) -> list[Mail]:
     return found
 
 
-def brought(db: Db, tenant: str, runs: Sequence[Held]) -> dict[str, Sequence[Mail]]:
-    """What claims of these runs bring along of their unread mail, by run id. Those whose mail is large or damaged are
-    left out: that is told when it is read."""
+def ask_brought(db: Db, runs: Sequence[Held]) -> Any:
+    """Ask for the unread mail of these runs; None when there is none."""
     written_to = [(run.run_no, run.mail_read) for run in runs if run.mail_posted > run.mail_read]
+    return db.execute(_UNREAD_OF, held.columns(written_to), binary=True) if written_to else None
+
+
+def brought(tenant: str, runs: Sequence[Held], asked: Any) -> dict[str, Sequence[Mail]]:
+    """What claims of these runs bring along of their unread mail, by run id. Those whose mail is large or damaged are
+    left out: that is told when it is read. So are all, when the connection broke before the answer came."""
+    if asked is not None and asked.pgresult is None:
+        return {}
     found = defaultdict[int, list[rows.Row]](list)
-    for run_no, *row in server.rows(db, _UNREAD_OF, *held.columns(written_to)) if written_to else ():
-        found[run_no].append(tuple(row))
+    for row in asked.fetchall() if asked is not None else ():
+        found[row[0]].append(row[1:])
     given: dict[str, Sequence[Mail]] = {}
     for run in runs:
         try:

@@ -169,6 +169,14 @@ def piped(db: Db, work: Callable[[], T]) -> T:
     return given[0]
 
 
+def send_part(db: Db) -> None:
+    """Have the server do what was asked for so far in a pipeline, and wait for nothing. It knows that it waits for us
+    then (see `_Cursor`); the answers come with the next one that is waited for."""
+    if db.pipe is not None:
+        db.pipe.pgconn.pipeline_sync()
+        db.pipe.result_queue.append(None)
+
+
 def connect(address: Address) -> Db:
     """A connection as holdfast wants it."""
     db = Db.connect(**address.parameters, autocommit=True, prepare_threshold=1, cursor_factory=_Cursor)
