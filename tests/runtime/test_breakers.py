@@ -345,3 +345,27 @@ def test_two_tenants_share_neither_breaker_nor_retries(tmp_path: Path, clock: Ma
     assert b.breakers.take_retry(NAME, 20) == ""
     ours.close()
     theirs.close()
+
+
+SHORT = Breaker(errors=0.5, calls=4, timeouts=3, of="2s", wait="1s")
+LONG = Breaker(errors=0.6, calls=6, timeouts=4, of="20s", wait="3s")
+_SAID = st.sampled_from([Said.WELL, Said.WELL, Said.WELL, Said.ILL, Said.LATE])
+_CALLS = st.tuples(_SAID, st.sampled_from([0.0, 0.01, 0.2, 0.4, 0.6, 2.5]), st.sampled_from([SHORT, SHORT, LONG]))
+
+
+@given(st.lists(_CALLS, max_size=60))
+def test_successes_that_are_only_counted_come_to_the_same(calls: list[tuple[Said, float, Breaker]]) -> None:
+    """Lost: what went well, counted in another slice of time or over a failure: a breaker that opens too late, or for
+    nothing."""
+    clock = ManualClock()
+    processes = [Process(MemoryJournal(clock=clock.now), clock) for _ in range(2)]
+    for number, (said, wait_s, policy) in enumerate(calls):
+        clock.jump(wait_s)
+        for process in processes:
+            breakers, is_quick = process.breakers, process is processes[0]
+            if breakers.entered(NAME, policy, number).failure is not None:
+                continue
+            if not (is_quick and said is Said.WELL and breakers.went_well(NAME, policy)):
+                breakers.observed(NAME, policy, number, said, "")
+        one, other = (process.store.journal.cell(BREAKERS + NAME) for process in processes)
+        assert one == other, f"after call {number}"

@@ -94,6 +94,11 @@ def slice_of(now: float, window_s: float) -> int:
     return int(now * SLICES // window_s)
 
 
+def left_s(now: float, window_s: float) -> float:
+    """Seconds until the next slice begins."""
+    return (slice_of(now, window_s) + 1) * window_s / SLICES - now
+
+
 def merged(one: Iterable[Count], other: Iterable[Count], latest: int) -> tuple[Count, ...]:
     """Both together, as far as they are in the window that ends with slice `latest`."""
     sums: dict[int, tuple[int, int]] = {}

@@ -39,6 +39,9 @@ class Turn(NamedTuple):
 
 def due_warnings(limits: Limits, used: Charge, warned: Mapping[str, int]) -> list[Excess]:
     """Parts that are nearly used up, and not warned of under this cap."""
+    calls, *others = used
+    if not any(others) and ((most := limits.tool_calls) is None or calls * 100 < most * WARN_PERCENT):
+        return []  # as nearly always
     return [
         Excess(name, cap, have, 0)
         for name, cap, have in zip(Charge._fields, limits, used, strict=False)

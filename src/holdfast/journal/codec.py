@@ -45,6 +45,7 @@ _encoder: Final = json.JSONEncoder(
 
 
 _dumps: Final = small_json.writer(_encoder)
+_quoted: Final = json.encoder.encode_basestring
 
 
 def encode(value: Any, annotation: Any = None) -> bytes:
@@ -95,12 +96,14 @@ def opaque(value: object) -> Opaque:
 
 def _encode_plain(value: Any) -> bytes | None:
     """The bytes of a value that needs no tag and breaks no limit; `None`: the tagger must decide."""
+    if type(value) is str:
+        return _encode_text(value)
     try:
         is_flat = _is_flat(value)
         if not is_flat and not is_plain(value):
             return None
         text = _dumps(value)
-        if is_flat and len(text) > _SHORT and type(value) is not str and not is_plain(value):
+        if is_flat and len(text) > _SHORT and not is_plain(value):
             return None
         data = text.encode()
     except (ValueError, RecursionError):  # NaN, a lone surrogate: the tagger knows where
@@ -109,6 +112,16 @@ def _encode_plain(value: Any) -> bytes | None:
     if dollar or len(data) > SIZE_MAX or ("\\" in text and "\\u0000" in text):
         return None
     return data
+
+
+def _encode_text(value: str) -> bytes | None:
+    """The same for a text: in one, a `$` is never the beginning of a key."""
+    text = _quoted(value)
+    try:
+        data = text.encode()
+    except ValueError:  # a lone surrogate
+        return None
+    return None if len(data) > SIZE_MAX or ("\\" in text and "\\u0000" in text) else data
 
 
 _SHORT: Final = 1_000
@@ -129,7 +142,7 @@ def _is_flat(value: Any) -> bool:
             return False
         held = (*value, *value.values()) if len(value) <= _FEW else ()
     else:
-        return kind is str or kind in _ATOMS
+        return kind in _ATOMS
     if len(value) > _FEW:
         return False
     for each in held:

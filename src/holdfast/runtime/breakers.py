@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from holdfast.core import breaker, bucket
 from holdfast.core.breaker import CLOSED, Breaker, Change, Circuit
 from holdfast.core.failure import Failure, FailureKind
-from holdfast.core.health import Said, Seen, slice_of
+from holdfast.core.health import Said, Seen, left_s, slice_of
 from holdfast.errors import JournalError, StoreUnreachable
 from holdfast.protocols import Clock, Journal
 
@@ -56,7 +56,10 @@ _NOTHING = Told()
 class _Known:
     """What this process knows of one tool."""
 
-    __slots__ = ("calm_until", "circuit", "probe", "seen", "successes", "told_at", "well", "well_slice")
+    __slots__ = (
+        *("calm_until", "circuit", "probe", "seen", "successes", "told_at"),
+        *("well", "well_of", "well_slice", "well_until"),
+    )
 
     def __init__(self) -> None:
         self.circuit = CLOSED
@@ -66,6 +69,9 @@ class _Known:
         """Not told yet; without the latest successes, which are only counted."""
         self.well = self.well_slice = 0
         """So many successes since, all in this slice of time."""
+        self.well_of: Breaker | None = None
+        self.well_until = -inf
+        """By the monotonic clock: until then one more success under this policy is in that slice, and no news."""
         self.successes = 0
         """Not yet counted for the shared retries."""
         self.told_at = 0.0
@@ -157,12 +163,21 @@ class Breakers:
         known = self._known.get(name)
         if known is None or known.probe[1]:
             return False
-        now = self._clock.now()
-        if policy is not None and known.circuit is not CLOSED and not known.circuit.is_healthy(now):
-            return False
-        known.successes += 1
         if policy is not None:
-            known.see(Said.WELL, now, policy.window_s)
+            if policy is known.well_of and self._monotonic() < known.well_until:
+                known.well += 1
+            elif not self._count_well(known, policy):
+                return False
+        known.successes += 1
+        return True
+
+    def _count_well(self, known: _Known, policy: Breaker) -> bool:
+        now = self._clock.now()
+        if known.circuit is not CLOSED and not known.circuit.is_healthy(now):
+            return False
+        known.see(Said.WELL, now, policy.window_s)
+        known.well_of = policy
+        known.well_until = self._monotonic() + min(FRESH_S, left_s(now, policy.window_s))
         return True
 
     def observed(self, name: str, policy: Breaker | None, attempt: Hashable, said: Said, text: str) -> Told:
@@ -266,7 +281,7 @@ class Breakers:
                 circuit = breaker.unreadable(policy, now)
                 if self._write(name, version, circuit):
                     version += 1
-        known.circuit = circuit
+        known.circuit, known.well_until = circuit, -inf
         known.calm_until = self._monotonic() + FRESH_S if circuit.is_healthy(now) else -inf
         return version, circuit
 

@@ -47,8 +47,9 @@ class Pulse:
     def over(self) -> None:
         """The attempt is over: nobody takes a result of it any more, so what it started is ended."""
         self.is_over = True
-        for what in list(self._ends):
-            self._end(what)
+        if self._ends:
+            for what in list(self._ends):
+                self._end(what)
 
     def _end(self, what: object) -> None:
         end = self._ends.pop(what, None)

@@ -125,19 +125,16 @@ class Record:
         # that a run is suspended we say by ourselves: nothing was done about what was read
         if self.streams and event.kind is not Kind.RUN_SUSPENDED:
             self._add_parts(event.address)
-        self._add(event)
-        if self.streams and is_outcome(event):
+        is_told = is_outcome(event)
+        self.add_heard(event.heard_after(self._asked_before(event.address)) if is_told else event)
+        if self.streams and is_told:
             self.streams = [stream for stream in self.streams if stream.address != event.address]
 
     def _add_parts(self, address: Address | None) -> None:
         for stream in self.streams:
             if stream.address != address and (part := stream.take_part()) is not None:
-                self._add(Event(Kind.STEP_STREAMED, self.now(), stream.address, StepKind.MODEL, Effect.READ, body=part))
-
-    def _add(self, event: Event) -> None:
-        if is_outcome(event):
-            event = event.heard_after(self._asked_before(event.address))
-        self.add_heard(event)
+                told = Event(Kind.STEP_STREAMED, self.now(), stream.address, StepKind.MODEL, Effect.READ, body=part)
+                self.add_heard(told.heard_after(self._asked_before(stream.address)))
 
     def add_heard(self, event: Event) -> None:
         """Take in an event that says by itself after how many calls it was heard."""

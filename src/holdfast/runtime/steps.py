@@ -43,25 +43,28 @@ if TYPE_CHECKING:
 class Attempting(Settling, Climbing, Approving):
     """The loop over the attempts and rungs of one step; see `runtime.attempts`."""
 
+    logical = 1
+    began_at: float | None = None
+    place, base = 0, 0
+    is_begun = False
+    """Whether the latest attempt was begun, and not refused before."""
+    is_cut_off = False
+    """The run's time was up before the attempt was over."""
+    has_intent = False
+    """Whether it is written that the latest attempt was begun."""
+    is_untold = False
+    """The latest attempt was begun without an intent, and nothing was added yet that tells of it."""
+
     def __init__(self, driver: Calls, plan: Attempts, command: Execute) -> None:
         self.driver = driver
         self.plan = plan
         self.address = command.address
         self.effect = plan.call.effect
-        slot = command.recovered
-        self.logical = slot.logical if slot else 1
-        self.number = slot.attempt if slot else plan.tried
-        self.began_at = slot.begun_at if slot else None
-        self.is_begun = False
-        """Whether the latest attempt was begun, and not refused before."""
-        self.is_cut_off = False
-        """The run's time was up before the attempt was over."""
-        self.has_intent = False
-        """Whether it is written that the latest attempt was begun."""
-        self.is_untold = False
-        """The latest attempt was begun without an intent, and nothing was added yet that tells of it."""
-        self.recovered = slot
-        self.place, self.base = (0, 0) if slot is None else place_in(slot, [way.name for way in plan.ways])
+        slot = self.recovered = command.recovered
+        self.number = plan.tried
+        if slot is not None:
+            self.logical, self.number, self.began_at = slot.logical, slot.attempt, slot.begun_at
+            self.place, self.base = place_in(slot, [way.name for way in plan.ways])
 
     @property
     def way(self) -> Way:
@@ -164,7 +167,7 @@ class Attempting(Settling, Climbing, Approving):
         try:
             with driver.time.limit(within_s, self._left_s(within_s)) as limit:
                 is_at_once = way.turn is None and plan.call.step is not StepKind.MODEL
-                attempted = await (self._begin(limit, within_s) if is_at_once else self._in_turn(limit))
+                attempted = await (self._begin(way, limit, within_s) if is_at_once else self._in_turn(way, limit))
         finally:
             driver.reads_at_once -= is_read
         if attempted is None:  # others have their turn meanwhile
@@ -172,9 +175,9 @@ class Attempting(Settling, Climbing, Approving):
         self.is_cut_off = limit.cut_by == RUN and not attempted.is_told
         return attempted
 
-    async def _in_turn(self, limit: Limit) -> Attempted | None:
-        turn = self.way.turn
-        if (refusal := guards.shut(self.driver, self.way, self.address, self.plan)) is not None:
+    async def _in_turn(self, way: Way, limit: Limit) -> Attempted | None:
+        turn = way.turn
+        if (refusal := guards.shut(self.driver, way, self.address, self.plan)) is not None:
             self.is_begun = False
             return Attempted(None, NOTHING, refusal)
         async with AsyncExitStack() as held:
@@ -186,7 +189,7 @@ class Attempting(Settling, Climbing, Approving):
                             await held.enter_async_context(turn())
             except TimeoutError:
                 return None if limit.cut_by == RUN else self._out_of_time(limit.because)
-            return await self._begin(limit, self.plan.policy().within_s)
+            return await self._begin(way, limit, self.plan.policy().within_s)
 
     def _left_s(self, within_s: float | None) -> float | None:
         if within_s is None:
@@ -225,9 +228,9 @@ class Attempting(Settling, Climbing, Approving):
         finally:
             silence.began(is_write=False)
 
-    async def _begin(self, limit: Limit, within_s: float | None) -> Attempted | None:
+    async def _begin(self, way: Way, limit: Limit, within_s: float | None) -> Attempted | None:
         """None when it may not begin: the run stops."""
-        driver, plan, way, record = self.driver, self.plan, self.way, self.driver.record
+        driver, plan, record = self.driver, self.plan, self.driver.record
         state = record.state
         if state.limits.is_timed:
             driver.time.look()
@@ -318,7 +321,7 @@ class Attempting(Settling, Climbing, Approving):
     async def _made(self, way: Way, begun: Begun, within_s: float | None) -> Attempted:
         """The attempt; a tool that goes on after it was cut short is left behind."""
         driver, limit = self.driver, begun.limit
-        if limit is None or self.plan.call.step is not StepKind.TOOL or not self._is_timed(within_s):
+        if limit is None or self.plan.call.step is not StepKind.TOOL or not self._is_timed(way, within_s):
             return await way.attempt(begun)
         attempted = await outlived(way.attempt(begun), limit, driver.services.settings.close_s)
         if attempted is not None:
@@ -328,12 +331,12 @@ class Attempting(Settling, Climbing, Approving):
         failure = Failure(FailureKind.TRANSIENT, "TimeoutError", text, text, is_definite, because=limit.because)
         return Attempted(None, way.reservation, failure)
 
-    def _is_timed(self, within_s: float | None) -> bool:
+    def _is_timed(self, way: Way, within_s: float | None) -> bool:
         """Whether the attempt can be cut short when a time is up."""
-        policy = self.terms.policy()
+        policy = (way.terms or self.plan).policy()
         if within_s is not None or policy.timeout_s is not None or policy.heartbeat_s is not None:
             return True
-        return self.driver.state.limits.is_timed
+        return self.driver.record.state.limits.is_timed
 
     def _intend(self, way: Way, *, is_open: bool = False) -> None:
         """Add the intent. is_open: of an attempt that was begun without, and that nobody can refuse any more."""

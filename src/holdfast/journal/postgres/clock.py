@@ -8,7 +8,6 @@ Never: goes back by less than `JUMP_S`; more than that is a clock that was set.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from holdfast.journal.postgres import server
@@ -26,7 +25,6 @@ class StoreClock:
         self._is_shared = is_shared
         self.now: Callable[[], float] = self._told if is_shared else clock
         """Seconds since the epoch, UTC."""
-        self._lock = threading.Lock()
         self._ahead_s = 0.0
         self._latest = 0.0
 
@@ -36,13 +34,12 @@ class StoreClock:
             return
         before = self._clock()
         [found] = server.row(db, _NOW)
-        with self._lock:
-            self._ahead_s = float(found) - (before + self._clock()) / 2
+        self._ahead_s = float(found) - (before + self._clock()) / 2
 
     def _told(self) -> float:
-        with self._lock:
-            found = self._clock() + self._ahead_s
-            if self._latest - JUMP_S < found < self._latest:
-                found = self._latest
-            self._latest = found
-            return found
+        found = self._clock() + self._ahead_s
+        latest = self._latest  # no call from here on: no other thread comes between, and no lock is needed
+        if latest - JUMP_S < found < latest:
+            return latest
+        self._latest = found
+        return found
