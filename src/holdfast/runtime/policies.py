@@ -77,7 +77,7 @@ class Policies:
 
     def in_force(self, spec: Spec) -> Spec:
         """What was declared, with the policy in force in place of the declared one."""
-        policy = self.of(spec)
+        policy = self.of(spec) if self._in_force else spec.policy
         return spec if policy is spec.policy else replace(spec, policy=policy)
 
     def names(self) -> frozenset[str]:

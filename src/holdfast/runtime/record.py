@@ -14,7 +14,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from holdfast.core.accounts import excess_of
 from holdfast.core.charges import charged, charges, is_asking
@@ -50,19 +50,6 @@ class Stream(Protocol):
 
 _NO_BLOBS: Mapping[int, str] = {}
 _NO_CELLS: Mapping[str, str] = {}
-
-
-class _Taken(NamedTuple):
-    """What an append was made of; more may be added before it is written."""
-
-    events: int = 0
-    posts: int = 0
-    mail_read: int = 0
-    is_last: bool = False
-    cells: Mapping[str, str] = {}
-    is_awake: bool = False
-    """Whether the store will then say that the run is at work."""
-    reads_owed: int = 0
 
 
 class Record:
@@ -101,7 +88,9 @@ class Record:
         self.is_awake = state.status is Status.RUNNING
         """What is in the store says that the run is at work: whoever takes it over knows that something may have been
         under way."""
-        self._taken = _Taken()
+        self._taken: Append | None = None
+        """What the scribe has; more may be added before it is written."""
+        self._owed_then = 0
         self.reads_owed = 0
         """Reads without an intent that are over, while what became of them is not yet written: of these, too, the store
         knows no more than the allowance."""
@@ -210,12 +199,12 @@ class Record:
         if not self.has_unwritten or self.refusal is not None:
             return None
         events = tuple(self._unwritten)
-        head, blobs = self.state.head(), dict(self._blobs) if self._blobs else _NO_BLOBS
-        is_awake, cells = head.status is Status.RUNNING, dict(self._cells) if self._cells else _NO_CELLS
-        posts, read, is_last = tuple(self._posts), self.mail_read, self.is_last
-        self._taken = _Taken(len(events), len(posts), read, is_last, cells, is_awake, self.reads_owed)
-        charges = self._charges(events)
-        return Append(self.lease, self._written, events, head, read, posts, is_last, blobs, charges, cells)
+        blobs = dict(self._blobs) if self._blobs else _NO_BLOBS
+        cells = dict(self._cells) if self._cells else _NO_CELLS
+        place = self.lease, self._written, events, self.state.head(), self.mail_read, tuple(self._posts), self.is_last
+        append = self._taken = Append(*place, blobs, self._charges(events), cells)
+        self._owed_then = self.reads_owed
+        return append
 
     def _charges(self, events: tuple[Event, ...]) -> tuple[AccountCharge, ...]:
         found = charges(self._charged, self.state, events)
@@ -225,7 +214,8 @@ class Record:
     def retake(self, refused: BudgetRefused) -> bool:
         """For the scribe: what some account has no room for was not begun. False when nothing asked for it."""
         name = excess_of(refused).name
-        for event in reversed(self._unwritten[: self._taken.events]):
+        assert self._taken is not None
+        for event in reversed(self._unwritten[: len(self._taken.events)]):
             if event.address is not None and is_asking(self.state, event) and getattr(event.charge, name):
                 self.unpaid[event.address] = refused
                 self.add(_not_begun(event, refused, self.now()))
@@ -234,31 +224,32 @@ class Record:
 
     def written(self, error: JournalError | None) -> None:
         """For the scribe: what became of it."""
-        if error is None:
-            taken = self._taken
-            self._written += taken.events
-            self._mail_written = taken.mail_read
-            self.is_awake = taken.is_awake
-            self._charged = self._charging
-            posted = [post.run_id for post in self._posts[: taken.posts]] if self._posts else []
-            self._forget(taken)
-            self.reads_owed -= taken.reads_owed
-            if posted:
-                self.services.on_posted(posted)
-            self.is_given_back = taken.is_last
-        else:
+        taken, self._taken = self._taken, None
+        if error is not None:
             self.refusal = error
+            return
+        assert taken is not None
+        self._written += len(taken.events)
+        self._mail_written = taken.mail_read
+        self.is_awake = taken.head.status is Status.RUNNING
+        self._charged = self._charging
+        self._forget(taken)
+        self.reads_owed -= self._owed_then
+        if taken.posts:
+            self.services.on_posted([post.run_id for post in taken.posts])
+        self.is_given_back = taken.releases
 
-    def _forget(self, taken: _Taken) -> None:
+    def _forget(self, taken: Append) -> None:
         """What was taken is written; what was added meanwhile is not."""
-        del self._unwritten[: taken.events], self._posts[: taken.posts]
+        count, posts = len(taken.events), len(taken.posts)
+        del self._unwritten[:count], self._posts[:posts]
         self._blobs.clear()  # nothing is put for a run while an append of it is under way
         if self._cells:
             self._cells = {name: text for name, text in self._cells.items() if taken.cells.get(name) != text}
         if self._unwritten:
-            end, posts = self._before_end
-            self._before_end = end - taken.events, posts - taken.posts
-            self.large = {place - taken.events: body for place, body in self.large.items()}
+            end, posts_before = self._before_end
+            self._before_end = end - count, posts_before - posts
+            self.large = {place - count: body for place, body in self.large.items()}
 
     def take_back_end(self) -> bool:
         """After an end that was refused for unread mail: as if it had not been tried. What was added before it stays

@@ -59,7 +59,7 @@ async def refused(driver: Calls, call: Call, address: Address, essence: Essence 
 
 def _is_the_codes(driver: Calls, rule: Stuck) -> bool:
     """Whether there is no model in this run, and loops of the agent's own code do not count."""
-    return not rule.code and not driver.state.conduct.models
+    return not rule.code and not driver.record.state.conduct.models
 
 
 def _seen(driver: Calls, call: Call, address: Address, rule: Stuck, essence: Essence) -> Seen | None:
