@@ -196,9 +196,11 @@ class PostgresJournal:
 
         if not self._database.read(look):  # an idle worker asks each second: leave the writers alone
             return []
-        taken = self._database.write(lambda db: search(db).take(db), lambda db, taken: taken.stands(db))
-        self._known.keep(taken.runs)
-        return taken.claims()
+        taken = self._database.write(
+            lambda db: search(db).take(db), lambda db, claims: leases.stands(db, self.tenant, claims)
+        )
+        self._known.keep([run for _, run in taken])
+        return [claim for claim, _ in taken]
 
     def release(self, lease: Lease, wake_at: float | None) -> None:
         """Give a run back (J15); a stale lease changes nothing."""

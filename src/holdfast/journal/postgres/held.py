@@ -88,11 +88,9 @@ def taken(asked: Any) -> dict[str, Held]:
 
 def begun(tenant: str, head: Head, now: float) -> Held:
     """The row of a run that begins with one message."""
-    text = rows.head_text(head)
     due_at = now if head.wake_at is None else min(head.wake_at, now)
-    chain, sealed = rows.root(tenant, head.run_id), rows.seal(tenant, head.run_id, text)
-    place = (head.status, head.wake_at, due_at)
-    return Held(head.run_id, None, None, 0, 0, chain, 1, 0, *place, text, sealed)
+    place, chain = (head.status, head.wake_at, due_at), rows.root(tenant, head.run_id)
+    return Held(head.run_id, None, None, 0, 0, chain, 1, 0, *place, *rows.sealed_first(tenant, head))
 
 
 def add(db: Db, tenant: str, new: Sequence[tuple[Held, Head]]) -> None:

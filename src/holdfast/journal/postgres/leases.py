@@ -8,14 +8,13 @@ Invariants
    over. Whoever asks for a run by its id waits for it instead.
 4. Who takes runs keeps its own row from being removed until they are taken (U11); it may be renewed meanwhile.
 5. What is free, what has mail and what is held is found by indexes; the number of sleeping runs costs nothing.
-6. The server takes some of many runs while the heads of the next ones are read. What is brought along of their mail is
-   read when all of them are taken, and nobody waits for their rows any more.
+6. The server looks for the mail of many runs while their heads are read here, and takes them while their mail is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.heads import Head
@@ -72,10 +71,6 @@ _OWNER = (
 )
 
 
-PART = 100
-"""Runs that are taken at once."""
-
-
 def register(db: Db, tenant: str, worker: Worker, expires_at: float) -> None:
     """Create or renew the worker's row."""
     process = (worker.boot_id, worker.pid_namespace, worker.pid, worker.started, worker.host)
@@ -103,16 +98,19 @@ class Search:
         """Whether there is a run to take."""
         return bool(self._candidates(db, 1, self._lost(db, is_taking=False), is_taking=False))
 
-    def take(self, db: Db) -> Taken:
-        """Take what may be taken."""
+    def take(self, db: Db) -> list[tuple[Claim, Held]]:
+        """Take what may be taken; with each claim its row."""
         lost = self._lost(db, is_taking=True)
-        taken = Taken(self.tenant)
         found = self._candidates(db, self.limit, lost, is_taking=True)
-        for place in range(0, len(found), PART):
-            if place:
-                server.send_part(db)
-            taken.add(db, [one for run in found[place : place + PART] if (one := self._judged(run, lost)) is not None])
-        return taken
+        asked = mailbox.ask_brought(db, found)
+        server.send_part(db)
+        judged = [(run, head) for run in found if (head := self._judged(run)) is not None]
+        written = [] if asked is None else asked.fetchall()
+        if judged:
+            db.execute(_TAKE, (self.worker_id, [run.run_no for run, _ in judged]))
+            server.send_part(db)
+        brought = mailbox.brought(self.tenant, [run for run, _ in judged], written)
+        return [self._claimed(run, head, lost or {}, brought.get(run.run_id)) for run, head in judged]
 
     def _candidates(self, db: Db, limit: int, lost: dict[str, float | None] | None, *, is_taking: bool) -> list[Held]:
         if limit <= 0 or lost is None:
@@ -147,68 +145,30 @@ class Search:
             if expires_at is None or expires_at <= self.now or self.is_dead(Worker(*worker))
         }
 
-    def _judged(self, run: Held, lost: dict[str, float | None] | None) -> _One | None:
-        """The row of a run that may be taken, as it is to be."""
-        has_mail = run.mail_posted > run.mail_read
+    def _judged(self, run: Held) -> Head | None:
+        """The head of a run that may be taken."""
         try:
             head = run.read_head(self.tenant)
         except JournalCorrupt:
             if self.run_ids is not None:
                 raise
             return None  # `head` and `facts` tell of it; the other runs go on
-        if not has_mail and (head.wake_at is None or head.wake_at > self.now):
+        if run.mail_posted <= run.mail_read and (head.wake_at is None or head.wake_at > self.now):
             return None  # its row says that it is due, its head does not: never wake early
-        held_until = None if run.worker_id is None or lost is None else lost.get(run.worker_id)
-        is_takeover = run.worker_id is not None
+        return head
+
+    def _claimed(
+        self, run: Held, head: Head, lost: dict[str, float | None], mail: Sequence[Mail] | None
+    ) -> tuple[Claim, Held]:
+        was_held, until = run.worker_id is not None, None if run.worker_id is None else lost.get(run.worker_id)
         run.worker_id, run.epoch = self.worker_id, run.epoch + 1
-        return run, head, is_takeover, held_until
+        lease = Lease(run.run_id, run.worker_id, run.epoch)
+        return Claim(lease, head, is_takeover=was_held, held_until=until, mail=mail), run
 
 
-_One = tuple[Held, Head, bool, float | None]
-"""A run, its head, whether somebody else held it, and until when."""
-
-
-@dataclass(slots=True)
-class Taken:
-    """Runs that a transaction has taken."""
-
-    tenant: str
-    _found: list[_One] = field(default_factory=list)
-    _asked: list[tuple[list[Held], Any]] = field(default_factory=list)
-    """For which runs their mail was asked for, and the answer."""
-
-    def add(self, db: Db, found: Sequence[_One]) -> None:
-        """Take these too, and ask for their mail."""
-        if not found:
-            return
-        runs = [run for run, *_ in found]
-        db.execute(_TAKE, (runs[0].worker_id, [run.run_no for run in runs]))
-        self._found += found
-        self._asked.append((runs, mailbox.ask_brought(db, runs)))
-
-    @property
-    def runs(self) -> list[Held]:
-        """Their rows."""
-        return [run for run, *_ in self._found]
-
-    def claims(self) -> list[Claim]:
-        """The claims, once the transaction is over."""
-        brought: dict[str, Sequence[Mail]] = {}
-        for runs, asked in self._asked:
-            brought |= mailbox.brought(self.tenant, runs, asked)
-        return [
-            Claim(_lease(run), head, is_takeover=was_held, held_until=until, mail=brought.get(run.run_id))
-            for run, head, was_held, until in self._found
-        ]
-
-    def stands(self, db: Db) -> bool:
-        """Whether the transaction is in the store; waits while it is under way."""
-        return bool(self._found) and server.row(db, _HELD, self.tenant, *_lease(self._found[0][0])) is not None
-
-
-def _lease(run: Held) -> Lease:
-    assert run.worker_id is not None
-    return Lease(run.run_id, run.worker_id, run.epoch)
+def stands(db: Db, tenant: str, claims: list[tuple[Claim, Held]]) -> bool:
+    """Whether the transaction that made these claims is in the store; waits while it is under way."""
+    return bool(claims) and server.row(db, _HELD, tenant, *claims[0][0].lease) is not None
 
 
 def release(db: Db, tenant: str, lease: Lease, wake_at: float | None, now: float) -> float | None:

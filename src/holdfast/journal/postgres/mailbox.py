@@ -202,14 +202,12 @@ def ask_brought(db: Db, runs: Sequence[Held]) -> Any:
     return db.execute(_UNREAD_OF, held.columns(written_to), binary=True) if written_to else None
 
 
-def brought(tenant: str, runs: Sequence[Held], asked: Any) -> dict[str, Sequence[Mail]]:
-    """What claims of these runs bring along of their unread mail, by run id. Those whose mail is large or damaged are
-    left out: that is told when it is read. So are all, when the connection broke before the answer came."""
-    if asked is not None and asked.pgresult is None:
-        return {}
+def brought(tenant: str, runs: Sequence[Held], written: Sequence[rows.Row]) -> dict[str, Sequence[Mail]]:
+    """What claims of these runs bring along of the mail that was asked for, by run id. Those whose mail is large or
+    damaged are left out: that is told when it is read."""
     found = defaultdict[int, list[rows.Row]](list)
-    for row in asked.fetchall() if asked is not None else ():
-        found[row[0]].append(row[1:])
+    for run_no, *row in written:
+        found[run_no].append(tuple(row))
     given: dict[str, Sequence[Mail]] = {}
     for run in runs:
         try:
