@@ -165,11 +165,11 @@ def _conclude(driver: Calls, slot: Slot, facts: dict[str, Any], body: bytes | No
 def tell_end(driver: Driver) -> None:
     """The run's end is added: tell it to its parent and to its children, in the same append."""
     state, run_id = driver.state, driver.lease.run_id
-    end = state.end
-    if end is None:
+    end, is_heard = state.end, bool(state.parent) and not state.is_detached
+    if end is None or not (is_heard or state.open_children):
         return
     name, facts = f"end {run_id} {state.count}", end.facts
-    if state.parent and not state.is_detached:
+    if is_heard:
         told = accept.ended(
             run_id,
             outcome=state.status,

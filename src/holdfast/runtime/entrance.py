@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 from holdfast.protocols import Claim, Clock, Lease
 
@@ -87,7 +88,7 @@ class Entrance:
         return claims
 
     def _let_in(self, most: int) -> None:
-        for run_id in list(self._waiting)[: max(0, most)]:
+        for run_id in [*islice(self._waiting, max(0, most))]:
             self._begin(self._waiting.pop(run_id))
             self._moved_at = self._clock.monotonic()
             self._tell(run_id)

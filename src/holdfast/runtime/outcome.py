@@ -147,12 +147,12 @@ def result_of(state: State, agent: Agent[Any, O], error: BaseException | None = 
         raise RunForgotten(
             f"{forgotten(state.head())} Its result is not known any more. Use another key for other work."
         )
+    if state.status is Status.SUCCEEDED:
+        result: Any = decode(end.body, agent.gives) if end.body is not None else None
+        return result  # type: ignore[no-any-return]
     facts = end.facts
     why = f"Run {state.run_id} ({state.key}) {state.status}: {str(facts.get('why', '')).rstrip('.')}"
     match state.status:
-        case Status.SUCCEEDED:
-            result: Any = decode(end.body, agent.gives) if end.body is not None else None
-            return result  # type: ignore[no-any-return]
         case Status.FAILED:
             hint = "Every finished step is kept; `holdfast resume` tries the failed one again."
             raise RunFailed(f"{why}. {hint}") from error
