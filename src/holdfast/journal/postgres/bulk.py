@@ -13,7 +13,7 @@ Never: writes mail, accounts, cells or blobs, or wakes anybody.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from holdfast.journal import refusal, rows
@@ -72,15 +72,34 @@ _STEPS = direct.Statement(
 class Steps:
     """One event each of several runs, and which of them were written."""
 
-    def __init__(self, tenant: str, store_id: str, pairs: Sequence[tuple[Append, Held]]) -> None:
-        """pairs: each append with its run's row as it is known."""
+    def __init__(self, tenant: str, store_id: str, known: Known, appends: Sequence[Append]) -> None:
+        """appends: in the order of their runs' ids."""
         self._tenant = tenant
         self._store_id = store_id
-        self._pairs = pairs
+        self._known = known
+        self._appends = appends
+        self._pairs: list[tuple[Append, Held]] = []
+        """Those that were sent, each with its run's row as it was known."""
         self.runs: list[Held] = []
-        """The rows of the runs after it, as far as they were sent."""
+        """Their rows after it."""
         self.written: set[int | None] = set()
         """Numbers of the runs whose event is in the store."""
+
+    def _parts(self) -> Iterator[list[bytes | None]]:
+        appends, count = self._appends, max(1, round(len(self._appends) / PART))
+        for begin, end in pairwise(len(appends) * part // count for part in range(count + 1)):
+            pairs = [pair for append in appends[begin:end] if (pair := self._pair(append)) is not None]
+            if pairs:
+                self._pairs += pairs
+                yield self._values(pairs)
+
+    def _pair(self, append: Append) -> tuple[Append, Held] | None:
+        """The append and its run's row; None when it takes the general way."""
+        run = self._known.get(append.lease.run_id)
+        if run is None or run.run_no is None:
+            return None
+        counts = (run.worker_id, run.epoch, run.count, max(run.mail_posted, append.mail_read), run.mail_read)
+        return (append, run) if refusal.refuse_append(append, *counts) is None else None
 
     def _values(self, pairs: Sequence[tuple[Append, Held]]) -> list[bytes | None]:
         alike: dict[rows.Row, int] = {}
@@ -99,15 +118,11 @@ class Steps:
 
     def write(self, db: Db) -> set[int | None]:
         """Send them; the numbers of the runs that the server found as they were known."""
-        pairs, count = self._pairs, max(1, round(len(self._pairs) / PART))
-        ends = [len(pairs) * part // count for part in range(count + 1)]
-        parts = (self._values(pairs[begin:end]) for begin, end in pairwise(ends))
-        return {number for result in _STEPS.ask_all(db, parts) for number in direct.numbers(result)}
+        results = _STEPS.ask_all(db, self._parts())
+        return {number for result in results for number in direct.numbers(result)}
 
     def stand(self, db: Db) -> bool:
         """Whether the transaction is in the store; then `written` tells what it wrote."""
-        if len(self.runs) < len(self._pairs):
-            return False  # not all was sent
         proofs = [log.proof(run, append) for run, (append, _) in zip(self.runs, self._pairs, strict=True)]
         found = log.standing(db, self._tenant, proofs)
         self.written = {run.run_no for run, stands in zip(self.runs, found, strict=True) if stands}
@@ -115,20 +130,13 @@ class Steps:
 
 
 def prepared(known: Known, tenant: str, store_id: str, appends: Sequence[Append]) -> Steps | None:
-    """The statement for these appends; None when they take the general way, all of them."""
-    pairs = []
-    for append in appends:
-        run = known.get(append.lease.run_id)
-        if run is None or run.run_no is None or not (is_ordinary(append) or _is_ordinary_end(append)):
-            return None
-        counts = (run.worker_id, run.epoch, run.count, max(run.mail_posted, append.mail_read), run.mail_read)
-        if refusal.refuse_append(append, *counts) is not None:
-            return None
-        pairs.append((append, run))
-    if len({run.run_no for _, run in pairs}) < len(pairs):
+    """The statements for these appends; None when they take the general way, all of them."""
+    if not all(is_ordinary(append) or _is_ordinary_end(append) for append in appends):
         return None
-    pairs.sort(key=lambda pair: pair[1].run_id)
-    return Steps(tenant, store_id, pairs)
+    ordered = sorted(appends, key=lambda append: append.lease.run_id)
+    if any(one.lease.run_id == other.lease.run_id for one, other in pairwise(ordered)):
+        return None
+    return Steps(tenant, store_id, known, ordered)
 
 
 def _is_ordinary_end(append: Append) -> bool:

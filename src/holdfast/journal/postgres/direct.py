@@ -93,22 +93,26 @@ class Statement:
         try:
             self._prepare(db)
             connection.enter_pipeline_mode()
-            connection.send_query_params(b"BEGIN", None)
             count = 0
-            for written in parts:
+            for count, written in enumerate(parts, 1):
+                if count == 1:
+                    connection.send_query_params(b"BEGIN", None)
                 connection.send_query_prepared(self._name, written, self._formats, result_format=1)
                 _sync(db, connection)
-                count += 1
-            connection.send_query_params(b"COMMIT", None)
-            _sync(db, connection)
-            _heard(db, connection)
-            found = [_synced(db, connection) for _ in range(count)]
-            _synced(db, connection)
+            found = self._committed(db, connection, count) if count else []
             connection.exit_pipeline_mode()
             return found
         except BaseException:
             db.close()
             raise
+
+    def _committed(self, db: Db, connection: PGconn, count: int) -> list[PGresult]:
+        connection.send_query_params(b"COMMIT", None)
+        _sync(db, connection)
+        _heard(db, connection)
+        found = [_synced(db, connection) for _ in range(count)]
+        _synced(db, connection)
+        return found
 
     def _send(self, db: Db, written: Sequence[bytes | None]) -> None:
         self._prepare(db)
