@@ -573,6 +573,32 @@ def test_a_renewal_counts_from_before_the_store_was_asked(quick: Any, pay: Any) 
     assert quick.effects == []
 
 
+async def test_runs_that_are_started_together_are_claimed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lost: a transaction more, whenever many runs begin: the bell that rings for them rings at their own worker too,
+    which would take some of them at once, and the rest of them afterwards."""
+    journal, taken = MemoryJournal(clock=(clock := ManualClock()).now), list[int]()
+    original = journal.claim
+
+    def claim(*args: Any, **named: Any) -> Any:
+        found = original(*args, **named)
+        taken.append(len(found))
+        return found
+
+    @deploy
+    async def agent(run: hf.Run, given: int) -> int:
+        return given
+
+    monkeypatch.setattr(journal, "claim", claim)
+    async with hf.App(journal, clock=clock, agents=[agent]) as app:
+        await asyncio.gather(*(app.start(agent, number, key=str(number)) for number in range(150)))
+        assert [count for count in taken if count] == [150]
+        assert journal.post(
+            "run_else", "start", accept.start(agent="shop", key="else", input_digest="d", limits=None, body=b"1")
+        ).is_stored
+        await clock.settle()
+        assert taken[-1] == 1, "what others start is taken as before"
+
+
 class Asked(MemoryJournal):
     """Counts what it is asked about single runs."""
 

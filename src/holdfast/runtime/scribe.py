@@ -116,7 +116,7 @@ class Scribe:
         """What else the store is asked that may have to wait for writers: here when it is quick, else on a thread."""
         if self._is_free():
             try:
-                with hasty():
+                with hasty(), uncollected():
                     return call()
             except OthersWriting:
                 self._pace.was_busy()
