@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -22,7 +23,7 @@ from holdfast.core.events import Kind, meta
 from holdfast.core.heads import UNTIMED, Status
 from holdfast.protocols import Clock
 from holdfast.runtime.heartbeat import Pulse, beats_as_before, beats_of
-from holdfast.runtime.thread import forget, is_at_home
+from holdfast.runtime.thread import forget, is_at_home, let_go
 
 if TYPE_CHECKING:
     from holdfast.runtime.calls import Calls
@@ -109,12 +110,8 @@ async def outlived(attempt: Awaitable[T], limit: Limit, patience_s: float) -> T 
     either: set[asyncio.Future[Any]] = {body, left}
     calls: list[Callable[[], None]] = []
 
-    def give_up() -> None:
-        if not left.done():
-            left.set_result(None)
-
     def wait_no_longer() -> None:
-        calls.append(limit.clock.call_later(patience_s, give_up))
+        calls.append(limit.clock.call_later(patience_s, partial(let_go, left)))
 
     limit.on_cut = lambda: _on(loop, wait_no_longer)
     try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from holdfast.core.blemish import with_blemishes
@@ -39,7 +40,7 @@ from holdfast.runtime import (
 from holdfast.runtime.facts import causes
 from holdfast.runtime.settings import Services
 from holdfast.runtime.stopping import Stopping
-from holdfast.runtime.thread import loop_elsewhere
+from holdfast.runtime.thread import let_go, loop_elsewhere
 
 if TYPE_CHECKING:
     from holdfast.runtime.agent import Agent
@@ -72,8 +73,8 @@ class Driver(Stopping):
         """The time of a shutdown is over: what has not ended yet is not waited for."""
         self._next: bytes | None = None
         """The input of the next chapter, when the agent has asked for one and its effects are over."""
-        self._stuck: asyncio.Future[None] = self.loop.create_future()
-        """Done when the agent's code did not unwind in time."""
+        self._over: asyncio.Future[None] = self.loop.create_future()
+        """Done when the agent's code has ended, or did not unwind in time."""
         self._main: asyncio.Task[None] | None = None
 
     @property
@@ -156,7 +157,8 @@ class Driver(Stopping):
             context=current.copied(current.Place(self)),
         )
         self.silence.listen(self.services.settings.quiet_s)
-        await asyncio.wait({self._root, self._stuck}, return_when=asyncio.FIRST_COMPLETED)
+        self._root.add_done_callback(partial(let_go, self._over))
+        await self._over
         await self.silence.until(self._is_settled)
         if self.record.refusal is not None:
             await self._unwound()
@@ -415,8 +417,8 @@ class Driver(Stopping):
             return
         self._unwind()
         await self._unwound()
-        if not root.done() and not self._stuck.done():
-            self._stuck.set_result(None)
+        if not root.done():
+            let_go(self._over)
 
     def close_soon(self) -> None:
         """Close in the background: there are too many parked runs."""

@@ -99,6 +99,12 @@ def forget(task: asyncio.Task[Any] | None) -> None:
         _abandoned.append(task)
 
 
+def let_go(waiting: asyncio.Future[None], *_: object) -> None:
+    """Let whoever waits for this go on; a callback of tasks and timers, too."""
+    if not waiting.done():
+        waiting.set_result(None)
+
+
 def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether this thread is running that loop at this moment."""
     try:

@@ -30,6 +30,7 @@ from holdfast.runtime.escalating import chains_of
 from holdfast.runtime.keeper import Keeper, Kept, give_back
 from holdfast.runtime.senders import wake
 from holdfast.runtime.settings import Services
+from holdfast.runtime.thread import let_go
 
 AnyAgent = Agent[object, object]
 _log = logging.getLogger("holdfast")
@@ -64,7 +65,7 @@ class Worker:
         self._adopted: set[str] = set()
         """Runs that others of this process started, and that are driven here though it does not serve."""
         self._delivering: set[asyncio.Task[None]] = set()
-        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._watchers: dict[str, set[asyncio.Future[None]]] = {}
         self._is_closing_oldest = False
         self._kept: list[Kept] = []
         """Runs that left while an effect of them was under way."""
@@ -411,7 +412,7 @@ class Worker:
                 self._kick.set()
         self.entrance.look()
         for watcher in self._watchers.get(run, ()):
-            watcher.set()
+            let_go(watcher)
         self._close_oldest_soon()
 
     def _keep(self, driver: Driver) -> None:
@@ -438,14 +439,14 @@ class Worker:
 
     async def change_of(self, run_id: str, limit_s: float) -> None:
         """Wait until something becomes of this run here, at most so long."""
-        event = asyncio.Event()
-        self._watchers.setdefault(run_id, set()).add(event)
-        call_off = self._services.clock.call_later(limit_s, event.set)
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watchers.setdefault(run_id, set()).add(changed)
+        call_off = self._services.clock.call_later(limit_s, partial(let_go, changed))
         try:
-            await event.wait()
+            await changed
         finally:
             call_off()
-            self._watchers[run_id].discard(event)
+            self._watchers[run_id].discard(changed)
             if not self._watchers[run_id]:
                 del self._watchers[run_id]
 
