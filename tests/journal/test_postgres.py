@@ -515,11 +515,10 @@ def test_a_process_that_stops_in_a_transaction_keeps_no_run(
     url: str, monkeypatch: pytest.MonkeyPatch, setting: str, place: object, name: str, at: int, deed: str
 ) -> None:
     """U11. Lost: its runs, which others pass over while their rows are locked, until it goes on or is killed."""
-    monkeypatch.setitem(server.SETTINGS, setting, "200ms")
-    with (
-        closing(PostgresJournal(url, clock=time.time)) as mine,
-        closing(PostgresJournal(url, clock=time.time)) as other,
-    ):
+    with monkeypatch.context() as early:  # who comes later has its time
+        early.setitem(server.SETTINGS, setting, "300ms")
+        first = PostgresJournal(url, clock=time.time)
+    with closing(first) as mine, closing(PostgresJournal(url, clock=time.time)) as other:
         with closing(server.connect(address.read(url))) as db:
             if not server.row(db, "SELECT current_setting($1, true)", setting)[0]:
                 pytest.skip(f"this server is older than {setting}")
