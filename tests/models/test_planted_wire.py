@@ -139,9 +139,11 @@ async def killed_while_reading(desk: Any, hello: Any) -> list[str]:
 
 
 def loud_shutdown(patch: Patch) -> None:
+    real = Record.add
+
     def add(self: Record, event: Any) -> None:
         self._add_parts(event.address)
-        self._add(event)
+        real(self, event)
 
     patch.setattr(Record, "add", add)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import holdfast as hf
@@ -354,6 +354,9 @@ _CALLS = st.tuples(_SAID, st.sampled_from([0.0, 0.01, 0.2, 0.4, 0.6, 2.5]), st.s
 
 
 @given(st.lists(_CALLS, max_size=60))
+@example([(Said.WELL, 0.0, SHORT), (Said.WELL, 0.4, SHORT), (Said.ILL, 0.0, SHORT)])
+@example([(Said.WELL, 0.0, SHORT), (Said.WELL, 0.01, LONG), (Said.ILL, 0.0, LONG)])
+@example([(Said.WELL, 0.0, LONG), (Said.LATE, 0.01, LONG), (Said.WELL, 0.0, LONG)])
 def test_successes_that_are_only_counted_come_to_the_same(calls: list[tuple[Said, float, Breaker]]) -> None:
     """Lost: what went well, counted in another slice of time or over a failure: a breaker that opens too late, or for
     nothing."""
