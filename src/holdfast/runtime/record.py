@@ -91,6 +91,7 @@ class Record:
         self._taken: Append | None = None
         """What the scribe has; more may be added before it is written."""
         self._owed_then = 0
+        """`reads_owed` when it took that."""
         self.reads_owed = 0
         """Reads without an intent that are over, while what became of them is not yet written: of these, too, the store
         knows no more than the allowance."""

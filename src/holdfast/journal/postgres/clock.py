@@ -38,7 +38,7 @@ class StoreClock:
 
     def _told(self) -> float:
         found = self._clock() + self._ahead_s
-        latest = self._latest  # no call from here on: no other thread comes between, and no lock is needed
+        latest = self._latest  # nothing is called from here on: the interpreter's lock lets no other thread in between
         if latest - JUMP_S < found < latest:
             return latest
         self._latest = found
