@@ -16,6 +16,7 @@ from psycopg import sql
 import holdfast as hf
 from holdfast.cli.__main__ import command_line
 from holdfast.core import accept
+from holdfast.core.budget import Limits
 from holdfast.core.events import NOTHING, ONE_TOOL_CALL, Address, Charge, Effect, Kind, StepKind
 from holdfast.core.heads import Status
 from holdfast.core.standing import OPEN, Passage, Standing
@@ -789,6 +790,78 @@ def test_sessions_that_were_ended_while_idle_are_opened_again(store: Store, url:
     assert store.write(claim, [step(0)]) is None
     kill_backends(url)
     assert store.journal.events("r1") == [step(0)]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[server.Db]:
+    """The connections that are opened from here on."""
+    connections: list[server.Db] = []
+    connect = server.connect
+
+    def watched(place: address.Address) -> server.Db:
+        connections.append(connect(place))
+        return connections[-1]
+
+    monkeypatch.setattr(server, "connect", watched)
+    return connections
+
+
+def test_a_store_that_cannot_be_opened_keeps_no_connection(url: str, opened: list[server.Db]) -> None:
+    """Without it each attempt to open a store on a failing server would take one of its connections for good."""
+    PostgresJournal(url, clock=SystemClock().now).close()
+    with psycopg.connect(database_of(url), autocommit=True) as db:
+        db.execute(sql.SQL("ALTER TABLE {}.store DROP COLUMN hash_key").format(sql.Identifier(schema_of(url))))
+    with pytest.raises(JournalCorrupt):
+        PostgresJournal(url, clock=SystemClock().now)
+    assert len(opened) == 4, "the first one and the reader's, both times"
+    assert [db.closed for db in opened] == [True] * 4
+
+
+def test_who_waited_while_a_journal_was_closed_opens_no_connection(url: str, opened: list[server.Db]) -> None:
+    """Without it a thread that comes a moment late would open a connection that nobody closes."""
+    for use in (lambda journal: journal.cap("a", Limits(tokens=1)), lambda journal: journal.head("r1")):
+        journal = PostgresJournal(url, clock=SystemClock().now)
+        database = journal._database
+        check = database._check_usable
+
+        def close_meanwhile(check: Callable[[], None] = check, close: Callable[[], None] = journal.close) -> None:
+            check()
+            close()
+
+        database._check_usable = close_meanwhile  # type: ignore[method-assign]
+        with pytest.raises(UsageError, match="closed"):
+            use(journal)
+    assert [db.closed for db in opened] == [True] * 4
+
+
+def test_a_doorbell_without_a_thread_keeps_nothing_open(
+    url: str, opened: list[server.Db], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it a machine that has no threads left would lose its connections and files, too."""
+
+    pipes, make_pipe = list[int](), os.pipe
+
+    def watched() -> tuple[int, int]:
+        made = make_pipe()
+        pipes.extend(made)
+        return made
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError(f"can't start new thread {thread.name}")
+
+    with closing(PostgresJournal(url, clock=SystemClock().now)) as journal:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pipe", watched)
+            patch.setattr(threading.Thread, "start", refuse)
+            before = len(opened)
+            with pytest.raises(RuntimeError, match="holdfast-doorbell"):
+                journal.listen(lambda: None)
+        assert [db.closed for db in opened[before:]] == [True]
+        assert len(pipes) == 2
+        for end in pipes:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(end)
+        journal.listen(lambda: None)()
 
 
 def test_a_journal_does_not_cross_a_fork(store: Store) -> None:

@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import psycopg
 from psycopg.errors import (
@@ -86,6 +87,11 @@ class Session:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+    def end(self, refuse: Callable[[], Db]) -> None:
+        """Give the connection up for good. refuse: tells whoever has waited for his turn meanwhile."""
+        self.drop()
+        self._connect = refuse
 
 
 class Database:
@@ -267,7 +273,7 @@ class Database:
 
     def _check_usable(self) -> None:
         if self._closing.is_set():
-            raise UsageError(f"The journal of {self.address.shown} has been closed. Open it anew with open_journal().")
+            self._refuse_closed()
         if os.getpid() != self._process:
             raise UsageError(
                 f"The journal of {self.address.shown} was opened in process {self._process} and is used in "
@@ -275,11 +281,23 @@ class Database:
                 f"after the fork."
             )
 
+    def _refuse_closed(self) -> NoReturn:
+        raise UsageError(f"The journal of {self.address.shown} has been closed. Open it anew with open_journal().")
+
+    @contextmanager
+    def closed_on_failure(self) -> Iterator[None]:
+        """Close all when the block fails."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, each when whoever uses it is done; none is opened again."""
         if self._closing.is_set() or os.getpid() != self._process:
             return
         self._closing.set()
         for session in (self.side, self.reader, self.writer):
             with session:
-                session.drop()
+                session.end(self._refuse_closed)

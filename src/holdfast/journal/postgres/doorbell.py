@@ -14,6 +14,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 
 import psycopg
 from psycopg import sql
@@ -62,13 +63,19 @@ class Doorbell:
             self._rings.pop(name, None)
 
     def _start(self) -> None:
-        try:
-            db: Db | None = self._open()
-        except psycopg.Error:
-            db = None  # the thread goes on trying
-        self._ear, self._mouth = os.pipe()
-        self._thread = threading.Thread(target=self._work, args=(db,), name="holdfast-doorbell", daemon=True)
-        self._thread.start()
+        with ExitStack() as undo:
+            ear, mouth = os.pipe()
+            undo.callback(os.close, ear)
+            undo.callback(os.close, mouth)
+            db: Db | None = None
+            with suppress(psycopg.Error):  # the thread goes on trying
+                db = self._open()
+                undo.callback(db.close)
+            thread = threading.Thread(target=self._work, args=(db,), name="holdfast-doorbell", daemon=True)
+            self._ear, self._mouth = ear, mouth
+            thread.start()  # may find that there are too many
+            self._thread = thread
+            undo.pop_all()
 
     def _open(self) -> Db:
         db = server.connect(self._address)

@@ -75,8 +75,9 @@ class PostgresJournal:
         self._database = Database(
             self.address, self._open(must_exist), lambda end: self._finish(end), self._refuse_moved
         )
+        with self._database.closed_on_failure():
+            self._id, self._hash_key = self._database.read(census.identity)
         self._doorbell = doorbell.Doorbell(self.address, tenant)
-        self._id, self._hash_key = self._database.read(census.identity)
         self._known = quick.Known(tenant, self._id)
 
     def _open(self, must_exist: bool) -> Db:
