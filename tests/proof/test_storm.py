@@ -13,26 +13,33 @@ from holdfast.core.doubt import Repeat
 from holdfast.runtime import settle
 
 KILLS = 6
+STORMS_MAX = 4
+"""In which window a kill falls is for the machine to say; of so many storms some have met each."""
 
 
-def few(directory: Path, patch: pytest.MonkeyPatch, *engines: str) -> Seen:
+def few(directory: Path, patch: pytest.MonkeyPatch, *engines: str, seed: int = 0) -> Seen:
     """A small storm on a store of each of these engines."""
     patch.setattr(storm, "TURN", engines)
     patch.setattr(storm, "KILLS", KILLS)
     patch.setattr(storm, "OPEN_MAX", 3)
     patch.setattr(storm, "KILLED", 0.15)
     patch.setattr(storm, "TOLD_TO_END", 0.1)
-    return storm.run(Plan(directory, scale=len(engines) / storm.STORES))
+    return storm.run(Plan(directory, seed=seed, scale=len(engines) / storm.STORES))
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("served")
 def test_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lost: R9 on real processes. A fleet that loses workers all day would lose runs, or pay twice."""
-    seen = few(tmp_path, monkeypatch, SQLITE, POSTGRES)
-    assert seen.problems == []
-    assert seen.lacks(storm.WANTED, 2 * KILLS / storm.WANTED["process_kills"] / 2) == []
-    assert seen.counts["process_kills"] >= 2 * KILLS
+    seen, lacks = Seen(), [""]
+    for seed in range(STORMS_MAX):
+        seen.add(few(tmp_path, monkeypatch, SQLITE, POSTGRES, seed=seed))
+        assert seen.problems == []
+        assert seen.counts["process_kills"] >= 2 * KILLS * (seed + 1)
+        lacks = seen.lacks(storm.WANTED, 2 * KILLS / storm.WANTED["process_kills"] / 2)
+        if not lacks:
+            break
+    assert lacks == []
 
 
 def repeats_in_doubt(patch: pytest.MonkeyPatch) -> None:
