@@ -16,6 +16,8 @@ from holdfast.runtime import settle
 from holdfast.runtime.record import Record
 
 SAMPLE = 0.006
+TRIES = 4
+"""A life has more points on a slow machine, so the same seed may kill at others."""
 
 
 @pytest.mark.usefixtures("served")
@@ -53,5 +55,8 @@ def test_a_planted_bug_is_seen(
     plant(monkeypatch)
     monkeypatch.setattr(double_kills, "TURN", (SQLITE,))
     monkeypatch.setattr(double_kills, "ENGINES", (SQLITE,))
-    seen = double_kills.run(Plan(tmp_path, scale=0.0025))
-    assert any("repeated" in problem for problem in seen.problems), seen
+    for seed in range(TRIES):
+        seen = double_kills.run(Plan(tmp_path, seed=seed, scale=0.0025))
+        if any("repeated" in problem for problem in seen.problems):
+            return
+    pytest.fail(f"{TRIES} times five kills did not see it, such as: {seen}")

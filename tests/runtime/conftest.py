@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from ctypes import py_object, pythonapi
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,12 @@ from holdfast.runtime.clock import SystemClock
 FAST = {"quiet_s": 0.02, "park_s": 0.06, "close_s": 0.5, "poll_s": 0.02, "settle_s": 0.02, "drain_s": 0.5}
 TURNS_AT_EXIT = 10
 
-_graveyard: list[Any] = []
-"""Tasks of dead processes: kept, because collecting them would run their `finally` blocks."""
-
 
 def _keep(task: asyncio.Task[Any]) -> None:
-    """No other loop looks at it: each `all_tasks` would, and thousands of them come to lie here."""
+    """A task of a dead process: never collected, also not as this one ends, since its `finally` blocks would run. No
+    other loop looks at it: each `all_tasks` would, and thousands of them come to lie here."""
     asyncio.tasks._unregister_task(task)  # type: ignore[attr-defined]
-    _graveyard.append(task)
+    pythonapi.Py_IncRef(py_object(task))
 
 
 class Crash(KeyboardInterrupt):
