@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from tests import warm
 
 from holdfast.testing.postgres_server import PostgresServer
@@ -15,8 +15,10 @@ from holdfast.testing.postgres_server import PostgresServer
 MEMORY = Path("/dev/shm")
 ROOM = 4 << 30
 LONG_S = 120
-settings.register_profile("sample", max_examples=50)
-settings.register_profile("many", max_examples=300)
+ANY_SPEED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+"""How fast the machine makes its examples, and what else it does meanwhile, says nothing of a law."""
+settings.register_profile("sample", max_examples=50, **ANY_SPEED)
+settings.register_profile("many", max_examples=300, **ANY_SPEED)
 """How many examples a law is tried with that says nothing of it: here, and in the proof."""
 
 

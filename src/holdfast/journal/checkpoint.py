@@ -18,6 +18,7 @@ import threading
 import apsw
 
 from holdfast.journal import file
+from holdfast.journal.turn import Turn
 
 PAGES_MAX = 1_000
 """Length of the log, in pages of 4 KiB, from which a checkpoint is due."""
@@ -26,7 +27,7 @@ PAGES_MAX = 1_000
 class Checkpointer:
     """A thread that copies the log into the database when it has grown."""
 
-    def __init__(self, path: str, writing: threading.Lock) -> None:
+    def __init__(self, path: str, writing: Turn) -> None:
         self._path = path
         self._writing = writing
         self._due = threading.Event()

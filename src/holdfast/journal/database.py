@@ -27,6 +27,7 @@ from holdfast.errors import JournalCorrupt, JournalError, OthersWriting, StoreUn
 from holdfast.journal import file
 from holdfast.journal.checkpoint import Checkpointer
 from holdfast.journal.haste import is_hasty
+from holdfast.journal.turn import Turn
 
 T = TypeVar("T")
 _FAILURES = (apsw.Error, UnicodeDecodeError)
@@ -44,9 +45,7 @@ class Database:
         self._end = commit
         self._check = check
         self._process = os.getpid()
-        self._next = threading.Lock()
-        """Held by the one who waits to write next: nobody who writes again and again overtakes it."""
-        self._writing = threading.Lock()
+        self._writing = Turn()
         self._reading = threading.Lock()
         self._writer: apsw.Connection | None = None
         self._reader: apsw.Connection | None = None
@@ -76,8 +75,10 @@ class Database:
         maintains `known` may keep it. Upkeep judges by itself where the store stands. `when_full` makes room on a full
         disk, for what must be written."""
         self._check_usable()
-        self._take_turn()
+        if not self._writing.take(waits=not is_hasty()):
+            raise self._busy()
         try:
+            self._check_usable()  # it may have been closed meanwhile
             done: list[T] = []
             try:
                 return self._transact(work, done, is_durable, keeps_known, is_upkeep)
@@ -93,17 +94,7 @@ class Database:
                     return done[-1]
                 raise file.meaning(error, self.path) from error
         finally:
-            self._writing.release()
-
-    def _take_turn(self) -> None:
-        waits = not is_hasty()
-        if not self._next.acquire(blocking=waits):
-            raise self._busy()
-        try:
-            if not self._writing.acquire(blocking=waits):
-                raise self._busy()
-        finally:
-            self._next.release()
+            self._writing.leave()
 
     def _busy(self) -> OthersWriting:
         return OthersWriting(
@@ -157,7 +148,8 @@ class Database:
     def alone(self, work: Callable[[apsw.Connection], T]) -> T:
         """Do `work` outside of a transaction while nobody else of this process writes; it may be done again."""
         self._check_usable()
-        with self._next, self._writing, file.explained(self.path):
+        with self._writing, file.explained(self.path):
+            self._check_usable()
             self._version = -1
             return work(self._writer or self._open_writer())
 
@@ -216,6 +208,7 @@ class Database:
         """Do `work`, which only reads, on one state of the store."""
         self._check_usable()
         with self._reading:
+            self._check_usable()
             try:
                 reader = self._reader or self._open_reader()
                 reader.execute("BEGIN")
@@ -282,7 +275,7 @@ class Database:
     def _close_writer(self) -> None:
         self._close_connection(self._writing, self._writer)
 
-    def _close_connection(self, lock: threading.Lock, connection: apsw.Connection | None) -> None:
+    def _close_connection(self, lock: threading.Lock | Turn, connection: apsw.Connection | None) -> None:
         with lock:
             if connection is not None:
                 connection.close()

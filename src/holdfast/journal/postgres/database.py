@@ -38,6 +38,7 @@ from holdfast.errors import StoreUnreachable, UsageError
 from holdfast.journal.postgres import server
 from holdfast.journal.postgres.address import Address
 from holdfast.journal.postgres.server import Db
+from holdfast.journal.turn import Turn
 
 T = TypeVar("T")
 Finish = Callable[[Callable[[], Any]], Any]
@@ -62,18 +63,15 @@ class Session:
 
     def __init__(self, connect: Callable[[], Db], first: Db | None = None) -> None:
         self._connect = connect
-        self._next = threading.Lock()
-        """Held by the one who waits next: nobody who comes again and again overtakes it."""
-        self._using = threading.Lock()
+        self._turn = Turn()
         self._db = first
 
     def __enter__(self) -> Session:
-        with self._next:
-            self._using.acquire()
+        self._turn.take()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._using.release()
+        self._turn.leave()
 
     def get(self) -> Db:
         """The connection."""
