@@ -8,14 +8,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.address import idempotency_key, question_id, run_id
 from holdfast.core.events import Address
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 KEY = bytes(range(32))
 ADDRESS = Address("agent/sub", "refund", "abc", 2)
@@ -40,7 +37,6 @@ def test_ids_are_plain_enough_to_type_and_to_send() -> None:
 
 
 @given(TEXTS, TEXTS, TEXTS, TEXTS)
-@UNTIMED
 def test_law_no_two_runs_share_an_id_by_framing(tenant: str, key: str, other_tenant: str, other_key: str) -> None:
     """Lost: tenant "a" with key "bc" is tenant "ab" with key "c"."""
     is_same = (tenant, key) == (other_tenant, other_key)
@@ -51,7 +47,6 @@ ADDRESSES = st.builds(Address, TEXTS, TEXTS, TEXTS, st.integers(0, 12))
 
 
 @given(ADDRESSES, st.integers(1, 12), ADDRESSES, st.integers(1, 12))
-@UNTIMED
 def test_law_no_two_effects_share_a_key_by_framing(a: Address, logical: int, b: Address, other_logical: int) -> None:
     """Lost: n=1, attempt 12 is n=11, attempt 2; the second effect is deduplicated away."""
     is_same = (a, logical) == (b, other_logical)

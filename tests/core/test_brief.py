@@ -321,7 +321,7 @@ BOARDS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(BOARDS, st.integers(TOKENS_MIN, 3_000), st.lists(WORDS, max_size=12))
 def test_it_is_never_longer_than_its_tokens_and_says_what_is_next(found: Board, tokens: int, dirty: list[str]) -> None:
     """It would fill the context that it is to spare; or be short by leaving out the one thing that everybody needs."""

@@ -10,15 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.budget import DEFAULT_LIMITS, USD_NANO, Budget, Excess, Limits, Price, first_excess, overshoot
 from holdfast.core.events import NOTHING, Charge
 from holdfast.errors import PolicyInvalid
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 AMOUNTS = st.integers(0, 10**12)
 CHARGES = st.builds(Charge, AMOUNTS, AMOUNTS, AMOUNTS, AMOUNTS)
@@ -82,7 +79,6 @@ def test_dollars_are_what_was_written(usd: Any, nano: int) -> None:
 
 
 @given(CHARGES, CHARGES, CHARGES)
-@UNTIMED
 def test_law_charges_add_and_subtract_exactly(a: Charge, b: Charge, c: Charge) -> None:
     """Lost: settlements drift away from the truth."""
     assert a.plus(b) == b.plus(a) and a.plus(b).plus(c) == a.plus(b.plus(c))
@@ -90,7 +86,6 @@ def test_law_charges_add_and_subtract_exactly(a: Charge, b: Charge, c: Charge) -
 
 
 @given(LIMITS, CHARGES, CHARGES)
-@UNTIMED
 def test_law_what_fits_stays_within_every_cap_and_what_does_not_is_named(
     limits: Limits, used: Charge, asked: Charge
 ) -> None:
@@ -105,7 +100,6 @@ def test_law_what_fits_stays_within_every_cap_and_what_does_not_is_named(
 
 
 @given(LIMITS, CHARGES)
-@UNTIMED
 def test_law_overshoot_names_what_is_over(limits: Limits, spent: Charge) -> None:
     """Lost: spending over a cap goes unseen."""
     excess = overshoot(limits, spent)
@@ -113,7 +107,6 @@ def test_law_overshoot_names_what_is_over(limits: Limits, spent: Charge) -> None
 
 
 @given(LIMITS, CHARGES)
-@UNTIMED
 def test_law_a_raise_lifts_caps_and_makes_none(limits: Limits, by: Charge) -> None:
     """Lost: an operator's raise caps what had no cap, or is not added."""
     for before, more, after in zip(limits, (*by, 0, 0), limits.raised(by), strict=True):
@@ -148,7 +141,6 @@ def test_an_excess_says_how_much(excess: Excess, text: str) -> None:
 
 
 @given(LIMITS, CHARGES, CHARGES)
-@UNTIMED
 def test_law_what_a_refusal_tells_to_raise_is_enough(limits: Limits, used: Charge, asked: Charge) -> None:
     """Lost: an operator types what the message says, and is refused again."""
     excess = first_excess(limits, used, asked)
@@ -174,7 +166,6 @@ def test_a_price_is_per_million_tokens() -> None:
 
 
 @given(TOKENS, TOKENS, TOKENS, TOKENS)
-@UNTIMED
 def test_law_the_worst_case_is_never_less_than_the_bill(plain: int, read: int, write: int, output: int) -> None:
     """Lost: P7; a reservation smaller than what the call can cost."""
     bill = PRICE.usd_nano(input=plain, output=output, cache_read=read, cache_write=write)

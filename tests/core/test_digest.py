@@ -110,7 +110,7 @@ def test_what_is_alike_is_told_once_with_how_often() -> None:
 TEXTS = st.text(max_size=400)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 4), TEXTS), max_size=60), TEXTS)
 def test_it_is_never_more_than_4_kb(told: list[tuple[int, str]], why: str) -> None:
     """The end of a session would be refused, and the session stay open for ever."""

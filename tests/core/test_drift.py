@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.core.command import Ask, Call, Execute, Use
@@ -649,7 +649,6 @@ def choosing(order: list[int]) -> Iterator[int]:
 
 
 @given(PROGRAMS, CHOICES, st.integers(0, 99), CHOICES, st.integers(0, 99), CHOICES)
-@settings(deadline=None)
 @example((Say("x"), Say("x")), [], 3, [], 1, [])
 @example((Par(((Say("x"),), (Say("x"),))),), [], 3, [], 99, [])
 @example((Par(((Say("x"), Say("y")), (Say("x"),), (Look("a"), Say("y")))),), [0, 0, 0], 8, [], 99, [])

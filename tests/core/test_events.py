@@ -8,13 +8,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind, meta
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 JSON = st.recursive(
     st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -25,7 +22,6 @@ FACTS = st.dictionaries(st.text(st.characters(categories=["Ll"]), min_size=1), s
 
 
 @given(FACTS)
-@UNTIMED
 def test_law_meta_is_canonical_and_read_back(facts: dict[str, object]) -> None:
     """Lost: the same facts in another order are other bytes; or a fact is lost on the way."""
     text = meta(**facts)

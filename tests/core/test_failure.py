@@ -9,14 +9,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.events import Effect, meta
 from holdfast.core.failure import BILLING_CODES, Facts, Failure, FailureKind, classify, is_definite, kind_of
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 READ, IDEMPOTENT, ONCE = Effect.READ, Effect.IDEMPOTENT, Effect.ONCE
 K = FailureKind
@@ -117,7 +114,6 @@ def test_a_read_that_failed_did_nothing() -> None:
 
 
 @given(st.integers(100, 599), st.booleans())
-@UNTIMED
 def test_law_one_request_believes_its_status(status: int, is_unsent: bool) -> None:
     """Lost: `ONE_REQUEST` takes a 409, a timeout of the server or a 500 after the work for "not done"."""
     expected = 400 <= status < 500 and status not in NOT_DEFINITE
@@ -148,7 +144,6 @@ FAILURES = st.builds(
 
 
 @given(FAILURES)
-@UNTIMED
 def test_law_a_failure_survives_the_journal(failure: Failure) -> None:
     """Lost: on replay the agent sees another error than it saw live, or "unknown" becomes "definite"."""
     assert Failure.from_facts(json.loads(meta(**failure.facts()))) == failure

@@ -8,14 +8,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.events import Charge
 from holdfast.core.heads import BLOCKED, Head, OpenQuestion, Status, Why
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 TIMES = st.floats(0, 1e11)
 COUNTS = st.integers(0, 10**15)
@@ -47,7 +44,6 @@ HEADS = st.builds(
 
 
 @given(HEADS)
-@UNTIMED
 def test_law_a_head_survives_json(head: Head) -> None:
     """Lost: a question, a charge or a time between two claims of a run."""
     back = Head.from_facts(json.loads(json.dumps(head.facts())))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core import landing
@@ -18,9 +18,6 @@ from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, 
 from holdfast.core.landing import Turn
 from holdfast.core.slot import Slot
 from holdfast.core.state import State
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 AMOUNTS = st.integers(0, 10**6)
 CHARGES = st.builds(Charge, st.integers(0, 50), st.integers(0, 50), AMOUNTS, AMOUNTS)
@@ -91,7 +88,6 @@ def test_prompts_grow() -> None:
     assert landing.last_turn(limits, used, growing) == "1800 tokens left"
 
 
-@UNTIMED
 @given(LIMITS, CHARGES, CHARGES, CHARGES)
 def test_a_last_turn_fits(limits: Limits, used: Charge, worst: Charge, spent: Charge) -> None:
     """Lost: the promise of it; an agent would be told of a turn that is never sent."""
@@ -100,7 +96,6 @@ def test_a_last_turn_fits(limits: Limits, used: Charge, worst: Charge, spent: Ch
         assert first_excess(limits, used, turn.worst) is None
 
 
-@UNTIMED
 @given(LIMITS, CHARGES, CHARGES)
 def test_no_run_passes_its_end_without_a_last_turn(limits: Limits, worst: Charge, spent: Charge) -> None:
     """Lost: the landing, in a run whose calls are all alike: some turn before the one that does not fit is its last."""

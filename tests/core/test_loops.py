@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.events import Address, Effect, Event, Kind, StepKind, meta
@@ -27,9 +27,6 @@ from holdfast.core.loops import (
 )
 from holdfast.core.state import State
 from holdfast.errors import PolicyInvalid
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 CODE = Stuck(errors=None)
 MODEL = Stuck(code=False)
@@ -355,7 +352,6 @@ def test_it_is_heard_when_the_model_was_asked_again() -> None:
 CALLS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([b"1", b"2"])), max_size=40)
 
 
-@UNTIMED
 @given(CALLS, st.sampled_from("abc"), st.integers(2, 6), st.integers(2, 4))
 def test_what_is_seen_is_there(calls: list[tuple[str, bytes]], asked: str, same: int, cycles: int) -> None:
     """Lost: either half of the promise. Against the plainest reading of the rule: the end of the list is a block,
@@ -378,7 +374,6 @@ def test_what_is_seen_is_there(calls: list[tuple[str, bytes]], asked: str, same:
     assert (seen.reason if seen is not None else "") == expected
 
 
-@UNTIMED
 @given(CALLS, st.sampled_from("abc"))
 def test_no_loop_needs_a_look_at_more_than_the_latest(calls: list[tuple[str, bytes]], asked: str) -> None:
     """Lost: the flat cost of a step, and that a long run is judged like a short one."""

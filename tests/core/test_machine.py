@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.events import Address, Effect, Event, Kind, StepKind, meta
@@ -666,7 +666,6 @@ ORDERS = st.lists(st.integers(0, 50), max_size=40)
 
 
 @given(PROGRAMS, ORDERS, st.booleans())
-@settings(deadline=None)
 def test_law_replay_gives_every_call_what_it_got_live_and_begins_nothing(
     program: Program, order: list[int], is_fast: bool
 ) -> None:
@@ -685,7 +684,6 @@ def test_law_replay_gives_every_call_what_it_got_live_and_begins_nothing(
 
 
 @given(PROGRAMS, ORDERS, st.integers(0, 60), ORDERS, st.booleans())
-@settings(deadline=None)
 def test_law_after_a_crash_anywhere_nothing_recorded_is_begun_or_lost(
     program: Program, order: list[int], cut: int, order_after: list[int], is_fast: bool
 ) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind, meta
@@ -287,7 +287,6 @@ ORDERS = st.lists(st.integers(0, 50), max_size=40)
 
 
 @given(PROGRAMS, ORDERS)
-@settings(deadline=None)
 @example((Par(((Step("a", READ), Step("x", READ)), (Step("x", READ),))),), [0, 0, 0])
 def test_m4_law_equal_calls_in_branches_never_swap(program: Program, order: list[int]) -> None:
     live = Simulation(program)
@@ -299,7 +298,6 @@ def test_m4_law_equal_calls_in_branches_never_swap(program: Program, order: list
 
 
 @given(PROGRAMS, ORDERS, st.integers(0, 60), ORDERS)
-@settings(deadline=None)
 def test_m3_m4_law_with_a_crash_in_between(program: Program, order: list[int], cut: int, after: list[int]) -> None:
     """M3 and M4 together: what the second process gave is what the third gives."""
     live = Simulation(program)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.events import Effect
@@ -18,9 +18,6 @@ from holdfast.core.failure import Failure, FailureKind
 from holdfast.core.policy import RECOVERIES_MIN, Again, GiveUp, InDoubt, Retry, after_crash, after_failure, backoff_s
 from holdfast.core.policy import seconds as to_seconds
 from holdfast.errors import PolicyInvalid
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 READ, IDEMPOTENT, ONCE = Effect.READ, Effect.IDEMPOTENT, Effect.ONCE
 TRANSIENT, PERMANENT = FailureKind.TRANSIENT, FailureKind.PERMANENT
@@ -43,7 +40,6 @@ def decide(effect: Effect, failed: Failure, retry: Retry | None = None, **more: 
 
 
 @given(st.floats(0.001, 100), st.floats(0.001, 1000), st.integers(1, 100), DRAWS)
-@UNTIMED
 def test_law_a_wait_is_within_zero_and_the_smaller_of_cap_and_doubled_base(
     wait: float, wait_max: float, attempt: int, draw: float
 ) -> None:
@@ -61,7 +57,6 @@ def test_full_jitter_maps_the_draw_evenly() -> None:
 
 
 @given(st.floats(0, 60), DRAWS, st.integers(1, 2))
-@UNTIMED
 def test_law_retry_after_is_a_floor(floor: float, draw: float, attempt: int) -> None:
     """Lost: a provider that asked for 40 s is asked again after 300 ms, and blocks the key."""
     found = decide(READ, failure(retry_after_s=floor), attempt=attempt, draw=draw)
@@ -181,7 +176,6 @@ def test_a_definite_failure_is_retried_just_when_its_kind_may_pass(kind: Failure
     DRAWS,
     st.none() | st.floats(0, 60),
 )
-@UNTIMED
 def test_law_unknown_is_never_called_failed(
     effect: Effect,
     kind: FailureKind,
@@ -200,7 +194,6 @@ def test_law_unknown_is_never_called_failed(
 
 
 @given(st.sampled_from(list(Effect)), st.booleans(), st.integers(1, 100), st.integers(1, 200), st.floats(0, 1e4), DRAWS)
-@UNTIMED
 def test_law_attempts_and_total_are_never_exceeded(
     effect: Effect, is_definite: bool, attempts: int, attempt: int, elapsed_s: float, draw: float
 ) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.rota import Leave, Rota, Shift
@@ -106,7 +106,6 @@ rotas = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(rotas, moments, st.floats(H, 20 * D))
 def test_shifts_say_what_on_call_says(rota: Rota, begin: float, length: float) -> None:
     """Lost: the table that people plan by is another one than what happens."""

@@ -9,16 +9,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.budget import DEFAULT_LIMITS, Limits, overshoot
 from holdfast.core.events import NOTHING, Address, Charge, Effect, Event, Kind, StepKind, meta
 from holdfast.core.heads import Status, Why
 from holdfast.core.state import State, fold
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 TOOL, MODEL, QUESTION = StepKind.TOOL, StepKind.MODEL, StepKind.QUESTION
 ONCE, READ, IDEMPOTENT = Effect.ONCE, Effect.READ, Effect.IDEMPOTENT
@@ -96,7 +93,6 @@ def logs(draw: st.DrawFn) -> list[Event]:
 
 
 @given(logs(), st.integers(0, 30))
-@UNTIMED
 def test_law_folding_in_two_pieces_is_folding_at_once(events: list[Event], cut: int) -> None:
     """Lost: the live run, which applies one by one, and `show`, which folds, tell different stories."""
     state = fold(events[:cut])
@@ -107,7 +103,6 @@ def test_law_folding_in_two_pieces_is_folding_at_once(events: list[Event], cut: 
 
 
 @given(logs())
-@UNTIMED
 def test_law_every_attempt_begun_is_counted(events: list[Event]) -> None:
     """Lost: P7. Planted bug: a reservation released because its process died.
 
@@ -132,7 +127,6 @@ def test_law_every_attempt_begun_is_counted(events: list[Event]) -> None:
 
 
 @given(logs())
-@UNTIMED
 def test_law_outcomes_are_numbered_as_they_were_recorded(events: list[Event]) -> None:
     """Lost: replay hands out in another order than the recorded one."""
     state = fold(events)
@@ -142,7 +136,6 @@ def test_law_outcomes_are_numbered_as_they_were_recorded(events: list[Event]) ->
 
 
 @given(logs())
-@UNTIMED
 def test_law_the_head_survives_the_store(events: list[Event]) -> None:
     """Lost: the indexed facts of a run differ from what its log says."""
     head = fold(events).head()

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.budget import Limits, Price
 from holdfast.core.usage import Usage
 from holdfast.core.worst import Model, worst
 from holdfast.runtime.pricing import Prices
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 
 def model(name: str = "m", *, input: str = "3", output: str = "15", context: int = 1_000, most: int = 100) -> Model:
@@ -63,7 +60,6 @@ def test_what_is_not_known_is_said() -> None:
     assert worst(Limits(model_calls=0), []).usd_nano == 0
 
 
-@UNTIMED
 @given(
     st.integers(0, 10**5),
     st.lists(st.tuples(st.integers(0, 2_000), st.integers(0, 200)), min_size=1, max_size=5),

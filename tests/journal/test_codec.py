@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Optional, Required, Type
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import (
     BaseModel,
@@ -40,7 +40,6 @@ from typing_extensions import TypedDict as TypedDictForPydantic
 from holdfast.errors import JournalCorrupt, Unencodable
 from holdfast.journal.codec import FORMAT, Opaque, decode, digest, encode, opaque
 
-law = settings(deadline=None)
 MIB = 1024 * 1024
 
 
@@ -116,7 +115,6 @@ def nest(levels: int, inner: Any, wrap: Callable[[Any], Any] = lambda value: [va
     return inner
 
 
-@law
 @given(values)
 def test_every_value_comes_back_exactly(value: Any) -> None:
     """Else an agent reads after a crash something other than what its step returned."""
@@ -126,7 +124,6 @@ def test_every_value_comes_back_exactly(value: Any) -> None:
     assert encode(again) == data
 
 
-@law
 @given(st.dictionaries(texts | awkward, values, max_size=5), st.randoms())
 def test_equal_dicts_give_equal_bytes(value: dict[str, Any], chance: Any) -> None:
     """Else a replayed step with the same arguments has another address, and its effect runs a second time."""
@@ -135,7 +132,6 @@ def test_equal_dicts_give_equal_bytes(value: dict[str, Any], chance: Any) -> Non
     assert encode(dict(items)) == encode(value)
 
 
-@law
 @given(st.lists(keys, max_size=5, unique=True), st.randoms())
 def test_sets_and_maps_give_equal_bytes_in_any_order(elements: list[Any], chance: Any) -> None:
     """Else the order of a hash table, which changes with each process, changes a step's address."""
@@ -145,7 +141,6 @@ def test_sets_and_maps_give_equal_bytes_in_any_order(elements: list[Any], chance
     assert encode(dict.fromkeys(shuffled)) == encode(dict.fromkeys(elements))
 
 
-@law
 @given(st.dictionaries(awkward, awkward | st.lists(awkward), max_size=3))
 def test_keys_that_look_like_tags_stay_data(value: dict[str, Any]) -> None:
     """Else text from a model becomes an object of its choosing."""
@@ -697,7 +692,6 @@ def test_hostile_bytes_are_corrupt_and_nothing_else(number: int, annotation: Any
     assert len(str(caught.value)) < 500
 
 
-@law
 @given(values.map(encode), st.data())
 def test_damaged_bytes_are_corrupt_or_another_plain_value(data: bytes, draw: st.DataObject) -> None:
     """Else one flipped byte ends the process with an error that nobody catches."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, NotRequired, TypedDict
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.journal.fit import fits, misfit
@@ -48,7 +48,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(value=VALUES)
 def test_law_both_say_the_same(value: Any) -> None:
     """Lost: a failure without a reason, or a reason without a failure."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.events import Effect
@@ -20,8 +20,6 @@ from holdfast.models.call import Answered, Asked, Provider
 from holdfast.models.sse import Splitter
 from holdfast.runtime.pricing import Prices
 
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 PROVIDERS: dict[str, Provider] = {
     "anthropic": anthropic,
     "gemini": gemini,
@@ -133,7 +131,6 @@ def check_asked(asked: Asked) -> None:
 
 
 @given(st.randoms(use_true_random=False), st.integers(1, 4))
-@UNTIMED
 def test_a_bent_answer_is_read_or_not_believed(chance: random.Random, times: int) -> None:
     """Of every payload of the corpus, streamed and not, with some of it replaced, dropped, cut off or sent twice."""
     case = chance.choice(CORPUS)
@@ -157,7 +154,6 @@ def test_a_bent_answer_is_read_or_not_believed(chance: random.Random, times: int
 
 
 @given(st.randoms(use_true_random=False), st.integers(1, 4))
-@UNTIMED
 def test_a_bent_request_is_read(chance: random.Random, times: int) -> None:
     """The API will refuse it; until then it is bounded like any other."""
     name = chance.choice(sorted(REQUESTS))
@@ -173,7 +169,6 @@ def test_a_bent_request_is_read(chance: random.Random, times: int) -> None:
 
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 @given(raw=st.binary(max_size=200), status=st.sampled_from([200, 204, 302, 400, 429, 500]), method=st.text(max_size=5))
-@UNTIMED
 def test_any_bytes_are_an_answer(provider: Provider, raw: bytes, status: int, method: str) -> None:
     """From a proxy, a portal or a broken wire."""
     check_answered(provider.answered(status, raw))

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.budget import Price
@@ -23,8 +23,6 @@ from holdfast.models.bounds import (
 )
 from holdfast.models.call import Asked
 
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 WINDOW = Window(1_000, 100)
 PRICE = Price(Decimal(1), Decimal(1), Decimal(1), Decimal(1))
 
@@ -120,7 +118,6 @@ _json = st.recursive(
 
 
 @given(_json, st.integers(0, 1_000))
-@UNTIMED
 def test_law_a_weight_is_never_negative(message: Any, size: int) -> None:
     """Whatever a message looks like."""
     assert weigh(message, size, picture, ("content",)) >= 0

@@ -3,13 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.models.ratelimit import COUNT_MAX, RESET_MAX_S, Standing, limits_of, request_id
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC).timestamp()
 
@@ -114,7 +111,6 @@ _values = st.one_of(st.text(), st.integers().map(str), _durations, st.datetimes(
 
 
 @given(st.dictionaries(_names, _values), st.floats(0, 10**10))
-@UNTIMED
 def test_whatever_the_headers_say_nothing_raises(headers: dict[str, str], now: float) -> None:
     """They are written by strangers, and read on every answer."""
     for standing in limits_of(headers, now):

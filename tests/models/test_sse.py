@@ -3,14 +3,11 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.models.call import Sse
 from holdfast.models.sse import EventTooLarge, Splitter, events
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 STREAM = (
     b'\xef\xbb\xbfevent: a\ndata: {"x":\xc3\xa9}\n\n'
@@ -36,7 +33,6 @@ def cut(raw: bytes, at: list[int]) -> list[bytes]:
 
 
 @given(st.lists(st.integers(0, len(STREAM))))
-@UNTIMED
 def test_events_do_not_depend_on_where_the_chunks_were_cut(at: list[int]) -> None:
     """Otherwise a replay of the recorded bytes would differ from what the agent saw."""
     splitter, got = Splitter(), []
@@ -52,7 +48,6 @@ _ends = st.sampled_from([b"\n", b"\r", b"\r\n"])
 
 
 @given(st.lists(st.tuples(_lines, _ends)), st.lists(st.integers(0, 200)), st.binary(max_size=30))
-@UNTIMED
 def test_any_bytes_give_the_same_slices_in_any_chunks(
     lines: list[tuple[bytes, bytes]], at: list[int], tail: bytes
 ) -> None:

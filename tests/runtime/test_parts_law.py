@@ -81,7 +81,7 @@ def payments(tree: Any) -> int:
 
 
 @given(tree=TREES, dies_at=st.lists(st.tuples(st.integers(1, 12), st.booleans()), max_size=2))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_law_parts_give_the_same_whatever_dies(tree: Any, dies_at: list[tuple[int, bool]]) -> None:
     """Lost: R9 for agents that are made of parts."""
     world = World(None)

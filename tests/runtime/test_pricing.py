@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.core.budget import Price
@@ -15,9 +15,6 @@ from holdfast.core.model_name import at_bedrock, names_of
 from holdfast.core.rates import ModelPrice, Rates, Tier
 from holdfast.core.usage import Usage
 from holdfast.runtime.pricing import SEARCH, Prices
-
-UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A loaded machine is no failure."""
 
 SONNET = Price(Decimal(3), Decimal(15), Decimal("0.3"), Decimal("3.75"))
 LISTED = Prices({})
@@ -275,7 +272,6 @@ _usages = st.builds(
 
 
 @given(_prices, _usages, _count, _count, st.integers(0, 5))
-@UNTIMED
 def test_law_what_was_reserved_covers_what_is_settled(
     price: ModelPrice, usage: Usage, more_in: int, more_out: int, more_searches: int
 ) -> None:
@@ -292,7 +288,6 @@ def test_law_what_was_reserved_covers_what_is_settled(
 
 @pytest.mark.parametrize("model", ["claude-sonnet-4-5", "claude-opus-4-8", "gpt-5.4", "gpt-4o", "gemini-2.5-pro"])
 @given(usage=_usages)
-@UNTIMED
 def test_law_it_holds_for_listed_prices(model: str, usage: Usage) -> None:
     """The list is data of others; the law is ours."""
     provider = {"c": "anthropic", "g": "openai"}.get(model[0], "") if "gemini" not in model else "google"
