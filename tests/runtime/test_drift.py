@@ -110,7 +110,7 @@ def test_a_clock_in_the_prompt_costs_nothing_but_a_silence(world: Any, model: Mo
     assert world.run(agent) == ["capital of Italy? 1", "and of Norway? 2", "capital of Spain? 3"]
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(10)
 def test_a_call_in_flight_at_the_crash_is_made_again_as_the_same_step(world: Any, model: Model) -> None:
     """Lost: the reservation of the interrupted attempt hangs for ever, and the run cannot end."""
     model.kills_at = "capital of Italy?"
