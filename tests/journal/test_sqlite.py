@@ -272,6 +272,31 @@ def test_many_may_make_the_store_at_once(path: Path) -> None:
     assert len(keys) == 1
 
 
+def test_a_store_that_others_are_making_is_opened_all_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise one of two workers that start together on a new store would be told that somebody has been writing for
+    five seconds: SQLite does not wait for a writer when it is to change to the write-ahead log."""
+    open_sqlite(path).close()
+    other = apsw.Connection(str(path))
+    other.pragma("journal_mode", "delete")  # as a store is that another process is making
+    monkeypatch.setattr(file, "BUSY_MS", 50)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OthersWriting):
+        open_sqlite(path)
+    opened = file.opened
+
+    def released_when_waited_for(path: str) -> apsw.Connection:
+        connection = opened(path)
+        connection.set_busy_handler(lambda count: other.execute("COMMIT") is not None)
+        return connection
+
+    monkeypatch.setattr(file, "opened", released_when_waited_for)
+    journal = open_sqlite(path)
+    journal.post("r1", "m1", start_of("r1"))
+    assert journal.facts()["wal_bytes"] > 0
+    journal.close()
+    other.close()
+
+
 def hash_key_of(path: Path) -> str:
     journal = open_sqlite(path)
     journal.close()

@@ -41,6 +41,8 @@ APPLICATION_ID = 0x484F4C44
 """`HOLD`, at offset 68 of the file."""
 BUSY_MS = 5_000
 """How long a writer waits for another process's transaction."""
+AGAIN_MAX = 20
+"""How often it is tried again to change to the log, each time that somebody else wrote."""
 
 _SETTINGS_OF_SCHEMA: dict[str, str | int] = {
     "synchronous": "FULL",
@@ -189,7 +191,7 @@ def _upgrade(connection: apsw.Connection, path: str, created_at: float) -> None:
         connection.execute(_MAKE_STORE, (created_at, place.of_file(path).text()))
     connection.pragma("user_version", SCHEMA)
     connection.execute("COMMIT")
-    connection.pragma("journal_mode", "wal")
+    use_log(connection)
 
 
 def connect(path: str) -> apsw.Connection:
@@ -237,8 +239,14 @@ def give_up(connection: apsw.Connection) -> None:
 
 def use_log(connection: apsw.Connection) -> None:
     """Write-ahead log from here on; a store whose making was cut short just before this has none yet."""
-    if connection.pragma("journal_mode") != "wal":
-        connection.pragma("journal_mode", "wal")
+    for _ in range(AGAIN_MAX):
+        if connection.pragma("journal_mode") == "wal":
+            return
+        try:
+            connection.pragma("journal_mode", "wal")
+        except apsw.BusyError:  # somebody writes, such as who makes it too: SQLite waits for them only at a BEGIN
+            connection.execute("BEGIN IMMEDIATE; ROLLBACK")
+    connection.pragma("journal_mode", "wal")
 
 
 def write_log_again(connection: apsw.Connection) -> None:
