@@ -60,6 +60,37 @@ def test_a_life_that_is_shorter_than_the_first_one_needs_points_to_spare(tmp_pat
     assert all(report.in_window(f"point {number}") == 1 for number in range(8)) and report.kills["spare"] == 2
 
 
+class Shifted(Scenario):
+    """The point that is looked for comes later with each life."""
+
+    def __init__(self, directory: Path) -> None:
+        self.lives = directory / "lives"
+
+    def prepare(self, trial: str) -> None:
+        """All trials share what they count."""
+
+    def run(self, place: None, journal: Callable[[Journal], Journal]) -> None:
+        """One life."""
+        with self.lives.open("a+") as lives:
+            lives.write("x")
+            lives.seek(0)
+            for number in range(len(lives.read())):
+                reach(f"point {number}")
+        reach("append:before:RunEnded")
+
+    def check(self, place: None, kills: Sequence[str]) -> list[str]:
+        """Nothing can be wrong."""
+        return []
+
+
+def test_a_window_is_found_by_its_name_wherever_it_comes(tmp_path: Path) -> None:
+    """Lost: a sweep that fails on a machine where something else happens first."""
+    report = sweep(Shifted(tmp_path), every=0, seconds=0, windows=("RunEnded", "point 0"))
+    report.require(kills=2, windows=("before:RunEnded", "point 0"))
+    with pytest.raises(AssertionError, match="was not reached"):
+        sweep(Shifted(tmp_path), every=0, windows=("RunFailed",))
+
+
 @pytest.mark.timeout(120)
 def test_each_window_of_a_round_with_a_second_kill_in_recovery(make_shop: Any) -> None:
     """Lost: as below; the default run's sample."""

@@ -17,7 +17,8 @@ It never runs two children at once, and never forks with an event loop or a thre
 Invariants
 1. A trial counts only when its child died by the planned kill. A point that was not reached, because this time less
    happened (a timer that was quicker than the kill), is tried again in a fresh place, and then fails the sweep.
-2. A report without a kill in a window that was asked for fails (`require`): killing nothing proves nothing.
+2. Points are known by their number, and windows by their name: in which place one comes may differ from life to life.
+3. A report without a kill in a window that was asked for fails (`require`): killing nothing proves nothing.
 """
 
 from __future__ import annotations
@@ -42,12 +43,14 @@ from holdfast.testing.warm import load, loaded_since
 TRIES = 3
 """A planned kill that was not reached is tried so often in all."""
 _LOADED = "\0loaded "
+At = int | str
+"""A point, by its number from 1, or the first one whose label contains this."""
 
 
 class _Points:
     """In a child: counts the points it passes, and dies at one of them."""
 
-    def __init__(self, die_at: int | None, pipe: int) -> None:
+    def __init__(self, die_at: At | None, pipe: int) -> None:
         self._die_at = die_at
         self._pipe = pipe
         self._count = 0
@@ -55,7 +58,8 @@ class _Points:
     def reach(self, label: str) -> None:
         self._count += 1
         self.tell([label])
-        if self._count == self._die_at:
+        at = self._die_at
+        if (at in label) if isinstance(at, str) else (at == self._count):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def tell(self, lines: Iterable[str]) -> None:
@@ -232,10 +236,13 @@ def sweep(
     """
     through, labels = trial(scenario, "through")
     report = Report(labels, [through])
-    for first in _chosen(_own(scenario, labels), every, offset, windows):
+    numbers = range(1 + offset, len(_own(scenario, labels)) + 1, every) if every else ()
+    plans: list[tuple[str, At]] = [(f"at{number}", number) for number in numbers]
+    plans += [(f"in{place}", window) for place, window in enumerate(windows, 1)]
+    for turn, (name, first) in enumerate(plans):
         if stops_early and report.problems:
             break
-        _sweep_one(scenario, report, first, seconds)
+        _sweep_one(scenario, report, name, first, seconds, turn)
     return report
 
 
@@ -244,19 +251,11 @@ def _own(scenario: Scenario, labels: list[str]) -> list[str]:
     return labels[: max(len(labels) - scenario.spare, 0)]
 
 
-def _chosen(labels: Sequence[str], every: int, offset: int, windows: Iterable[str]) -> list[int]:
-    """Where to kill first, as numbers from 1."""
-    chosen = set(range(1 + offset, len(labels) + 1, every)) if every else set()
-    for window in windows:
-        chosen.update(next(([at] for at, label in enumerate(labels, 1) if window in label), ()))
-    return sorted(chosen)
-
-
-def _sweep_one(scenario: Scenario, report: Report, first: int, seconds: int) -> None:
-    single, labels = trial(scenario, f"at{first}", first)
+def _sweep_one(scenario: Scenario, report: Report, name: str, first: At, seconds: int, turn: int) -> None:
+    single, labels = trial(scenario, name, first)
     report.trials.append(single)
-    for second in _spread(len(_own(scenario, labels)), seconds, first):
-        report.trials.append(trial(scenario, f"at{first}then{second}", first, second)[0])
+    for second in _spread(len(_own(scenario, labels)), seconds, turn):
+        report.trials.append(trial(scenario, f"{name}then{second}", first, second)[0])
 
 
 def _spread(count: int, wanted: int, turn: int) -> list[int]:
@@ -266,8 +265,8 @@ def _spread(count: int, wanted: int, turn: int) -> list[int]:
     return sorted({(turn + index * count // wanted) % count + 1 for index in range(wanted)})
 
 
-def trial(scenario: Scenario, name: str, *ats: int) -> tuple[Trial, list[str]]:
-    """One child killed at each of these points, counted from 1 in each life, and one that lives to the end; and the
+def trial(scenario: Scenario, name: str, *ats: At) -> tuple[Trial, list[str]]:
+    """One child killed at each of these points, counted anew in each life, and one that lives to the end; and the
     points that the last one passed. AssertionError when a point was not reached in several tries."""
     for again in range(TRIES):
         place = scenario.prepare(f"{name}{'x' * again}")
@@ -292,7 +291,7 @@ def _problems(scenario: Scenario, place: Any, kills: tuple[str, ...], end: int) 
     return scenario.check(place, kills)
 
 
-def _child(scenario: Scenario, place: Any, die_at: int | None) -> tuple[list[str], int]:
+def _child(scenario: Scenario, place: Any, die_at: At | None) -> tuple[list[str], int]:
     """Run in a forked child; the labels that it passed, and its exit code (negative: the signal that killed it)."""
     reading, writing = os.pipe()
     sys.stdout.flush()
