@@ -250,7 +250,7 @@ class Database:
         self._is_closed = True
         with file.explained(self.path), ExitStack() as stack:  # each is closed, also when another cannot be
             stack.callback(self._close_writer)
-            stack.callback(self._close_connection, self._reading, self._reader)
+            stack.callback(self._close_reader)
             stack.callback(self._settle_log)
             stack.callback(self._checkpointer.close)
 
@@ -273,9 +273,13 @@ class Database:
                 self._open_writer()
 
     def _close_writer(self) -> None:
-        self._close_connection(self._writing, self._writer)
+        with self._writing:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.close()
 
-    def _close_connection(self, lock: threading.Lock | Turn, connection: apsw.Connection | None) -> None:
-        with lock:
-            if connection is not None:
-                connection.close()
+    def _close_reader(self) -> None:
+        with self._reading:
+            reader, self._reader = self._reader, None
+            if reader is not None:
+                reader.close()

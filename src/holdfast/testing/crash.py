@@ -282,7 +282,7 @@ def trial(scenario: Scenario, name: str, *ats: At) -> tuple[Trial, list[str]]:
                 break
             scenario.after_kill(place, passed)
             kills.append(labels[-1])
-    raise AssertionError(f"{name}: the planned kill was not reached in {TRIES} tries")
+    raise AssertionError(f"{name}: a kill was planned at {ats}, and was not reached in {TRIES} tries")
 
 
 def _problems(scenario: Scenario, place: Any, kills: tuple[str, ...], end: int) -> list[str]:
