@@ -43,14 +43,14 @@ from holdfast.testing.warm import load, loaded_since
 TRIES = 3
 """A planned kill that was not reached is tried so often in all."""
 _LOADED = "\0loaded "
-At = int | str
+_At = int | str
 """A point, by its number from 1, or the first one whose label contains this."""
 
 
 class _Points:
     """In a child: counts the points it passes, and dies at one of them."""
 
-    def __init__(self, die_at: At | None, pipe: int) -> None:
+    def __init__(self, die_at: _At | None, pipe: int) -> None:
         self._die_at = die_at
         self._pipe = pipe
         self._count = 0
@@ -237,7 +237,7 @@ def sweep(
     through, labels = trial(scenario, "through")
     report = Report(labels, [through])
     numbers = range(1 + offset, len(_own(scenario, labels)) + 1, every) if every else ()
-    plans: list[tuple[str, At]] = [(f"at{number}", number) for number in numbers]
+    plans: list[tuple[str, _At]] = [(f"at{number}", number) for number in numbers]
     plans += [(f"in{place}", window) for place, window in enumerate(windows, 1)]
     for turn, (name, first) in enumerate(plans):
         if stops_early and report.problems:
@@ -251,7 +251,7 @@ def _own(scenario: Scenario, labels: list[str]) -> list[str]:
     return labels[: max(len(labels) - scenario.spare, 0)]
 
 
-def _sweep_one(scenario: Scenario, report: Report, name: str, first: At, seconds: int, turn: int) -> None:
+def _sweep_one(scenario: Scenario, report: Report, name: str, first: _At, seconds: int, turn: int) -> None:
     single, labels = trial(scenario, name, first)
     report.trials.append(single)
     for second in _spread(len(_own(scenario, labels)), seconds, turn):
@@ -265,7 +265,7 @@ def _spread(count: int, wanted: int, turn: int) -> list[int]:
     return sorted({(turn + index * count // wanted) % count + 1 for index in range(wanted)})
 
 
-def trial(scenario: Scenario, name: str, *ats: At) -> tuple[Trial, list[str]]:
+def trial(scenario: Scenario, name: str, *ats: _At) -> tuple[Trial, list[str]]:
     """One child killed at each of these points, counted anew in each life, and one that lives to the end; and the
     points that the last one passed. AssertionError when a point was not reached in several tries."""
     for again in range(TRIES):
@@ -291,7 +291,7 @@ def _problems(scenario: Scenario, place: Any, kills: tuple[str, ...], end: int) 
     return scenario.check(place, kills)
 
 
-def _child(scenario: Scenario, place: Any, die_at: At | None) -> tuple[list[str], int]:
+def _child(scenario: Scenario, place: Any, die_at: _At | None) -> tuple[list[str], int]:
     """Run in a forked child; the labels that it passed, and its exit code (negative: the signal that killed it)."""
     reading, writing = os.pipe()
     sys.stdout.flush()
