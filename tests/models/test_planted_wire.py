@@ -379,6 +379,8 @@ async def many_runs(desk: Any, hello: Any) -> list[str]:
 
 # --- the test --------------------------------------------------------------------------------------------------
 
+TRIES = 5
+"""On a busy machine who reads a stream may come so late that all is recorded by then."""
 BUGS = {
     bug.plant.__name__: bug
     for bug in (
@@ -401,15 +403,20 @@ BUGS = {
 async def test_a_planted_bug_is_caught(desk: Any, hello: Any, tmp_path: Path, name: str) -> None:
     """Lost: the right to say that the checks would notice."""
     plant, check, seen = BUGS[name]
-    found: list[list[str]] = []
-    for place in ("sound", "planted"):
+
+    async def found(place: str) -> list[str]:
         (tmp_path / place).mkdir()
-        with pytest.MonkeyPatch.context() as patch:
-            if place == "planted":
-                plant(patch)
-            found.append(await check(type(desk)(tmp_path / place), hello))
-    assert found[0] == [], "the check fails without the bug"
-    assert any(seen in problem for problem in found[1]), f"{check.__name__} did not see it, but said: {found[1]}"
+        return await check(type(desk)(tmp_path / place), hello)
+
+    assert await found("sound") == [], "the check fails without the bug"
+    told: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        plant(patch)
+        for number in range(TRIES):
+            told = await found(f"planted {number}")
+            if any(seen in problem for problem in told):
+                return
+    pytest.fail(f"{check.__name__} did not see it, but said: {told}")
 
 
 def test_the_table_above_is_true() -> None:
